@@ -1,0 +1,276 @@
+"""What models, data sets, features and metrics promise one another. Read this file first.
+
+Images are float32 ``[B, C, H, W]`` in ``[0, 1]`` wherever they cross a border between rooms, and uint8 while they are
+stored. Labels are int64 ``[B]``. Losses are in nats per image: summed over pixels and latent units, averaged over the batch.
+"""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Literal, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+HIDDEN = -1  # the label of an image whose label is withheld or unknown
+
+
+class DataError(Exception):
+    """A data set that cannot be had: one line that says what is wrong, where, and what would be right."""
+
+
+class Unsupported(ValueError):
+    """A combination that cannot work (a conditional model on unlabelled images, say), refused before training."""
+
+
+class Unmeasurable(Exception):
+    """A metric that cannot be taken of this model or here; the message becomes the reason beside the blank."""
+
+
+class Diverged(Exception):
+    """A loss term left the finite numbers; the message names the term and the epoch."""
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    """All that a model is told of a data set: the shape of one image and the names of its classes, if it has any."""
+
+    channels: int
+    height: int
+    width: int
+    classes: tuple[str, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """``(C, H, W)``"""
+        return self.channels, self.height, self.width
+
+    @property
+    def pixels(self) -> int:
+        """``C * H * W``, the length of one flattened image."""
+        return self.channels * self.height * self.width
+
+
+@dataclass(frozen=True)
+class Split:
+    """One part of a data set, whole and in memory.
+
+    Attributes:
+        images: uint8 ``[N, C, H, W]``.
+        labels: int64 ``[N]``; ``HIDDEN`` where unknown.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def __post_init__(self) -> None:
+        if self.images.dtype != torch.uint8 or self.images.ndim != 4:
+            raise ValueError(f"images must be uint8 [N, C, H, W], not {self.images.dtype} {list(self.images.shape)}")
+        if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
+            raise ValueError(
+                f"labels must be int64 [{len(self.images)}], not {self.labels.dtype} {list(self.labels.shape)}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def take(self, index: Tensor) -> Split:
+        """The images and labels at ``index``, an int64 or boolean tensor of one dimension."""
+        return Split(self.images[index], self.labels[index])
+
+    def to(self, device: torch.device) -> Split:
+        """The same split on ``device``: it moves once, batches are index selections there."""
+        return Split(self.images.to(device), self.labels.to(device))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one training step sees.
+
+    Attributes:
+        images: float32 ``[B, C, H, W]`` in ``[0, 1]``.
+        labels: int64 ``[B]``; ``HIDDEN`` where unknown.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def in_order(split: Split, batch_size: int = 500) -> Iterator[Batch]:
+    """The whole split once, in its own order, as float batches of at most ``batch_size``."""
+    for start in range(0, len(split), batch_size):
+        part = slice(start, start + batch_size)
+        yield Batch(split.images[part].float().div(255), split.labels[part])
+
+
+Update = Callable[[str, Tensor], None]
+"""``update(player, loss)`` descends that player's own parameters along ``loss`` and no others."""
+
+
+class Model(nn.Module, ABC):
+    """A generative system. Every subclass is final; what two systems share is a block in ``nets.py``.
+
+    The constructor is ``__init__(self, spec: ImageSpec, *, ...)``: its keyword arguments are the model's
+    hyperparameters, and their names, types and defaults live there and nowhere else. It raises ``Unsupported`` where
+    ``spec`` or a combination of hyperparameters cannot work. Beside the class, its file holds ``TRAINING``, the training
+    options that this system wants where they differ from ``training.TrainingOptions``.
+    """
+
+    @abstractmethod
+    def players(self) -> dict[str, nn.Module]:
+        """The parts with an optimiser and a loss of their own, by name. Together they hold every parameter once."""
+
+    @abstractmethod
+    def step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        """Run the algorithm on one batch as its paper prints it, calling ``update`` once per player's descent.
+
+        Returns the loss terms, each a scalar in nats per image unless its name says otherwise; a model that minimises
+        one objective calls it ``"loss"``. With an update that does nothing, the same method gives the held-out losses.
+        """
+
+    @abstractmethod
+    def sample(self, n: int, labels: Tensor | None = None) -> Tensor:
+        """Draw ``n`` images, float32 ``[n, C, H, W]`` in ``[0, 1]``; ``labels`` int64 ``[n]`` where it is `Conditional`."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(self.parameters()).device
+
+
+@runtime_checkable
+class Autoencodes(Protocol):
+    """Has a code for every image and an image for every code, so it reconstructs and interpolates."""
+
+    def encode(self, images: Tensor) -> Tensor:
+        """float32 ``[B, C, H, W]`` in ``[0, 1]`` to codes ``[B, ...]``: the mean where the code is a distribution."""
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Codes ``[B, ...]`` to float32 ``[B, C, H, W]`` in ``[0, 1]``."""
+
+
+@runtime_checkable
+class Classifies(Protocol):
+    """Tells the class of an image."""
+
+    def classify(self, images: Tensor) -> Tensor:
+        """float32 ``[B, C, H, W]`` in ``[0, 1]`` to logits ``[B, classes]``."""
+
+
+@runtime_checkable
+class Conditional(Protocol):
+    """Draws what it is asked for."""
+
+    condition: Literal["labels", "left_half"]
+
+
+@runtime_checkable
+class Draws(Protocol):
+    """Paints an image over several steps."""
+
+    def canvases(self, images_or_n: Tensor | int) -> Tensor:
+        """Reconstructed from images or generated, float32 ``[T, n, C, H, W]`` in ``[0, 1]``."""
+
+
+class Extractor(Protocol):
+    """A frozen network whose features distributions are compared in. ``features/<name>.py`` holds one ``load``.
+
+    Attributes:
+        protocol: what a reader must know to compare the number: network, hash of its weights, resize, grey rule, dtype.
+    """
+
+    protocol: Mapping[str, str]
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """float32 ``[B, C, H, W]`` in ``[0, 1]`` to float32 features ``[B, D]``."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set made ready for one trial.
+
+    Attributes:
+        name: the data set's name, or the path it was read from.
+        spec: the shape and classes of its images, after any selection of classes.
+        train: what the model may learn from.
+        held_out: what it is measured on.
+        held_out_name: ``"test"``, or ``"validation"`` in a search.
+    """
+
+    name: str
+    spec: ImageSpec
+    train: Split
+    held_out: Split
+    held_out_name: str = "test"
+
+    def to(self, device: torch.device) -> Data:
+        """The same data on ``device``."""
+        return Data(self.name, self.spec, self.train.to(device), self.held_out.to(device), self.held_out_name)
+
+
+class Features(Protocol):
+    """The features of held-out and of generated images, each computed once per trial and shared by its metrics."""
+
+    def __call__(self, extractor: str) -> tuple[Tensor, Tensor]:
+        """Features of the real and of the generated images by ``features/<extractor>.py``: ``[N, D]``, ``[M, D]``.
+
+        Raises:
+            Unmeasurable: the extractor cannot be had here; the message says why.
+        """
+
+
+def no_update(player: str, loss: Tensor) -> None:
+    """The update that learns nothing, with which ``Model.step`` gives held-out losses."""
+
+
+@contextmanager
+def aside(model: Model, seed: int = 0) -> Iterator[None]:
+    """Look at a model without touching its training: eval mode, no gradients, random numbers of its own from ``seed``.
+
+    Mode and random state are put back afterwards, so a trial that is looked at ends bit-equal to one that is not.
+    """
+    training = model.training
+    devices = [model.device] if model.device.type == "cuda" else []
+    with torch.random.fork_rng(devices), torch.no_grad():
+        torch.manual_seed(seed)
+        model.eval()
+        try:
+            yield
+        finally:
+            model.train(training)
+
+
+def mean_terms(model: Model, batches: Iterable[Batch]) -> dict[str, float]:
+    """The loss terms of ``model.step`` averaged over ``batches``, weighted by their sizes, learning nothing."""
+    totals: dict[str, Tensor] = {}
+    images = 0
+    with aside(model):
+        for batch in batches:
+            images += len(batch)
+            for name, value in model.step(batch, no_update).items():
+                totals[name] = totals.get(name, torch.zeros_like(value)) + value * len(batch)
+    return {name: float(total) / images for name, total in totals.items()}
+
+
+def only_class(module: ModuleType) -> type[Model]:
+    """The one ``Model`` that a file of ``models/`` defines.
+
+    Raises:
+        TypeError: the file defines none, or several.
+    """
+    found = [
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value) and issubclass(value, Model) and value.__module__ == module.__name__
+    ]
+    if len(found) != 1:
+        raise TypeError(f"{module.__name__} must define exactly one Model, not {len(found)}")
+    return found[0]

@@ -1,0 +1,1 @@
+"""One file per metric: one number measured on a trained model."""
