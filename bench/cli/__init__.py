@@ -1,0 +1,45 @@
+"""The command line: words to one call. Commands are imported when they are used, so `bench --help` costs no more than click."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+COMMANDS = {
+    "define": ("bench.cli.define:define", "Write a study file."),
+    "doctor": ("bench.cli.doctor:doctor", "Check this machine and the stores."),
+    "list": ("bench.cli.catalogue:list_names", "List studies, models, data sets or metrics."),
+    "report": ("bench.cli.report:report", "Write the comparison of a study's trials."),
+    "run": ("bench.cli.run:run", "Run a study, or a single trial."),
+    "show": ("bench.cli.catalogue:show", "Show a study or a model."),
+    "ui": ("bench.cli.ui:ui", "Browse the runs in MLflow."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported on use; their one-line helps stand in ``COMMANDS``."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, sorted."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command, or None where there is no such name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list in ``--help``, written without importing any command."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name][1]) for name in self.list_commands(ctx)])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="bench")
+def main() -> None:
+    """Which small image generator works, and why: studies of VAEs, GANs and what lies between."""

@@ -1,0 +1,76 @@
+"""What several commands share: where things are, errors as one line, and the options that select trials."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class UsageLine(click.ClickException):
+    """What the user can put right: one line, exit status 2."""
+
+    exit_code = 2
+
+
+@contextlib.contextmanager
+def one_line() -> Iterator[None]:
+    """Turn the errors that the suite foresees into one line and exit status 2; any other keeps its traceback."""
+    from bench.registry import UnknownName
+    from bench.study import StudyError
+    from bench.tracking import StoreError
+
+    try:
+        yield
+    except (StudyError, StoreError, UnknownName) as error:
+        raise UsageLine(str(error)) from None
+
+
+def selection(command: Command) -> Command:
+    """The options that say which trials of a study are meant: the same for running and for reporting."""
+    options = [
+        click.option("--dataset", "datasets", multiple=True, metavar="NAME", help="A data set or a path; repeatable. Default: the study's first."),
+        click.option("--seeds", type=click.IntRange(min=1), help="How many seeds, from 0. Default: the study's number."),
+        click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting for this invocation; repeatable. Fixes a setting that the study varies."),
+        click.option("--smoke", is_flag=True, help="A tiny subset for one epoch, tracked apart as NAME_smoke."),
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def read_settings(texts: tuple[str, ...]) -> dict[str, Any]:
+    """``--set`` options by name; ``critic.learning_rate=1e-4`` is one player's own."""
+    from bench.study_file import parse_setting
+
+    given: dict[str, Any] = {}
+    for text in texts:
+        name, value = parse_setting(text)
+        player, dot, option = name.partition(".")
+        if dot:
+            given.setdefault(player, {})[option] = value
+        else:
+            given[name] = value
+    return given
+
+
+def command_line(kind: str, name: str, datasets: tuple[str, ...], seeds: int | None, settings: tuple[str, ...], smoke: bool) -> str:
+    """The line that selects the same trials again: built from what was understood, so that it carries no secret."""
+    import shlex
+
+    words = ["bench", "run", kind, name]
+    words += [word for dataset in datasets for word in ("--dataset", dataset)]
+    words += ["--seeds", str(seeds)] if seeds else []
+    words += [word for setting in settings for word in ("--set", setting)]
+    words += ["--smoke"] if smoke else []
+    return shlex.join(words)
+
+
+def here() -> Path:
+    """Where the command was called."""
+    return Path.cwd()

@@ -1,0 +1,99 @@
+"""`bench define`: a study file from words."""
+
+from __future__ import annotations
+
+import click
+
+from bench.cli.common import UsageLine, here, one_line, read_settings
+
+
+@click.command()
+@click.argument("name")
+@click.option("--model", "models", multiple=True, required=True, help="A model; several make variants to compare.")
+@click.option("--vary", multiple=True, metavar="KEY=V1,V2", help="A setting to vary, its values in TOML; repeatable.")
+@click.option("--dataset", "datasets", multiple=True, default=("digits",), show_default=True, help="Repeatable.")
+@click.option("--metric", "metrics", multiple=True, default=("test_loss",), show_default=True, help="The first is the objective.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting held fixed; repeatable.")
+@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True)
+@click.option("--epochs", type=click.IntRange(min=1), help="The same as --set epochs=N.")
+@click.option("--question", help="What the study asks. Default: made from what it varies.")
+def define(
+    name: str,
+    models: tuple[str, ...],
+    vary: tuple[str, ...],
+    datasets: tuple[str, ...],
+    metrics: tuple[str, ...],
+    settings: tuple[str, ...],
+    seeds: int,
+    epochs: int | None,
+    question: str | None,
+) -> None:
+    """Write studies/NAME.toml, checked, ready for: bench run study NAME."""
+    import tomli_w
+
+    from bench.registry import UnknownName, unknown
+    from bench.study import StudyError
+    from bench.study_file import Places, build
+    from bench.trial import catalogue
+
+    with one_line():
+        known = catalogue()
+        for model in models:
+            if model not in known.params:
+                raise UnknownName(unknown("model", model, sorted(known.params)))
+        axes = dict(_axis(text) for text in vary)
+        tables: dict[str, object] = {
+            "question": question or f"What does {' and '.join(axes) or 'the model'} change?",
+            "source": "none",
+            "datasets": list(datasets),
+            "seeds": seeds,
+            "metrics": list(metrics),
+        }
+        if len(models) == 1:
+            tables["model"] = models[0]
+        given = read_settings(settings) | ({"epochs": epochs} if epochs else {})
+        for key, value in given.items():
+            section = "training" if isinstance(value, dict) else known.section(models[0], key)
+            if section is None:
+                raise StudyError(f"--set {unknown(f'setting of {models[0]}', key, known.settings(models[0]))}")
+            table = tables.setdefault(section, {})
+            assert isinstance(table, dict)
+            table[key] = value
+        if axes:
+            tables["vary"] = axes
+        tables["smoke"] = {
+            "seeds": 1,
+            "training": {"epochs": 1, "batch_size": 16},
+            "data": {"train_images": 100, "test_images": 50},
+            "evaluation": {"samples": 50},
+        }
+        if len(models) > 1:
+            tables["variants"] = [{"name": model, "model": model} for model in models]
+        folder = Places.find(here())
+        path = (folder.studies if folder.studies.parent == folder.store.parent else here() / "studies") / f"{name}.toml"
+        if path.exists():
+            raise UsageLine(f"{path} exists already; choose another name or edit it")
+        build(tables, path, known)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(tomli_w.dumps(tables), encoding="utf-8")
+        click.echo(f"wrote {path}; run it with: bench run study {name}")
+
+
+def _axis(text: str) -> tuple[str, object]:
+    """``hidden_dims=[128],[512]`` or ``learning_rate={low = 1e-4, high = 1e-2, log = true}``."""
+    import tomllib
+
+    from bench.study import StudyError
+
+    name, equals, values = text.partition("=")
+    if not equals or not values:
+        raise StudyError(f"--vary {text}: must be key=value,value as in --vary latent_dim=2,5,10")
+    for source in (f"value = {values}", f"value = [{values}]"):
+        try:
+            value = tomllib.loads(source)["value"]
+        except tomllib.TOMLDecodeError:
+            continue
+        if isinstance(value, dict) or source.startswith("value = ["):
+            # `[128]` alone is one value of a list setting, not a list of values.
+            return name, value if isinstance(value, dict) or f"value = [{values}]" == source else [value]
+    return name, values.split(",")

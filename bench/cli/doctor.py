@@ -1,0 +1,55 @@
+"""`bench doctor`: what this machine has, whether the stores are sound, and what mends them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from bench.cli.common import here, one_line
+
+
+@click.command()
+@click.option("--fix", is_flag=True, help="Mend what can be mended: the paths of a store that was moved, dead runs.")
+def doctor(fix: bool) -> None:
+    """Check this machine and the stores; exit status 1 where something wants mending."""
+    import platform
+    import shutil
+
+    import torch
+
+    from bench.datasets import located
+    from bench.features import inception
+    from bench.registry import names
+    from bench.study_file import Places
+    from bench.tracking import moved_from, orphans
+
+    with one_line():
+        places = Places.find(here())
+        gpus = [torch.cuda.get_device_name(gpu) for gpu in range(torch.cuda.device_count())]
+        click.echo(f"python    {platform.python_version()}, torch {torch.__version__}")
+        click.echo(f"device    {', '.join(gpus) or 'CPU'}, {torch.get_num_threads()} threads")
+        click.echo(f"studies   {places.studies}")
+        free = shutil.disk_usage(_existing(places.store)).free / 2**30
+        click.echo(f"store     {places.store} ({free:.1f} GiB free)")
+        click.echo(f"data      {places.data}")
+        for name in names("datasets"):
+            click.echo(f"  {name:<10} {located(name, places.data)}")
+        click.echo(f"weights   {inception.located(places.data)}")
+        unsound = 0
+        if places.tracking is None and (places.store / "mlflow.db").exists():
+            old = moved_from(places.store, mend=fix)
+            if old:
+                unsound += not fix
+                click.echo(f"store     was moved from {old}: " + ("mended" if fix else "bench doctor --fix mends it"))
+            for run, held in orphans(places.store, mend=fix):
+                unsound += not (fix or held)
+                end = "is being run" if held else "closed" if fix else "its driver is dead: bench doctor --fix closes it"
+                click.echo(f"run       {run}: {end}")
+        click.echo("sound" if not unsound else f"{unsound} to mend")
+        if unsound:
+            raise SystemExit(1)
+
+
+def _existing(folder: Path) -> Path:
+    return next(parent for parent in (folder, *folder.parents) if parent.exists())

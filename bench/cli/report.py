@@ -1,0 +1,97 @@
+"""`bench report`: the comparison of what was tracked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bench.cli.common import UsageLine, here, one_line, read_settings, selection
+
+if TYPE_CHECKING:
+    from bench.planning import Plan
+    from bench.study import Catalogue, Study
+    from bench.study_file import Places
+    from bench.tracking import Store
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--all", "every", is_flag=True, help="Every study that has tracked trials.")
+@selection
+def report(name: str | None, every: bool, **options: Any) -> None:
+    """Write reports/NAME from the tracked trials of the study NAME; nothing is trained."""
+    from bench.study_file import Places, load
+    from bench.tracking import Store, studies
+    from bench.trial import catalogue
+
+    if (name is None) == (not every):
+        raise click.UsageError("name one study, or give --all")
+    with one_line():
+        places = Places.find(here())
+        known = catalogue()
+        files = {file.stem: file for file in sorted(places.studies.glob("*.toml"))}
+        tracked = studies(places.store, places.tracking) if places.tracking or places.store.is_dir() else []
+        names = [name] if name else [study for study in files if study in tracked]
+        if not names:
+            raise UsageLine("no study has tracked trials yet; begin with: bench run study latent_dim")
+        for each in names:
+            study = load(
+                places.study(str(each)),
+                known,
+                smoke=options["smoke"],
+                given=read_settings(options["settings"]),
+                datasets=options["datasets"],
+                seeds=options["seeds"],
+            )
+            store = Store(places.store, places.tracking, study.name, study.question, create=False)
+            write_report(study, known, places, store, None)
+
+
+def write_report(study: Study, known: Catalogue, places: Places, store: Store, plan: Plan | None) -> None:
+    """Write the study's report from its runs, print its table, and say where everything is."""
+    from dataclasses import replace
+
+    from bench import report as reporting
+
+    runs = store.table()
+    if plan is None or not len(runs):
+        tracked = [d for d in dict.fromkeys(runs["dataset"]) if d] if len(runs) else []
+        study = replace(study, datasets=tuple(tracked) or study.datasets)
+    wanted = _wanted(study, known, runs)
+    left_out = len(runs) - len(wanted)
+    folder = places.reports / study.name
+    chosen = reporting.pictured(wanted)
+    path = reporting.write(
+        study, wanted, store.curves(wanted["run_id"]), store.pictures(chosen), folder, known.metrics
+    )
+    click.echo(reporting.console(study, wanted, known.metrics))
+    if left_out:
+        click.echo(f"{left_out} tracked trials of other settings are left out")
+    click.echo(f"report: {_near(path)}")
+    click.echo("browse: bench ui")
+
+
+def _wanted(study: Study, known: Catalogue, runs: Any) -> Any:
+    """The runs of the study as it is written now: other settings are another comparison."""
+    if study.is_search or not len(runs):
+        return runs
+    configurations = {
+        study.trial(known, variant, dataset, 0, cell, fingerprint).configuration
+        for dataset in study.datasets
+        for variant in study.variants_on(dataset)
+        for cell in study.cells()
+        for fingerprint in _fingerprints(dataset)
+    }
+    return runs[runs["configuration"].isin(configurations)].reset_index(drop=True)
+
+
+def _fingerprints(dataset: str) -> list[str]:
+    from bench.datasets import fingerprint
+
+    return [fingerprint(dataset)]
+
+
+def _near(path: Path) -> str:
+    return str(path.relative_to(here())) if path.is_relative_to(here()) else str(path)

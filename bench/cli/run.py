@@ -1,0 +1,188 @@
+"""`bench run`: a study, or a single trial."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bench.cli.common import command_line, here, one_line, read_settings, selection
+
+if TYPE_CHECKING:
+    from bench.executors import Resources
+    from bench.planning import Plan
+    from bench.running import Driver
+    from bench.study import Catalogue, Study
+    from bench.study_file import Places
+
+INTERRUPTED = 130  # what a shell shows for a program that Ctrl-C ended
+
+
+@click.group()
+def run() -> None:
+    """Run a study, or a single trial; what is finished already is not run again."""
+
+
+def _execution(command: Callable[..., None]) -> Callable[..., None]:
+    options = [
+        click.option("--workers", type=click.IntRange(min=1), help="Trials at a time without a GPU. Default: one per core, at most 8."),
+        click.option("--gpus", metavar="0,1", help="The GPUs to use. Default: all; an empty text for none."),
+        click.option("--trials-per-gpu", type=click.IntRange(min=1), default=1, show_default=True, help="Trials that share a GPU."),
+        click.option("--executor", default="local", show_default=True, help="Where trials run: a file of bench/executors."),
+        click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="MINUTES", help="Stop a trial that takes longer."),
+        click.option("--storage", metavar="URL", help="Optuna's database. Default: mlruns/optuna.db."),
+        click.option("--dry-run", is_flag=True, help="Print every trial and stop."),
+        click.option("--rerun", is_flag=True, help="Train again what is finished."),
+        click.option("--remeasure", is_flag=True, help="Take every metric again of the models that are trained."),
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@run.command("study")
+@click.argument("name")
+@selection
+@_execution
+def run_study(name: str, **options: Any) -> None:
+    """Run what is missing of the study NAME and write its report."""
+    from bench.study_file import Places, load
+    from bench.trial import catalogue
+
+    with one_line():
+        places = Places.find(here(), options["storage"])
+        known = catalogue()
+        study = load(
+            places.study(name),
+            known,
+            smoke=options["smoke"],
+            given=read_settings(options["settings"]),
+            datasets=options["datasets"],
+            seeds=options["seeds"],
+        )
+        _run("study", name, study, known, places, options)
+
+
+@run.command("trial")
+@click.argument("model")
+@selection
+@_execution
+def run_trial(model: str, **options: Any) -> None:
+    """Run MODEL once, on its own defaults but for what is --set; tracked in the experiment "trials"."""
+    from bench.study_file import Places, build
+    from bench.trial import catalogue
+
+    with one_line():
+        places = Places.find(here(), options["storage"])
+        known = catalogue()
+        tables = {
+            "question": "Single trials, run by hand.",
+            "source": "none",
+            "model": model,
+            "datasets": ["digits"],
+            "metrics": ["test_loss", *sorted(set(known.metrics) - {"test_loss"})],
+            "smoke": {
+                "training": {"epochs": 1, "batch_size": 16},
+                "data": {"train_images": 100, "test_images": 50},
+                "evaluation": {"samples": 50},
+            },
+        }
+        study = build(
+            tables,
+            places.study("trials"),
+            known,
+            smoke=options["smoke"],
+            given=read_settings(options["settings"]),
+            datasets=options["datasets"],
+            seeds=options["seeds"],
+        )
+        _run("trial", model, study, known, places, options)
+
+
+def _run(kind: str, name: str, study: Study, known: Catalogue, places: Places, options: dict[str, Any]) -> None:
+    from bench.cli.progress import Display
+    from bench.cli.report import write_report
+    from bench.running import Driver
+
+    command = command_line(
+        kind, name, options["datasets"], options["seeds"], options["settings"], options["smoke"]
+    )
+    with Driver(study, known, places, command) as driver:
+        plan = driver.plan(rerun=options["rerun"], remeasure=options["remeasure"])
+        resources = _resources(options, len(plan.todo) + len(plan.again) + plan.proposals)
+        if options["dry_run"]:
+            click.echo(_describe(study, plan, driver, resources.workers))
+            return
+        click.echo(_announce(study, plan))
+        interrupted = False
+        with Display(plan) as display:
+            try:
+                for trial, event in driver.run(plan, options["executor"], resources):
+                    display.show(trial, event)
+            except KeyboardInterrupt:
+                interrupted = True
+        for note in driver.outcome.notes:
+            click.echo(note, err=True)
+        if interrupted:
+            click.echo(f"stopped; the same command goes on where this stopped: {command}", err=True)
+            sys.exit(INTERRUPTED)
+        if kind == "study":
+            write_report(study, known, places, driver.store, plan)
+        failed = driver.outcome.failed
+        for trial, failure in failed:
+            click.echo(f"{trial.name}: {failure.kind}: {failure.reason}", err=True)
+        if failed:
+            click.echo(f"{len(failed)} of {len(plan.trials) or plan.proposals} trials failed", err=True)
+            sys.exit(1)
+
+
+def _resources(options: dict[str, Any], trials: int) -> Resources:
+    import os
+
+    import torch
+
+    from bench.executors import Resources
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    visible = [str(gpu) for gpu in range(torch.cuda.device_count())]
+    gpus = visible if options["gpus"] is None else [gpu for gpu in options["gpus"].split(",") if gpu]
+    for gpu in gpus:
+        if gpu not in visible:
+            raise click.UsageError(f"--gpus {gpu}: no such GPU; there are: {', '.join(visible) or 'none'}")
+    return Resources(
+        workers=options["workers"] or max(1, min(cores, 8, trials)),
+        gpus=tuple(gpus),
+        trials_per_gpu=options["trials_per_gpu"],
+        timeout=options["timeout"] and options["timeout"] * 60,
+    )
+
+
+def _announce(study: Study, plan: Plan) -> str:
+    if study.is_search:
+        return f"{study.name}: a search over {', '.join(study.vary)}, {plan.proposals} configurations in all"
+    words = [f"{study.name}: {len(plan.trials)} trials"]
+    if plan.done:
+        words.append(f"{len(plan.done)} finished already")
+    words.append(f"{len(plan.todo)} to train" if plan.todo else "nothing to train")
+    if plan.again:
+        words.append(f"{len(plan.again)} to measure again")
+    return ", ".join(words)
+
+
+def _describe(study: Study, plan: Plan, driver: Driver, workers: int) -> str:
+    """The whole plan: a line per trial, and how long the rest may take where earlier runs tell."""
+    lines = [_announce(study, plan)]
+    width = max((len(trial.name) for trial in plan.trials), default=0)
+    for trial in plan.trials:
+        record = driver.records.get(trial.key)
+        state = record.state if record and trial.key not in plan.done else "finished" if trial.key in plan.done else "to run"
+        lines.append(f"  {trial.name:<{width}}  {plan.parameters[trial.key]:>12,} parameters  {trial.key}  {state}")
+    known = [plan.seconds[trial.key] for trial in plan.todo if trial.key in plan.seconds]
+    if plan.todo and known:
+        minutes = sum(known) / len(known) * len(plan.todo) / workers / 60
+        lines.append(f"about {minutes:.1f} minutes with {workers} at a time, by {len(known)} earlier runs like these")
+    elif plan.todo:
+        lines.append("no earlier run like these to estimate the time from")
+    return "\n".join(lines)

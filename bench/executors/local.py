@@ -1,0 +1,151 @@
+"""Trials as processes on this machine: one spawned child each, on a share of the cores or of a GPU.
+
+A child that dies takes only its own trial with it (a process pool would take them all), and its memory is really given back.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import Any
+
+from bench.executors import Resources
+from bench.study import Failure, Trial
+
+Slot = Mapping[str, str]  # the environment that gives a child its share of the machine
+
+
+def run(
+    trials: Iterator[Trial | None], work: Callable[[Trial], Iterable[Any]], resources: Resources
+) -> Generator[tuple[Trial, Any], bool | None, None]:
+    """Run ``trials`` in children of this process, which die with it; see `bench.executors`."""
+    free = slots(resources)
+    children: dict[Connection, _Child] = {}
+    more = True
+    try:
+        while True:
+            while free and more:
+                try:
+                    trial = next(trials)
+                except StopIteration:
+                    more = False
+                    break
+                if trial is None:
+                    break
+                child = _Child.start(trial, work, free.pop(0), resources.timeout)
+                children[child.events] = child
+            if not children:
+                return
+            for events in wait(list(children), _seconds_left(children.values())):
+                child = children[events]  # type: ignore[index]
+                try:
+                    event = child.events.recv()
+                except (EOFError, OSError):
+                    event = child.ending()
+                    if event is not None:
+                        yield child.trial, event
+                    free.append(_remove(children, child))
+                else:
+                    if (yield child.trial, event):
+                        free.append(_remove(children, child))
+            for child in [child for child in children.values() if child.overdue]:
+                free.append(_remove(children, child))
+                yield child.trial, Failure("timed out", f"stopped after {resources.timeout:g} s")
+    finally:
+        for child in list(children.values()):
+            _remove(children, child)
+
+
+def slots(resources: Resources) -> list[Slot]:
+    """One environment per trial that may run at a time."""
+    if resources.gpus:
+        shares = [gpu for _ in range(resources.trials_per_gpu) for gpu in resources.gpus]
+        return [{"CUDA_VISIBLE_DEVICES": gpu, "OMP_NUM_THREADS": _threads(len(shares))} for gpu in shares]
+    return [{"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": _threads(resources.workers)}] * resources.workers
+
+
+@dataclass
+class _Child:
+    trial: Trial
+    slot: Slot
+    process: SpawnProcess
+    events: Connection
+    deadline: float | None
+
+    @classmethod
+    def start(cls, trial: Trial, work: Callable[[Trial], Iterable[Any]], slot: Slot, timeout: float | None) -> _Child:
+        context = multiprocessing.get_context("spawn")
+        receiver, sender = context.Pipe(duplex=False)
+        process = context.Process(target=_work, args=(sender, work, trial), name=trial.name)
+        before = {name: os.environ.get(name) for name in slot}
+        os.environ.update(slot)  # a child reads its share from the environment that it is born with
+        try:
+            process.start()
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
+        sender.close()
+        return cls(trial, slot, process, receiver, None if timeout is None else time.monotonic() + timeout)
+
+    @property
+    def overdue(self) -> bool:
+        return self.deadline is not None and time.monotonic() > self.deadline
+
+    def ending(self) -> Failure | None:
+        """How a child whose events have ended came to its end; None where it ended well."""
+        self.process.join()
+        code = self.process.exitcode or 0
+        if code < 0:
+            name = signal.Signals(-code).name
+            return Failure("killed", f"the trial's process was ended by {name}")
+        return Failure("error", f"the trial's process ended with exit status {code}") if code else None
+
+
+def _remove(children: dict[Connection, _Child], child: _Child) -> Slot:
+    """End the child if it still runs, and give its slot back."""
+    del children[child.events]
+    if child.process.is_alive():
+        child.process.kill()
+    child.process.join()
+    child.events.close()
+    return child.slot
+
+
+def _seconds_left(children: Iterable[_Child]) -> float | None:
+    deadlines = [child.deadline for child in children if child.deadline is not None]
+    return max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
+
+
+def _threads(trials: int) -> str:
+    return str(max(1, len(os.sched_getaffinity(0)) // trials if hasattr(os, "sched_getaffinity") else 1))
+
+
+def _work(events: Connection, work: Callable[[Trial], Iterable[Any]], trial: Trial) -> None:
+    """A child's whole life."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the driver says what happens
+    threading.Thread(target=_die_with_driver, daemon=True).start()
+    try:
+        for event in work(trial):
+            events.send(event)
+    except Exception as error:
+        events.send(Failure("error", f"{type(error).__name__}: {error}".splitlines()[0], traceback.format_exc()))
+    finally:
+        events.close()
+
+
+def _die_with_driver() -> None:
+    driver = multiprocessing.parent_process()
+    if driver is not None:
+        driver.join()
+        os._exit(1)

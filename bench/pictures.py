@@ -1,0 +1,91 @@
+"""What is drawn of a model, by capability: the same held-out images and the same noise in every trial of a study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from bench import figures
+from bench.contract import Autoencodes, Data, Model, aside
+from bench.evaluation import draw
+
+Picture = NDArray[np.uint8]  # [H, W, 3]
+
+SAMPLES = 64
+ROWS = 8  # of interpolation strips
+STEPS = 10  # images in a strip, both ends included
+MANIFOLD = 20  # images along each side of the latent plane
+MILESTONES = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+
+
+def picture_epochs(epochs: int) -> set[int]:
+    """The epochs after which pictures are drawn: alike in every run of so many epochs, so that the UI lines them up."""
+    return {epoch for epoch in MILESTONES if epoch < epochs} | {epochs}
+
+
+def progress_pictures(model: Model, data: Data) -> dict[str, Picture]:
+    """The pictures that are followed over training: samples, and originals over reconstructions."""
+    pictures = {"samples": figures.grid(draw(model, SAMPLES, classes=len(data.spec.classes)))}
+    if isinstance(model, Autoencodes):
+        images = _held_out(data, SAMPLES // 2)
+        with aside(model):
+            pictures["reconstructions"] = figures.reconstructions(images, model.decode(model.encode(images)))
+    return pictures
+
+
+def final_pictures(model: Model, data: Data) -> dict[str, Picture]:
+    """All that can be drawn of a trained model."""
+    pictures = progress_pictures(model, data)
+    if not isinstance(model, Autoencodes):
+        return pictures
+    images = _held_out(data, 2 * ROWS)
+    with aside(model):
+        codes = model.encode(images)
+        share = torch.linspace(0, 1, STEPS, device=codes.device).view(-1, *[1] * codes.ndim)
+        path = torch.lerp(codes[:ROWS], codes[ROWS:], share)  # [STEPS, ROWS, ...]
+        strips = model.decode(path.flatten(0, 1)).unflatten(0, (STEPS, ROWS)).transpose(0, 1)
+        pictures["interpolation"] = figures.strips(strips)
+        if codes.shape[1:] == (2,):
+            pictures["manifold"] = figures.manifold(model.decode(latent_plane(MANIFOLD).to(codes.device)), MANIFOLD)
+    return pictures
+
+
+def latent_plane(side: int) -> Tensor:
+    """Codes ``[side * side, 2]`` on a grid of equal prior probability: quantiles of N(0, 1), the second code downwards.
+
+    Kingma and Welling, Auto-Encoding Variational Bayes, 2014, figure 4.
+    """
+    quantiles = torch.special.ndtri((torch.arange(side) + 0.5) / side)
+    down, across = torch.meshgrid(quantiles.flip(0), quantiles, indexing="ij")
+    return torch.stack((across.flatten(), down.flatten()), dim=1)
+
+
+def training_gif(folder: Path, name: str) -> bytes:
+    """The pictures ``name`` that `keep` laid in ``folder``, in the order of their epochs, as one GIF."""
+    files = sorted(folder.glob(f"{name}-*.png"), key=lambda file: int(file.stem.rpartition("-")[2]))
+    return figures.gif([np.asarray(Image.open(file).convert("RGB")) for file in files])
+
+
+def keep(folder: Path, epoch: int, pictures: dict[str, Picture]) -> None:
+    """Lay pictures beside the checkpoint, so that a resumed trial shows them again without drawing them again."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, picture in pictures.items():
+        partial = folder / f"{name}-{epoch}.partial"
+        partial.write_bytes(figures.png(picture))
+        partial.replace(folder / f"{name}-{epoch}.png")
+
+
+def kept(folder: Path, epoch: int) -> dict[str, bytes]:
+    """What `keep` laid down for ``epoch``, PNG by name."""
+    return {file.stem.rpartition("-")[0]: file.read_bytes() for file in sorted(folder.glob(f"*-{epoch}.png"))}
+
+
+def _held_out(data: Data, n: int) -> Tensor:
+    """The first ``n`` held-out images, again from the start where there are fewer."""
+    index = torch.arange(n, device=data.held_out.images.device) % len(data.held_out)
+    return data.held_out.images[index].float().div(255)

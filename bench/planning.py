@@ -1,0 +1,132 @@
+"""What can be known before anything runs: every trial, that it can be built, what is done already, how long the rest may take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+
+import torch
+
+from bench.batches import prepare
+from bench.contract import DataError, Unsupported
+from bench.datasets import Source, fingerprint, open_dataset
+from bench.study import Catalogue, Cell, Range, Study, StudyError, Trial
+from bench.tracking import Record
+from bench.trial import build, data_options, parameter_count
+
+
+@dataclass
+class Plan:
+    """What a study comes to before it runs.
+
+    Attributes:
+        trials: the grid's trials, or those that a search has confirmed so far.
+        done: the keys among them that are finished.
+        again: of those, what of the study's metrics is still to be taken of the saved model, by key.
+        parameters: trainable parameters by key.
+        proposals: configurations that a search tries in all.
+        seconds: how long a trial took in earlier runs, by key, where one like it has run.
+    """
+
+    trials: list[Trial]
+    done: set[str]
+    again: dict[str, tuple[str, ...]]
+    parameters: dict[str, int]
+    proposals: int
+    seconds: dict[str, float]
+
+    @property
+    def todo(self) -> list[Trial]:
+        """The trials that are to be trained."""
+        return [trial for trial in self.trials if trial.key not in self.done]
+
+
+class Planner:
+    """Expands a study and checks every trial of it, opening each data set once.
+
+    Raises:
+        StudyError: a trial that cannot run, with the reason.
+    """
+
+    def __init__(self, study: Study, catalogue: Catalogue, data_dir: Path) -> None:
+        self.study = study
+        self.catalogue = catalogue
+        self.data_dir = data_dir
+        self._fingerprints: dict[str, str] = {}
+        self._sources: dict[str, Source] = {}
+        self._checked: dict[str, int] = {}
+
+    def plan(self, records: Mapping[str, Record], *, rerun: bool = False, remeasure: bool = False) -> Plan:
+        """The plan, given what is remembered of earlier trials by key.
+
+        Args:
+            rerun: train again what is finished.
+            remeasure: take every metric again of the models that are trained.
+        """
+        trials = [] if self.study.is_search else self._grid()
+        proposals = 0
+        if self.study.is_search:
+            for dataset in self.study.datasets:
+                for variant in self.study.variants_on(dataset):
+                    proposals += self.study.trials
+                    for corner in _corners(self.study):
+                        self.check(self.study.trial(self.catalogue, variant, dataset, 0, corner, proposal=True))
+        finished = {key: record for key, record in records.items() if record.state == "finished" and not rerun}
+        done = {trial.key for trial in trials if trial.key in finished}
+        again = {}
+        for key in done:
+            taken = {} if remeasure else {**finished[key].scores, **finished[key].blanks}
+            if missing := tuple(metric for metric in self.study.metrics if metric not in taken):
+                again[key] = missing
+        parameters = {trial.key: self.check(trial) for trial in trials}
+        return Plan(trials, done, again, parameters, proposals, _seconds(trials, records))
+
+    def fingerprint(self, dataset: str) -> str:
+        """The data set's fingerprint, read once."""
+        if dataset not in self._fingerprints:
+            try:
+                self._fingerprints[dataset] = fingerprint(dataset)
+            except DataError as error:
+                raise StudyError(str(error)) from None
+        return self._fingerprints[dataset]
+
+    def check(self, trial: Trial) -> int:
+        """Load the trial's data, build its model without memory for weights, and count its parameters."""
+        seedless = trial.configuration
+        if seedless not in self._checked:
+            try:
+                if trial.dataset not in self._sources:
+                    self._sources = {trial.dataset: open_dataset(trial.dataset, self.data_dir)}
+                source = self._sources[trial.dataset]
+                data = prepare(source.name, source.spec, source.train, source.test, data_options(trial))
+                with torch.device("meta"):
+                    self._checked[seedless] = parameter_count(build(trial, data.spec))
+            except DataError as error:
+                raise StudyError(str(error)) from None
+            except (Unsupported, ValueError) as error:
+                raise StudyError(f"study {self.study.name}: {trial.variant} on {trial.dataset}: {error}") from None
+        return self._checked[seedless]
+
+    def _grid(self) -> list[Trial]:
+        fingerprints = {dataset: self.fingerprint(dataset) for dataset in self.study.datasets}
+        return list({trial.key: trial for trial in self.study.grid(self.catalogue, fingerprints)}.values())
+
+
+def _corners(study: Study) -> Iterator[Cell]:
+    """The two far corners of a search's space: what can be built at both can be built between them."""
+    for end in (0, -1):
+        yield {
+            name: ((values.low, values.high)[end] if isinstance(values, Range) else values[end])
+            for name, values in study.vary.items()
+        }
+
+
+def _seconds(trials: list[Trial], records: Mapping[str, Record]) -> dict[str, float]:
+    """From each trial's replicates where some have finished: their mean duration."""
+    durations: dict[str, list[float]] = {}
+    for record in records.values():
+        if record.state == "finished":
+            durations.setdefault(record.configuration, []).append(record.seconds)
+    return {t.key: mean(durations[t.configuration]) for t in trials if t.configuration in durations}

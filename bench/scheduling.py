@@ -1,0 +1,202 @@
+"""Which trial next: the only file that knows Optuna.
+
+One driver asks and tells, so no trial is claimed twice. A grid is enumerated by the study and enqueued here (Optuna's grid
+sampler repeats and loses cells); a search is sampled with TPE and counts its configurations in total, not per invocation.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from bench.study import Cell, Range, Trial
+
+ATTEMPTS = 3  # of one trial, where another attempt can help
+LOCK_SECONDS = 60  # how long Optuna waits for SQLite; its own 5 s end in "database is locked"
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def open_storage(url: str) -> RDBStorage:
+    """The database that holds the queues; its folder is made where it is a local file."""
+    if not url.startswith("sqlite:///"):
+        return RDBStorage(url)
+    Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    return RDBStorage(url, engine_kwargs={"connect_args": {"timeout": LOCK_SECONDS}})
+
+
+class Queue:
+    """Trials in the order in which they are to run, one Optuna study behind them.
+
+    Whoever makes a queue holds the study's lock, so every trial that Optuna calls RUNNING is dead and is closed here.
+    """
+
+    def __init__(self, storage: RDBStorage, name: str, better: str, finished: Mapping[str, float | None]) -> None:
+        """Open the queue ``name``; ``finished`` gives the objective's value by key, as the tracked runs hold it."""
+        self._study = optuna.create_study(
+            study_name=name,
+            storage=storage,
+            direction="maximize" if better == "higher" else "minimize",
+            sampler=optuna.samplers.TPESampler(seed=0),
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=3),
+            load_if_exists=True,
+        )
+        self._wanted: dict[str, Trial] = {}
+        self._running: dict[str, optuna.Trial] = {}
+        self._finished = dict(finished)
+        self._orphans = self._close_orphans()
+        self._waiting = len(self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
+
+    def enqueue(self, trials: Iterable[Trial]) -> None:
+        """Put ``trials`` in line; one that an earlier driver left waiting keeps its place."""
+        in_line = {frozen.user_attrs.get("key") for frozen in self._frozen(TrialState.WAITING)}
+        for trial in trials:
+            self._wanted[trial.key] = trial
+            if trial.key not in in_line:
+                self._enqueue(trial, {})
+
+    def next(self) -> Trial | None:
+        """The next trial to start; None where nothing is waiting now, though a running one may yet come back."""
+        while self._waiting:
+            asked = self._study.ask()
+            self._waiting -= 1
+            trial = self._wanted.pop(asked.user_attrs.get("key", ""), None)
+            if trial is None:  # enqueued by an earlier invocation with other settings
+                self._study.tell(asked, state=TrialState.FAIL)
+            else:
+                self._running[trial.key] = asked
+                return trial
+        return None
+
+    @property
+    def open(self) -> bool:
+        """Whether a trial is waiting or running."""
+        return bool(self._waiting or self._running)
+
+    def __contains__(self, trial: Trial) -> bool:
+        return trial.key in self._running
+
+    def report(self, trial: Trial, epoch: int, value: float) -> bool:
+        """Tell an intermediate value of the objective; True where the trial is not worth going on with."""
+        asked = self._running[trial.key]
+        asked.report(value, epoch)
+        return asked.should_prune()
+
+    def tell(self, trial: Trial, value: float | None, *, pruned: bool = False) -> None:
+        """Close ``trial`` with its objective, or as failed where it has none."""
+        asked = self._running.pop(trial.key)
+        if pruned:
+            self._study.tell(asked, state=TrialState.PRUNED)
+        elif value is None:
+            self._study.tell(asked, state=TrialState.FAIL)
+        else:
+            self._finished[trial.key] = value
+            self._study.tell(asked, value)
+
+    def retry(self, trial: Trial) -> bool:
+        """Close a failed ``trial`` and put it in line again; False where it has had its attempts."""
+        attempt = self._running[trial.key].user_attrs.get("attempt", 1)
+        params = self._running[trial.key].params
+        self.tell(trial, None)
+        if attempt >= ATTEMPTS:
+            return False
+        self._enqueue(trial, params, attempt + 1)
+        return True
+
+    def _enqueue(self, trial: Trial, params: Mapping[str, Any], attempt: int = 1) -> None:
+        self._wanted[trial.key] = trial
+        attributes = {"key": trial.key, "attempt": attempt, "trial": json.dumps(trial.as_dict())}
+        self._study.enqueue_trial(dict(params), user_attrs=attributes)
+        self._waiting += 1
+
+    def _frozen(self, *states: TrialState) -> list[FrozenTrial]:
+        return self._study.get_trials(deepcopy=False, states=states or None)
+
+    def _close_orphans(self) -> list[FrozenTrial]:
+        """Close what a dead driver left running: with its value where the run had finished, as failed where not."""
+        unfinished = []
+        for orphan in self._frozen(TrialState.RUNNING):
+            value = self._finished.get(orphan.user_attrs.get("key", ""))
+            if value is None:
+                self._study.tell(orphan.number, state=TrialState.FAIL)
+                unfinished.append(orphan)
+            else:
+                self._study.tell(orphan.number, value)
+        return unfinished
+
+
+class Search(Queue):
+    """A queue that proposes its own trials until ``total`` configurations have been tried."""
+
+    def __init__(
+        self,
+        storage: RDBStorage,
+        name: str,
+        better: str,
+        finished: Mapping[str, float | None],
+        *,
+        space: Mapping[str, tuple[Any, ...] | Range],
+        total: int,
+        propose: Callable[[Cell], Trial],
+    ) -> None:
+        """``propose`` makes the trial of a point of ``space``."""
+        super().__init__(storage, name, better, finished)
+        self._space = space
+        self._total = total
+        self._propose = propose
+        for orphan in self._orphans:
+            if "trial" in orphan.user_attrs:
+                # An interrupted configuration is the same configuration: it goes on where its checkpoint stands.
+                self._enqueue(Trial.from_dict(json.loads(orphan.user_attrs["trial"])), orphan.params, attempt=2)
+        for frozen in self._frozen(TrialState.WAITING):
+            if "trial" in frozen.user_attrs:
+                self._wanted[frozen.user_attrs["key"]] = Trial.from_dict(json.loads(frozen.user_attrs["trial"]))
+
+    def next(self) -> Trial | None:
+        """A trial that is to be tried again, or else a new proposal, up to the total."""
+        waiting = super().next()
+        while waiting is None and self._tried < self._total:
+            asked = self._study.ask()
+            trial = self._propose({name: _suggest(asked, name, values) for name, values in self._space.items()})
+            asked.set_user_attr("trial", json.dumps(trial.as_dict()))
+            asked.set_user_attr("key", trial.key)
+            if trial.key in self._running:
+                self._study.tell(asked, state=TrialState.PRUNED)
+            elif self._finished.get(trial.key) is not None:  # drawn before, in a space small enough for that
+                self._study.tell(asked, self._finished[trial.key])
+            else:
+                self._running[trial.key] = asked
+                return trial
+        return waiting
+
+    @property
+    def open(self) -> bool:
+        """Whether a trial is waiting, running or yet to be proposed."""
+        return super().open or self._tried < self._total
+
+    @property
+    def _tried(self) -> int:
+        """Configurations proposed so far; a second attempt at one is not a second configuration."""
+        return sum("key" in t.user_attrs and t.user_attrs.get("attempt", 1) == 1 for t in self._frozen())
+
+    def best(self, top: int) -> list[Trial]:
+        """The ``top`` finished configurations, the best first."""
+        sign = 1 if self._study.direction == optuna.study.StudyDirection.MINIMIZE else -1
+        done = sorted(self._frozen(TrialState.COMPLETE), key=lambda frozen: sign * float(frozen.value or 0.0))
+        trials = {t.user_attrs["key"]: Trial.from_dict(json.loads(t.user_attrs["trial"])) for t in done}
+        return list(trials.values())[:top]
+
+
+def _suggest(asked: optuna.Trial, name: str, values: tuple[Any, ...] | Range) -> Any:
+    """One setting's value; a list of choices is drawn by its JSON text, since Optuna keeps no lists."""
+    if not isinstance(values, Range):
+        return json.loads(asked.suggest_categorical(name, [json.dumps(value) for value in values]))
+    if values.integer:
+        return asked.suggest_int(name, int(values.low), int(values.high), log=values.log)
+    return asked.suggest_float(name, values.low, values.high, log=values.log)

@@ -1,0 +1,321 @@
+"""Studies, variants and trials: a question written down as data, and the frozen pieces of work it comes apart into."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+SECTIONS = ("params", "training", "data", "evaluation")
+"""The tables of settings that decide a trial's result; every setting's name is unique over all four."""
+
+VALIDATION_SHARE = 0.1  # of the training images, held out by a search whose [data] names no share of its own
+
+Settings = Mapping[str, Mapping[str, Any]]  # section -> setting -> value
+Cell = Mapping[str, Any]  # setting -> value, one point of the grid
+
+
+class StudyError(Exception):
+    """A study that cannot run as written: one line naming the file, the key, the wrong value and the right ones."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """One setting: its type as annotated where it is defined, and its default there."""
+
+    type: Any
+    default: Any
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What there is to choose from, read from the signatures of the code that a study sets to work.
+
+    Attributes:
+        params: hyperparameters by model.
+        options: the settings of ``training``, ``data`` and ``evaluation``.
+        player_options: the settings of ``training`` that one player may have to itself.
+        training_defaults: what a model's own file wants of ``training``, by model.
+        datasets: the data sets known by name; any path is a data set too.
+        metrics: the metrics, with their better direction.
+    """
+
+    params: Mapping[str, Mapping[str, Option]]
+    options: Mapping[str, Mapping[str, Option]]
+    player_options: frozenset[str]
+    training_defaults: Mapping[str, Mapping[str, Any]]
+    datasets: Sequence[str]
+    metrics: Mapping[str, str]
+
+    def section(self, model: str, name: str) -> str | None:
+        """The section in which ``model`` has a setting ``name``, or None."""
+        if name in self.params[model]:
+            return "params"
+        return next((section for section, options in self.options.items() if name in options), None)
+
+    def option(self, model: str, name: str) -> Option:
+        """The setting ``name`` of ``model``."""
+        section = self.section(model, name)
+        return self.params[model][name] if section == "params" else self.options[str(section)][name]
+
+    def settings(self, model: str) -> list[str]:
+        """Every setting that can be given for ``model``."""
+        return sorted({*self.params[model], *itertools.chain.from_iterable(self.options.values())})
+
+
+@dataclass(frozen=True)
+class Range:
+    """An open range that a search draws from, uniformly or uniformly in the logarithm; whole numbers if both ends are."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    @property
+    def integer(self) -> bool:
+        """Whether only whole numbers are drawn."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training: frozen, complete, and found again by its key in every store.
+
+    Attributes:
+        variant: the name of the configuration being compared.
+        varied: the settings in which the study's variants differ, for the run's name.
+        settings: every setting by section, defaults written out.
+        fingerprint: of the data set's content where the data set is a path; empty otherwise.
+    """
+
+    variant: str
+    model: str
+    dataset: str
+    seed: int
+    settings: Settings
+    varied: Mapping[str, Any] = field(default_factory=dict)
+    fingerprint: str = ""
+
+    @property
+    def key(self) -> str:
+        """Hash of all that decides the result, and of nothing else: names and the order of settings do not matter."""
+        decisive = {
+            "model": self.model,
+            "dataset": self.fingerprint or self.dataset,
+            "seed": self.seed,
+            "settings": {section: dict(self.settings[section]) for section in SECTIONS},
+        }
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def configuration(self) -> str:
+        """Hash of all that decides the result but the seed: trials that share it are replicates."""
+        return replace(self, seed=-1).key
+
+    @property
+    def held_out(self) -> str:
+        """The split it is measured on."""
+        return "validation" if self.settings["data"].get("validation") else "test"
+
+    @property
+    def name(self) -> str:
+        """The run's name: varied values first, zero-padded so that names sort (``ld=010 s2 mnist``)."""
+        varied = " ".join(f"{_initials(name)}={_short(value)}" for name, value in self.varied.items())
+        label = varied if self.variant.startswith(tuple(self.varied)) or not self.variant else self.variant
+        return f"{label or self.model} s{self.seed} {self.dataset.rstrip('/').rsplit('/', 1)[-1]}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The whole trial in plain types, for a tag or a file; `from_dict` reads it back."""
+        return {
+            "variant": self.variant,
+            "model": self.model,
+            "dataset": self.dataset,
+            "seed": self.seed,
+            "settings": {section: dict(values) for section, values in self.settings.items()},
+            "varied": dict(self.varied),
+            "fingerprint": self.fingerprint,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Trial:
+        """The trial that `as_dict` wrote down."""
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a trial ended without its scores.
+
+    Attributes:
+        kind: the class: ``diverged``, ``out of memory``, ``killed``, ``timed out``, ``bad configuration``, ``data``,
+            ``disk full`` or ``error``.
+        reason: one line.
+        details: the traceback, where there is one.
+    """
+
+    kind: str
+    reason: str
+    details: str = ""
+
+    @property
+    def retriable(self) -> bool:
+        """Whether the same trial can end otherwise a second time: what the machine did to it, not what it did itself."""
+        return self.kind in ("killed", "out of memory")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One named configuration being compared: a row that the study names itself, before its grid is laid over it.
+
+    Attributes:
+        datasets: those it is meant for; empty for all.
+    """
+
+    name: str
+    model: str
+    datasets: tuple[str, ...]
+    settings: Settings
+
+
+@dataclass(frozen=True)
+class Confirm:
+    """How a search's proposals are confirmed on the test split: the best ``top``, each over ``seeds`` seeds."""
+
+    top: int
+    seeds: int
+
+
+@dataclass(frozen=True)
+class Study:
+    """A question, with the models, data sets, varied settings, seeds and metrics that answer it.
+
+    Attributes:
+        source: where the question comes from and what was reported there.
+        metrics: what is measured; the first is the objective.
+        on: settings that hold on one data set only.
+        vary: lists make a grid; a `Range` anywhere makes a search, in which lists are choices.
+        trials: how many configurations a search tries in all; 0 for a grid.
+        overrides: settings given for this invocation (a smoke run, ``--set``); they win over everything but the grid.
+    """
+
+    name: str
+    question: str
+    source: str
+    datasets: tuple[str, ...]
+    seeds: int
+    metrics: tuple[str, ...]
+    variants: tuple[Variant, ...]
+    settings: Settings
+    on: Mapping[str, Settings]
+    vary: Mapping[str, tuple[Any, ...] | Range]
+    overrides: Settings
+    trials: int = 0
+    prune: bool = True
+    confirm: Confirm | None = None
+
+    @property
+    def is_search(self) -> bool:
+        """Whether configurations are proposed by a sampler rather than enumerated."""
+        return any(isinstance(values, Range) for values in self.vary.values())
+
+    def cells(self) -> list[Cell]:
+        """The points of the grid, the last setting varying fastest; one empty cell where nothing is varied."""
+        axes = [values for values in self.vary.values() if not isinstance(values, Range)]
+        return [dict(zip(self.vary, point, strict=True)) for point in itertools.product(*axes)]
+
+    def grid(self, catalogue: Catalogue, fingerprints: Mapping[str, str]) -> Iterator[Trial]:
+        """Every trial of a grid, seed by seed, so that an interrupted study has compared what it has done."""
+        for dataset, seed in itertools.product(self.datasets, range(self.seeds)):
+            for variant, cell in itertools.product(self.variants_on(dataset), self.cells()):
+                yield self.trial(catalogue, variant, dataset, seed, cell, fingerprints.get(dataset, ""))
+
+    def variants_on(self, dataset: str) -> list[Variant]:
+        """The variants meant for ``dataset``; all of them for one that no variant names."""
+        return [v for v in self.variants if not v.datasets or dataset in v.datasets] or list(self.variants)
+
+    def trial(
+        self,
+        catalogue: Catalogue,
+        variant: Variant,
+        dataset: str,
+        seed: int,
+        cell: Cell,
+        fingerprint: str = "",
+        proposal: bool = False,
+    ) -> Trial:
+        """One trial with every setting written out.
+
+        From weakest to strongest: the code's defaults, the model's own training defaults, the study, the study on this
+        data set, the variant, the grid's cell, what was given for this invocation. A ``proposal`` of a search is measured
+        on a validation split.
+        """
+        defaults: dict[str, dict[str, Any]] = {
+            "params": {name: option.default for name, option in catalogue.params[variant.model].items()}
+        }
+        for section, options in catalogue.options.items():
+            defaults[section] = {name: option.default for name, option in options.items()}
+        placed: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+        for name, value in cell.items():
+            placed[str(catalogue.section(variant.model, name))][name] = value
+        layers: list[Settings] = [
+            {"training": catalogue.training_defaults[variant.model]},
+            self.settings,
+            self.on.get(dataset, {}),
+            variant.settings,
+            placed,
+            self.overrides,
+        ]
+        settings = {
+            section: plain(_merge(defaults[section], *(layer.get(section, {}) for layer in layers)))
+            for section in SECTIONS
+        }
+        if proposal and not settings["data"]["validation"]:
+            settings["data"]["validation"] = VALIDATION_SHARE
+        label = " ".join(f"{name}={_short(value, pad=False)}" for name, value in cell.items())
+        return Trial(
+            variant=" ".join(filter(None, (variant.name, label))) or variant.model,
+            model=variant.model,
+            dataset=dataset,
+            seed=seed,
+            settings=settings,
+            varied=plain(dict(cell)),
+            fingerprint=fingerprint,
+        )
+
+
+def plain(value: Any) -> Any:
+    """The value in JSON's types, so that what is hashed, stored and read back is one and the same."""
+    if isinstance(value, Mapping):
+        return {name: plain(item) for name, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [plain(item) for item in value]
+    return value
+
+
+def _merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Later layers win; tables (a player's own options) are merged key by key."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        for name, value in layer.items():
+            table = isinstance(value, Mapping) and isinstance(merged.get(name), Mapping)
+            merged[name] = _merge(merged[name], value) if table else value
+    return merged
+
+
+def _initials(name: str) -> str:
+    return "".join(word[0] for word in name.replace(".", "_").split("_") if word)
+
+
+def _short(value: Any, pad: bool = True) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, int):
+        return f"{value:03d}" if pad else str(value)
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    if isinstance(value, (list, tuple)):
+        return "-".join(_short(item, pad) for item in value)
+    return str(value)

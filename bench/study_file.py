@@ -1,0 +1,362 @@
+"""Study files: TOML read, checked against what the code takes, and turned into a `Study`; nothing runs that was not checked."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.registry import unknown
+from bench.study import SECTIONS, Catalogue, Confirm, Option, Range, Study, StudyError, Variant, plain
+
+TOP = ("question", "source", "model", "datasets", "seeds", "metrics", "trials", "prune")
+TABLES = (*SECTIONS, "vary", "on", "smoke", "confirm", "variants")
+VARIANT = ("name", "model", "datasets", *SECTIONS)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where things are.
+
+    Attributes:
+        studies: study files.
+        reports: one folder per study.
+        store: ``mlruns``: databases, artifacts, checkpoints, caches, locks.
+        data: data sets.
+        tracking: an MLflow tracking URI; None for the store's own database.
+        queue: an Optuna storage URL.
+    """
+
+    studies: Path
+    reports: Path
+    store: Path
+    data: Path
+    tracking: str | None
+    queue: str
+
+    @classmethod
+    def find(cls, start: Path, storage: str | None = None, environment: Mapping[str, str] = os.environ) -> Places:
+        """Seen from ``start``: of the nearest folder upwards that holds ``studies/``, else of ``start`` itself."""
+        root = next((folder for folder in (start, *start.parents) if (folder / "studies").is_dir()), None)
+        home = (root or start).resolve()
+        return cls(
+            studies=home / "studies" if root else shipped(),
+            reports=home / "reports",
+            store=home / "mlruns",
+            data=Path(environment.get("BENCH_DATA_DIR") or home / "data").resolve(),
+            tracking=environment.get("MLFLOW_TRACKING_URI") or None,
+            queue=storage or f"sqlite:///{home}/mlruns/optuna.db",
+        )
+
+    def study(self, name: str) -> Path:
+        """The file of the study ``name``."""
+        return self.studies / f"{name}.toml"
+
+
+def shipped() -> Path:
+    """The studies that come with the package, which serve where no folder upwards holds any."""
+    packaged = Path(__file__).parent / "shipped_studies"
+    return packaged if packaged.is_dir() else Path(__file__).parent.parent / "studies"
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The tables of one study file, unchecked.
+
+    Raises:
+        StudyError: there is no such file, or it is no TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        known = sorted(file.stem for file in path.parent.glob("*.toml"))
+        raise StudyError(f"no study {path.stem!r} in {path.parent}; there are: {', '.join(known) or 'none'}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise StudyError(f"{path}: not TOML: {error}") from None
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """``key=value`` from the command line, the value read as TOML and else as a bare word."""
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise StudyError(f"--set {text}: must be key=value, as in --set epochs=5")
+    try:
+        return name.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return name.strip(), value.strip()
+
+
+def load(
+    path: Path,
+    catalogue: Catalogue,
+    *,
+    smoke: bool = False,
+    given: Mapping[str, Any] | None = None,
+    datasets: Sequence[str] = (),
+    seeds: int | None = None,
+) -> Study:
+    """The study in ``path``, checked.
+
+    Args:
+        smoke: lay ``[smoke]`` over it: a tiny subset, one epoch.
+        given: settings for this invocation, by name; one that the study varies is fixed to the value.
+        datasets: data sets to run on; the study's first where empty.
+        seeds: how many seeds, where not the study's number.
+
+    Raises:
+        StudyError: anything in the file or in the arguments that cannot run as written.
+    """
+    return build(read(path), path, catalogue, smoke=smoke, given=given, datasets=datasets, seeds=seeds)
+
+
+def build(
+    tables: Mapping[str, Any],
+    path: Path,
+    catalogue: Catalogue,
+    *,
+    smoke: bool = False,
+    given: Mapping[str, Any] | None = None,
+    datasets: Sequence[str] = (),
+    seeds: int | None = None,
+) -> Study:
+    """`load` for tables that are already read; ``path`` names the study and stands in its messages."""
+    reader = _Reader(path, catalogue)
+    for key in tables:
+        reader.known(key, (*TOP, *TABLES), "key")
+    overlay = reader.table(tables, "smoke") if smoke else {}
+    for key in overlay:
+        reader.known(key, ("datasets", "seeds", "metrics", "trials", "vary", *SECTIONS), "key in [smoke]")
+    tables = {**tables, **{key: value for key, value in overlay.items() if key not in SECTIONS}}
+    question = reader.text(tables, "question")
+    known_datasets = tuple(reader.texts(tables, "datasets"))
+    variants = reader.variants(tables)
+    models = {variant.model for variant in variants}
+    overrides: dict[str, dict[str, Any]] = {
+        section: dict(values) for section, values in reader.sections(overlay, "[smoke]", models).items()
+    }
+    vary = reader.vary(reader.table(tables, "vary"), models)
+    for name, value in (given or {}).items():
+        section, checked = reader.setting(name, value, models, "--set")
+        overrides.setdefault(section, {})[name] = checked
+        vary.pop(name, None)
+    metrics = tuple(reader.texts(tables, "metrics"))
+    for metric in metrics:
+        reader.known(metric, list(catalogue.metrics), "metric")
+    on = {}
+    for dataset, settings in reader.table(tables, "on").items():
+        if not isinstance(settings, Mapping):
+            reader.fail(f"[on] {dataset}", settings, "a table of settings, as in [on.mnist.training]")
+        on[dataset] = reader.sections(settings, f"[on.{dataset}]", models, strict=True)
+    search = any(isinstance(values, Range) for values in vary.values())
+    trials = reader.count(tables, "trials", 0)
+    if search and not trials:
+        reader.fail("trials", tables.get("trials"), "the number of configurations to try, since [vary] holds a range")
+    if trials and not search:
+        reader.fail("trials", trials, "left out: [vary] holds no range, so its grid says how many there are")
+    prune = tables.get("prune", True)
+    if not isinstance(prune, bool):
+        reader.fail("prune", prune, "true or false")
+    return Study(
+        name=path.stem + ("_smoke" if smoke else ""),
+        question=question,
+        source=reader.text(tables, "source"),
+        datasets=tuple(datasets) or known_datasets[:1],
+        seeds=seeds or reader.count(tables, "seeds", 1),
+        metrics=metrics,
+        variants=variants,
+        settings=reader.sections({key: tables.get(key, {}) for key in SECTIONS}, "", models),
+        on=on,
+        vary=vary,
+        overrides=overrides,
+        trials=trials,
+        prune=prune,
+        confirm=reader.confirm(tables) if not smoke else None,
+    )
+
+
+class _Reader:
+    """Checks one file's tables; every message names the file, the key, the wrong value and the right ones."""
+
+    def __init__(self, path: Path, catalogue: Catalogue) -> None:
+        self.path = path
+        self.catalogue = catalogue
+
+    def fail(self, key: str, value: Any, right: str) -> typing.NoReturn:
+        raise StudyError(f"{self.path}: {key} = {value!r}: must be {right}")
+
+    def known(self, name: str, names: Sequence[str], kind: str) -> None:
+        if name not in names:
+            raise StudyError(f"{self.path}: {unknown(kind, name, sorted(names))}")
+
+    def table(self, tables: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+        value = tables.get(key, {})
+        if not isinstance(value, Mapping):
+            self.fail(key, value, f"a table, [{key}]")
+        return value
+
+    def text(self, tables: Mapping[str, Any], key: str) -> str:
+        value = tables.get(key)
+        if not isinstance(value, str) or not value.strip():
+            self.fail(key, value, "a text")
+        return value
+
+    def texts(self, tables: Mapping[str, Any], key: str) -> list[str]:
+        value = tables.get(key)
+        if not isinstance(value, list) or not value or not all(isinstance(item, str) for item in value):
+            self.fail(key, value, "a list of at least one name")
+        return value
+
+    def count(self, tables: Mapping[str, Any], key: str, default: int) -> int:
+        value = tables.get(key, default)
+        if not isinstance(value, int) or isinstance(value, bool) or (key in tables and value < 1):
+            self.fail(key, value, "a whole number of at least 1")
+        return value
+
+    def confirm(self, tables: Mapping[str, Any]) -> Confirm | None:
+        table = self.table(tables, "confirm")
+        for key in table:
+            self.known(key, ("top", "seeds"), "key in [confirm]")
+        return Confirm(self.count(table, "top", 3), self.count(table, "seeds", 5)) if table else None
+
+    def variants(self, tables: Mapping[str, Any]) -> tuple[Variant, ...]:
+        rows = tables.get("variants", [])
+        if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
+            self.fail("variants", rows, "tables, each [[variants]]")
+        variants = []
+        for row in rows or [{}]:
+            for key in row:
+                self.known(key, VARIANT, "key in [[variants]]")
+            model = row.get("model", tables.get("model"))
+            where = f"model of variant {row.get('name')!r}" if rows else "model"
+            if not isinstance(model, str):
+                self.fail(where, model, f"one of {', '.join(self.catalogue.params)}")
+            self.known(model, list(self.catalogue.params), "model")
+            name = self.text(row, "name") if rows else ""
+            if name in {variant.name for variant in variants}:
+                self.fail("name in [[variants]]", name, "a name that no other variant has")
+            datasets = tuple(self.texts(row, "datasets")) if "datasets" in row else ()
+            variants.append(Variant(name, model, datasets, self.sections(row, f"variant {name!r}", {model})))
+        return tuple(variants)
+
+    def sections(
+        self, tables: Mapping[str, Any], where: str, models: set[str], *, strict: bool = False
+    ) -> dict[str, dict[str, Any]]:
+        """The tables of settings in ``tables``, each setting checked in its section."""
+        checked: dict[str, dict[str, Any]] = {}
+        for section in tables if strict else SECTIONS:
+            self.known(section, SECTIONS, f"table in {where}")
+            for name, value in self.table(tables, section).items():
+                place = f"{where} [{section}]".strip()
+                found, value = self.setting(name, value, models, place)
+                if found != section:
+                    raise StudyError(f"{self.path}: {place} {name}: belongs in [{found}]")
+                checked.setdefault(section, {})[name] = value
+        return checked
+
+    def setting(self, name: str, value: Any, models: set[str], place: str) -> tuple[str, Any]:
+        """The section of a setting, and its value as the code takes it, for every model it is meant for."""
+        if isinstance(value, Mapping):
+            return "training", {key: self.player(name, key, item, models, place) for key, item in value.items()}
+        found = set()
+        for model in sorted(models):
+            section = self.catalogue.section(model, name)
+            if section is None:
+                raise StudyError(
+                    f"{self.path}: {place} {unknown(f'setting of {model}', name, self.catalogue.settings(model))}"
+                )
+            found.add(section)
+            value = self.fitting(value, self.catalogue.option(model, name), f"{place} {name}")
+        return found.pop(), value
+
+    def player(self, player: str, name: str, value: Any, models: set[str], place: str) -> Any:
+        """One option of ``[training.<player>]``; whether the model has that player is known once it is built."""
+        where = f"{place} {player}.{name}"
+        if name not in self.catalogue.player_options:
+            raise StudyError(
+                f"{self.path}: {where}: "
+                + unknown("option of one player", name, sorted(self.catalogue.player_options))
+            )
+        return self.fitting(value, self.catalogue.options["training"][name], where)
+
+    def fitting(self, value: Any, option: Option, where: str) -> Any:
+        if not fits(value, option.type):
+            self.fail(where, value, describe(option.type))
+        return convert(value, option.type)
+
+    def vary(self, table: Mapping[str, Any], models: set[str]) -> dict[str, tuple[Any, ...] | Range]:
+        axes: dict[str, tuple[Any, ...] | Range] = {}
+        for name, values in table.items():
+            where = f"[vary] {name}"
+            if isinstance(values, Mapping):
+                for key in values:
+                    self.known(key, ("low", "high", "log"), f"key in {where}")
+                low, high, log = values.get("low"), values.get("high"), values.get("log", False)
+                numbers = all(isinstance(end, (int, float)) and not isinstance(end, bool) for end in (low, high))
+                if not numbers or low >= high or (log and low <= 0) or not isinstance(log, bool):
+                    self.fail(where, dict(values), "{low, high, log} with low < high, and 0 < low where log is true")
+                for end in (low, high):
+                    self.setting(name, end, models, where)
+                axes[name] = Range(low, high, log)
+            elif isinstance(values, list) and values:
+                axes[name] = tuple(plain(self.setting(name, value, models, where)[1]) for value in values)
+                if len({str(value) for value in axes[name]}) < len(values):
+                    self.fail(where, values, "values that differ from one another")
+            else:
+                self.fail(where, values, "a list of values, or a range {low = 1e-5, high = 1e-2, log = true}")
+        return axes
+
+
+def fits(value: Any, annotation: Any) -> bool:
+    """Whether a TOML value is what an annotated argument takes: a whole number is a float too, a list any sequence."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if annotation is Any:
+        return True
+    if origin in (typing.Union, types.UnionType):
+        return any(fits(value, argument) for argument in arguments)
+    if origin is typing.Literal:
+        return value in arguments and not (isinstance(value, bool) ^ isinstance(arguments[0], bool))
+    if isinstance(origin, type) and issubclass(origin, Sequence):
+        if not isinstance(value, Sequence) or isinstance(value, str):
+            return False
+        items = [argument for argument in arguments if argument is not Ellipsis]
+        if origin is tuple and Ellipsis not in arguments:
+            return len(value) == len(items) and all(fits(*pair) for pair in zip(value, items, strict=True))
+        return all(fits(item, items[0]) for item in value)
+    if annotation is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if annotation is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if annotation is type(None):
+        return value is None
+    return isinstance(annotation, type) and isinstance(value, annotation)
+
+
+def convert(value: Any, annotation: Any) -> Any:
+    """``value``, which fits, as the annotation's own type, so that ``1`` and ``1.0`` make one key."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        arguments = typing.get_args(annotation) or (annotation,)
+        return float(value) if float in arguments and int not in arguments else value
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        items = [argument for argument in typing.get_args(annotation) if argument is not Ellipsis]
+        return [convert(item, items[min(index, len(items) - 1)]) if items else item for index, item in enumerate(value)]
+    return value
+
+
+def describe(annotation: Any) -> str:
+    """An annotation in words, for a message."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+    if origin is typing.Literal:
+        return "one of " + ", ".join(repr(argument) for argument in arguments)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(describe(argument) for argument in arguments if argument is not type(None))
+    if isinstance(origin, type) and issubclass(origin, Sequence):
+        items = [argument for argument in arguments if argument is not Ellipsis]
+        if origin is tuple and Ellipsis not in arguments:
+            return f"a list of {len(items)} values, each {describe(items[0])}"
+        return f"a list, each item {describe(items[0])}"
+    return words.get(annotation, str(annotation))

@@ -1,0 +1,250 @@
+"""One trial from its settings to its scores: what a child process runs, and all that it runs."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import inspect
+import json
+import platform
+import shutil
+import traceback
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+import torch
+import tomllib
+from safetensors.torch import load_file, save
+
+from bench import __version__, registry
+from bench.batches import DataOptions, prepare
+from bench.contract import Data, DataError, Diverged, ImageSpec, Model, Unsupported, only_class
+from bench.datasets import open_dataset
+from bench.evaluation import EvaluationOptions, Score, evaluate
+from bench.pictures import final_pictures, keep, kept, picture_epochs, progress_pictures, training_gif
+from bench.study import Catalogue, Failure, Option, Trial
+from bench.training import PlayerOptions, Progress, TrainingOptions, train
+from bench import figures
+
+
+@dataclass(frozen=True)
+class Started:
+    """What the trial's process says of itself before it trains."""
+
+    parameters: int
+    tags: Mapping[str, str]
+    data: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch's progress, with its pictures where some are due: PNG by name."""
+
+    progress: Progress
+    pictures: Mapping[str, bytes]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The end of a trial: a score for every metric asked for, and its files by artifact path."""
+
+    scores: Mapping[str, Score]
+    files: Mapping[str, bytes]
+
+
+Event = Started | Epoch | Finished | Failure
+
+
+@dataclass(frozen=True)
+class Work:
+    """``work(trial)`` for an executor: plain values only, so that it travels to another process.
+
+    Attributes:
+        metrics: what is measured at the end.
+        data_dir: where data sets are.
+        folder: holds checkpoints by key, and the caches that trials share.
+        again: trials that are trained already: their saved weights, and the metrics to take of them, by key.
+    """
+
+    metrics: tuple[str, ...]
+    data_dir: Path
+    folder: Path
+    again: Mapping[str, tuple[Path, tuple[str, ...]]]
+
+    def __call__(self, trial: Trial) -> Iterator[Event]:
+        """Train and measure; what goes wrong comes out as the last event, under the class of its cause."""
+        try:
+            yield from self._measure(trial) if trial.key in self.again else self._train(trial)
+        except Diverged as error:
+            yield Failure("diverged", str(error))
+        except DataError as error:
+            yield Failure("data", str(error))
+        except Unsupported as error:
+            yield Failure("bad configuration", str(error))
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            yield Failure("out of memory", _line(error), traceback.format_exc())
+        except OSError as error:
+            kind = "disk full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "error"
+            yield Failure(kind, _line(error), traceback.format_exc())
+        except Exception as error:
+            yield Failure("error", _line(error), traceback.format_exc())
+
+    def checkpoint(self, trial: Trial) -> Path:
+        """Where the trial keeps what it needs to go on."""
+        return self.folder / "checkpoints" / trial.key
+
+    def _train(self, trial: Trial) -> Iterator[Event]:
+        device = choose_device()
+        data = load_data(trial, self.data_dir).to(device)
+        model = build(trial, data.spec).to(device)
+        yield Started(parameter_count(model), _surroundings(device), _data_facts(data))
+        folder = self.checkpoint(trial)
+        options = TrainingOptions.from_settings(trial.settings["training"])
+        due = picture_epochs(options.epochs)
+        for progress in train(model, data, options, seed=trial.seed, folder=folder):
+            if progress.epoch in due and not kept(folder, progress.epoch):
+                keep(folder, progress.epoch, progress_pictures(model, data))
+            yield Epoch(progress, kept(folder, progress.epoch))
+        files = {f"final/{name}.png": figures.png(picture) for name, picture in final_pictures(model, data).items()}
+        files["final/training.gif"] = training_gif(folder, "samples")
+        files["trial.toml"] = tomli_w.dumps(describe(trial, data.spec)).encode()
+        files["model.safetensors"] = save({name: value.contiguous() for name, value in model.state_dict().items()})
+        yield Finished(self._scores(model, data, trial, self.metrics), files)
+
+    def _measure(self, trial: Trial) -> Iterator[Event]:
+        device = choose_device()
+        weights, metrics = self.again[trial.key]
+        data = load_data(trial, self.data_dir).to(device)
+        model = build(trial, data.spec).to(device)
+        model.load_state_dict(load_file(weights, device=str(device)))
+        yield Finished(self._scores(model, data, trial, metrics), {})
+
+    def _scores(self, model: Model, data: Data, trial: Trial, metrics: Sequence[str]) -> dict[str, Score]:
+        options = EvaluationOptions(**trial.settings["evaluation"])
+        return evaluate(model, data, metrics, options, cache=self.folder / "cache", data_dir=self.data_dir)
+
+
+def choose_device() -> torch.device:
+    """The GPU that the environment shows, or the processor."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def load_data(trial: Trial, data_dir: Path) -> Data:
+    """The trial's data set with its ``[data]`` settings applied.
+
+    Raises:
+        DataError: it cannot be had, or the settings do not fit it.
+    """
+    source = open_dataset(trial.dataset, data_dir)
+    return prepare(source.name, source.spec, source.train, source.test, data_options(trial))
+
+
+def data_options(trial: Trial) -> DataOptions:
+    """The ``[data]`` settings of a trial."""
+    settings = dict(trial.settings["data"])
+    return DataOptions(**{**settings, "classes": tuple(settings["classes"])})
+
+
+def build(trial: Trial, spec: ImageSpec) -> Model:
+    """The trial's untrained model, its weights drawn from the trial's seed.
+
+    Raises:
+        Unsupported: the model cannot be built for these images, or ``[training.<player>]`` names no player of it.
+    """
+    torch.manual_seed(trial.seed)
+    model = only_class(registry.take("models", trial.model))(spec, **trial.settings["params"])
+    players = model.players()
+    for name, value in trial.settings["training"].items():
+        if isinstance(value, Mapping) and name not in players:
+            raise Unsupported(registry.unknown(f"player of {trial.model}", name, list(players)))
+    return model
+
+
+def parameter_count(model: Model) -> int:
+    """Trainable numbers; moving statistics are not counted."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def describe(trial: Trial, spec: ImageSpec) -> dict[str, Any]:
+    """A trial and the images it was made for, for ``trial.toml``; what is None is left out, TOML having no word for it."""
+    image = {"channels": spec.channels, "height": spec.height, "width": spec.width, "classes": list(spec.classes)}
+    return _without_none({**trial.as_dict(), "key": trial.key, "image": image, "bench": __version__})
+
+
+def load_trained(folder: Path | str) -> Model:
+    """The trained model in a folder that holds a run's ``trial.toml`` and ``model.safetensors``, in eval mode.
+
+    Raises:
+        FileNotFoundError: one of the two is not there.
+    """
+    tables = tomllib.loads((Path(folder) / "trial.toml").read_text(encoding="utf-8"))
+    image = tables["image"]
+    spec = ImageSpec(image["channels"], image["height"], image["width"], tuple(image["classes"]))
+    model = only_class(registry.take("models", tables["model"]))(spec, **tables["settings"]["params"])
+    model.load_state_dict(load_file(Path(folder) / "model.safetensors"))
+    return model.eval()
+
+
+def forget(folder: Path) -> None:
+    """Remove a checkpoint that is needed no more."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def catalogue() -> Catalogue:
+    """What there is to choose from, read from the folders and the signatures in them."""
+    options = {"training": _fields(TrainingOptions), "data": _fields(DataOptions), "evaluation": _fields(EvaluationOptions)}
+    del options["training"]["players"]
+    models = {name: registry.take("models", name) for name in registry.names("models")}
+    return Catalogue(
+        params={name: hyperparameters(only_class(module)) for name, module in models.items()},
+        options=options,
+        player_options=frozenset(_fields(PlayerOptions)),
+        training_defaults={name: module.TRAINING for name, module in models.items()},
+        datasets=registry.names("datasets"),
+        metrics={name: registry.take("metrics", name).BETTER for name in registry.names("metrics")},
+    )
+
+
+def hyperparameters(model: type[Model]) -> dict[str, Option]:
+    """The keyword arguments of a model's constructor, which are its hyperparameters."""
+    hints = typing.get_type_hints(model.__init__)
+    parameters = inspect.signature(model).parameters.values()
+    return {p.name: Option(hints[p.name], p.default) for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def _fields(options: type) -> dict[str, Option]:
+    hints = typing.get_type_hints(options)
+    found = {}
+    for field in fields(options):
+        default = field.default if field.default_factory is MISSING else field.default_factory()
+        found[field.name] = Option(hints[field.name], default)
+    return found
+
+
+def _surroundings(device: torch.device) -> dict[str, str]:
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} thread(s)"
+    versions = {"bench": __version__, "python": platform.python_version(), "torch": torch.__version__}
+    return {"device": name, "versions": json.dumps(versions)}
+
+
+def _data_facts(data: Data) -> dict[str, str]:
+    digest = hashlib.sha256()
+    for split in (data.train, data.held_out):
+        digest.update(split.images.cpu().numpy().tobytes())
+        digest.update(split.labels.cpu().numpy().tobytes())
+    return {"sha256": digest.hexdigest(), "train": str(len(data.train)), data.held_out_name: str(len(data.held_out))}
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _without_none(item) for name, item in value.items() if item is not None}
+    return value
+
+
+def _line(error: BaseException) -> str:
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
