@@ -10,7 +10,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Literal, Protocol, runtime_checkable
 
@@ -203,6 +203,7 @@ class Data:
         train: what the model may learn from.
         held_out: what it is measured on.
         held_out_name: ``"test"``, or ``"validation"`` in a search.
+        horizontal_flip: mirror each training image with probability one half.
     """
 
     name: str
@@ -210,10 +211,11 @@ class Data:
     train: Split
     held_out: Split
     held_out_name: str = "test"
+    horizontal_flip: bool = False
 
     def to(self, device: torch.device) -> Data:
         """The same data on ``device``."""
-        return Data(self.name, self.spec, self.train.to(device), self.held_out.to(device), self.held_out_name)
+        return replace(self, train=self.train.to(device), held_out=self.held_out.to(device))
 
 
 class Features(Protocol):

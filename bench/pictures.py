@@ -86,6 +86,6 @@ def kept(folder: Path, epoch: int) -> dict[str, bytes]:
 
 
 def _held_out(data: Data, n: int) -> Tensor:
-    """The first ``n`` held-out images, again from the start where there are fewer."""
-    index = torch.arange(n, device=data.held_out.images.device) % len(data.held_out)
+    """``n`` held-out images at even distances through the split, which may be sorted by class."""
+    index = torch.arange(n, device=data.held_out.images.device) * len(data.held_out) // n
     return data.held_out.images[index].float().div(255)

@@ -123,9 +123,9 @@ class Trial:
     @property
     def name(self) -> str:
         """The run's name: varied values first, zero-padded so that names sort (``ld=010 s2 mnist``)."""
-        varied = " ".join(f"{_initials(name)}={_short(value)}" for name, value in self.varied.items())
-        label = varied if self.variant.startswith(tuple(self.varied)) or not self.variant else self.variant
-        return f"{label or self.model} s{self.seed} {self.dataset.rstrip('/').rsplit('/', 1)[-1]}"
+        own = self.variant.split("=")[0].rpartition(" ")[0] if self.varied else self.variant
+        values = [f"{_initials(name)}={_short(value)}" for name, value in self.varied.items()]
+        return " ".join(filter(None, (own, *values, f"s{self.seed}", self.dataset.rstrip("/").rpartition("/")[2])))
 
     def as_dict(self) -> dict[str, Any]:
         """The whole trial in plain types, for a tag or a file; `from_dict` reads it back."""
@@ -226,6 +226,10 @@ class Study:
         axes = [values for values in self.vary.values() if not isinstance(values, Range)]
         return [dict(zip(self.vary, point, strict=True)) for point in itertools.product(*axes)]
 
+    def labels(self) -> list[str]:
+        """The names that are compared, in the study's own order; none for a search, which finds them."""
+        return [] if self.is_search else [label(v, cell) for v in self.variants for cell in self.cells()]
+
     def grid(self, catalogue: Catalogue, fingerprints: Mapping[str, str]) -> Iterator[Trial]:
         """Every trial of a grid, seed by seed, so that an interrupted study has compared what it has done."""
         for dataset, seed in itertools.product(self.datasets, range(self.seeds)):
@@ -274,9 +278,8 @@ class Study:
         }
         if proposal and not settings["data"]["validation"]:
             settings["data"]["validation"] = VALIDATION_SHARE
-        label = " ".join(f"{name}={_short(value, pad=False)}" for name, value in cell.items())
         return Trial(
-            variant=" ".join(filter(None, (variant.name, label))) or variant.model,
+            variant=label(variant, cell),
             model=variant.model,
             dataset=dataset,
             seed=seed,
@@ -284,6 +287,12 @@ class Study:
             varied=plain(dict(cell)),
             fingerprint=fingerprint,
         )
+
+
+def label(variant: Variant, cell: Cell) -> str:
+    """The name under which a variant at one point of the grid is compared."""
+    values = " ".join(f"{name}={_short(value, pad=False)}" for name, value in cell.items())
+    return " ".join(filter(None, (variant.name, values))) or variant.model
 
 
 def plain(value: Any) -> Any:

@@ -60,8 +60,8 @@ class Places:
 
 def shipped() -> Path:
     """The studies that come with the package, which serve where no folder upwards holds any."""
-    packaged = Path(__file__).parent / "shipped_studies"
-    return packaged if packaged.is_dir() else Path(__file__).parent.parent / "studies"
+    beside = Path(__file__).parent.parent
+    return beside / "studies" if (beside / "studies").is_dir() else beside / "bench_studies"
 
 
 def read(path: Path) -> dict[str, Any]:

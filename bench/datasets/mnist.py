@@ -1,0 +1,31 @@
+"""MNIST: 60,000 and 10,000 handwritten digits, 1x28x28. LeCun, Cortes and Burges, http://yann.lecun.com/exdb/mnist."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torchvision
+
+from bench.contract import ImageSpec, Split
+from bench.datasets import SplitName, download, from_arrays, one_at_a_time, readable
+
+SPEC = ImageSpec(1, 28, 28, tuple("0123456789"))
+PLACE = "MNIST"
+
+
+def load(split: SplitName, data_dir: Path) -> Split:
+    """One split, downloaded once.
+
+    Raises:
+        DataError: no network, or the files are damaged.
+    """
+    with one_at_a_time(data_dir, PLACE):
+        if not (data_dir / PLACE).exists():
+            with download("mnist", data_dir, PLACE) as folder:
+                torchvision.datasets.MNIST(folder, download=True)
+
+        def read() -> Split:
+            images = torchvision.datasets.MNIST(data_dir, train=split == "train")
+            return from_arrays(images.data.numpy(), images.targets.numpy())
+
+        return readable(data_dir / PLACE, "MNIST", read)

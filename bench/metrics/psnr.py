@@ -1,0 +1,26 @@
+"""Peak signal-to-noise ratio of reconstructed held-out images, in decibels: the mean over images of 10 log10(1 / MSE)."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from bench.contract import Autoencodes, Data, Features, Model, in_order
+
+NEEDS = Autoencodes
+BETTER = "higher"
+
+
+def measure(model: Model, real: Data, features: Features) -> float:
+    """The mean over the held-out images, each decoded from its mean code."""
+    codec = cast(Autoencodes, model)
+    return float(
+        torch.cat([decibels(codec.decode(codec.encode(b.images)), b.images) for b in in_order(real.held_out)]).mean()
+    )
+
+
+def decibels(images: Tensor, originals: Tensor) -> Tensor:
+    """10 log10(1 / MSE) of each image of ``[B, C, H, W]`` in ``[0, 1]``: ``[B]``; infinite where they are equal."""
+    return -10 * (images - originals).square().double().flatten(1).mean(dim=1).log10()

@@ -1,0 +1,102 @@
+"""The deep convolutional GAN: Radford, Metz and Chintala, Unsupervised Representation Learning with DCGANs, 2016.
+
+https://arxiv.org/abs/1511.06434. Generators of document 003, figures 13 and 14; the discriminator, which it does not print, is
+the paper's: strided convolutions, batch normalisation but in the first, LeakyReLU, as wide as the generator it faces.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any, Literal, final
+
+import torch
+from torch import Tensor, nn
+
+from bench.contract import Batch, ImageSpec, Model, Unsupported, Update
+from bench.losses import judged_fake, judged_real
+from bench.nets import chosen, conv, keras_same_transpose, leaky, positive
+
+TRAINING: dict[str, Any] = {"learning_rate": 2e-4, "betas": (0.5, 0.999)}  # section 4 of the paper
+
+
+@final
+class DCGAN(Model):
+    """Noise to image through transposed convolutions; ``deep`` doubles the channels of ``shallow``.
+
+    Sides that divide by 16 take the document's CIFAR-10 generator, which doubles the size four times; other sides that divide
+    by 4 take its MNIST generator, which doubles it twice. Inside, images are in [-1, 1].
+    """
+
+    def __init__(
+        self, spec: ImageSpec, *, latent_dim: int = 100, depth: Literal["shallow", "deep"] = "shallow"
+    ) -> None:
+        super().__init__()
+        positive(latent_dim=latent_dim)
+        chosen("depth", depth, ("shallow", "deep"))
+        self.latent_dim = latent_dim
+        factor = 2 if depth == "deep" else 1
+        if spec.height % 16 == 0 and spec.width % 16 == 0:
+            self.generator = _colour_generator(spec, latent_dim, 512 * factor)
+            widths = [spec.channels, *(64 * factor * 2**layer for layer in range(4))]
+        elif spec.height % 4 == 0 and spec.width % 4 == 0:
+            self.generator = _grey_generator(spec, latent_dim, 128 * factor)
+            widths = [spec.channels, 64 * factor, 128 * factor]
+        else:
+            raise Unsupported(f"image sides must divide by 4, not {spec.height}x{spec.width}")
+        shrink = 2 ** (len(widths) - 1)
+        flat = widths[-1] * (spec.height // shrink) * (spec.width // shrink)
+        layers = [
+            conv(*pair, 5, 2, 2, batch_norm=index > 0, activation=leaky(0.2)) for index, pair in enumerate(pairwise(widths))
+        ]
+        self.discriminator = nn.Sequential(*layers, nn.Flatten(), nn.Linear(flat, 1))
+        self.apply(_initialise)
+
+    def players(self) -> dict[str, nn.Module]:
+        """The discriminator and the generator."""
+        return {"discriminator": self.discriminator, "generator": self.generator}
+
+    def step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        """One discriminator step on a real and a fake batch, then one generator step with the non-saturating loss."""
+        fake = self.generator(self._noise(len(batch)))
+        real_logits, fake_logits = self.discriminator(batch.images * 2 - 1), self.discriminator(fake.detach())
+        discriminator_loss = judged_real(real_logits) + judged_fake(fake_logits)
+        update("discriminator", discriminator_loss)
+        generator_loss = judged_real(self.discriminator(fake))
+        update("generator", generator_loss)
+        return {"discriminator": discriminator_loss, "generator": generator_loss}
+
+    def sample(self, n: int, labels: Tensor | None = None) -> Tensor:
+        """Generate from ``n`` draws of noise."""
+        images: Tensor = (self.generator(self._noise(n)) + 1) / 2
+        return images
+
+    def _noise(self, n: int) -> Tensor:
+        return torch.randn(n, self.latent_dim, device=self.device)
+
+
+def _grey_generator(spec: ImageSpec, latent_dim: int, width: int) -> nn.Sequential:
+    """Figure 13: 3x3 kernels, strides 2, 1, 2, ReLU."""
+    height, across = spec.height // 4, spec.width // 4
+    layers: list[nn.Module] = [nn.Linear(latent_dim, width * height * across), nn.Unflatten(1, (width, height, across))]
+    for inputs, outputs, stride in ((width, width // 2, 2), (width // 2, width // 4, 1)):
+        layers += [keras_same_transpose(inputs, outputs, 3, stride), nn.BatchNorm2d(outputs), nn.ReLU()]
+    return nn.Sequential(*layers, keras_same_transpose(width // 4, spec.channels, 3, 2), nn.Tanh())
+
+
+def _colour_generator(spec: ImageSpec, latent_dim: int, width: int) -> nn.Sequential:
+    """Figure 14: 5x5 kernels, stride 2, LeakyReLU."""
+    height, across = spec.height // 16, spec.width // 16
+    layers: list[nn.Module] = [nn.Linear(latent_dim, width * height * across), nn.Unflatten(1, (width, height, across))]
+    for outputs in (width // 2, width // 4, width // 8):
+        layers += [nn.BatchNorm2d(2 * outputs), nn.LeakyReLU(0.2), keras_same_transpose(2 * outputs, outputs, 5, 2)]
+    last = keras_same_transpose(width // 8, spec.channels, 5, 2)
+    return nn.Sequential(*layers, nn.BatchNorm2d(width // 8), nn.LeakyReLU(0.2), last, nn.Tanh())
+
+
+@torch.no_grad()
+def _initialise(module: nn.Module) -> None:
+    """Weights from N(0, 0.02), section 4 of the paper."""
+    if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+    elif isinstance(module, nn.BatchNorm2d):
+        nn.init.normal_(module.weight, 1.0, 0.02)

@@ -1,0 +1,62 @@
+"""The fully connected generative adversarial network: Goodfellow et al., Generative Adversarial Nets, 2014.
+
+https://arxiv.org/abs/1406.2661. Architecture of document 002, listing 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from bench.contract import Batch, ImageSpec, Model, Update
+from bench.losses import judged_fake, judged_real
+from bench.nets import image_mlp, leaky, mlp, positive
+
+TRAINING: dict[str, Any] = {"learning_rate": 2e-4}
+
+
+@final
+class GAN(Model):
+    """Noise through ``generator_dims`` to an image, an image through ``discriminator_dims`` to one logit.
+
+    Inside, images are in [-1, 1], where the generator's tanh leaves them.
+    """
+
+    def __init__(
+        self,
+        spec: ImageSpec,
+        *,
+        latent_dim: int = 64,
+        generator_dims: Sequence[int] = (256,),
+        discriminator_dims: Sequence[int] = (128,),
+    ) -> None:
+        super().__init__()
+        positive(latent_dim=latent_dim, generator_dims=generator_dims, discriminator_dims=discriminator_dims)
+        self.latent_dim = latent_dim
+        self.generator = nn.Sequential(*image_mlp(spec, [latent_dim, *generator_dims], leaky(0.01)), nn.Tanh())
+        self.discriminator = nn.Sequential(nn.Flatten(), *mlp([spec.pixels, *discriminator_dims, 1], leaky(0.01)))
+
+    def players(self) -> dict[str, nn.Module]:
+        """The discriminator and the generator."""
+        return {"discriminator": self.discriminator, "generator": self.generator}
+
+    def step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        """Algorithm 1 with one discriminator step, and the generator's non-saturating loss (section 3)."""
+        fake = self.generator(self._noise(len(batch)))
+        real_logits, fake_logits = self.discriminator(batch.images * 2 - 1), self.discriminator(fake.detach())
+        discriminator_loss = judged_real(real_logits) + judged_fake(fake_logits)
+        update("discriminator", discriminator_loss)
+        generator_loss = judged_real(self.discriminator(fake))
+        update("generator", generator_loss)
+        return {"discriminator": discriminator_loss, "generator": generator_loss}
+
+    def sample(self, n: int, labels: Tensor | None = None) -> Tensor:
+        """Generate from ``n`` draws of noise."""
+        images: Tensor = (self.generator(self._noise(n)) + 1) / 2
+        return images
+
+    def _noise(self, n: int) -> Tensor:
+        return torch.randn(n, self.latent_dim, device=self.device)

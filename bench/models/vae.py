@@ -1,0 +1,57 @@
+"""The fully connected variational autoencoder: Kingma and Welling, Auto-Encoding Variational Bayes, 2014.
+
+https://arxiv.org/abs/1312.6114. Architectures of document 002, listing 1 (``hidden_dims = [512, 256]``, ``latent_dim = 16``)
+and of document 003 (one hidden layer of 128, 256 or 512; latent 2, 5 or 10).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from bench.contract import Batch, ImageSpec, Model, Update
+from bench.losses import bernoulli_nll, gaussian_kl
+from bench.nets import image_mlp, mlp, positive, reparameterised
+
+TRAINING: dict[str, Any] = {}
+
+
+@final
+class VAE(Model):
+    """``hidden_dims`` from the image towards the code, whose mean and log-variance are one layer; the decoder mirrors it."""
+
+    def __init__(self, spec: ImageSpec, *, latent_dim: int = 2, hidden_dims: Sequence[int] = (512,)) -> None:
+        super().__init__()
+        positive(latent_dim=latent_dim, hidden_dims=hidden_dims)
+        self.latent_dim = latent_dim
+        self.encoder = nn.Sequential(nn.Flatten(), *mlp([spec.pixels, *hidden_dims, 2 * latent_dim]))
+        self.decoder = image_mlp(spec, [latent_dim, *reversed(hidden_dims)])
+
+    def players(self) -> dict[str, nn.Module]:
+        """One: the vae."""
+        return {"vae": self}
+
+    def step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        """Descend the negative evidence bound, equation 10 with one draw of the code per image."""
+        mean, log_variance = self.encoder(batch.images).chunk(2, dim=1)
+        reconstruction = bernoulli_nll(self.decoder(reparameterised(mean, log_variance)), batch.images)
+        kl = gaussian_kl(mean, log_variance)
+        loss = reconstruction + kl
+        update("vae", loss)
+        return {"loss": loss, "reconstruction": reconstruction, "kl": kl}
+
+    def sample(self, n: int, labels: Tensor | None = None) -> Tensor:
+        """Decode ``n`` draws from the prior; pixels are the Bernoulli means."""
+        return self.decode(torch.randn(n, self.latent_dim, device=self.device))
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Images ``[B, C, H, W]`` to the means of their codes ``[B, latent_dim]``."""
+        mean: Tensor = self.encoder(images).chunk(2, dim=1)[0]
+        return mean
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Codes ``[B, latent_dim]`` to images ``[B, C, H, W]``."""
+        return torch.sigmoid(self.decoder(z))
