@@ -47,7 +47,10 @@ def prepare(name: str, spec: ImageSpec, train: Split, test: Split, options: Data
         train, test = (_only_classes(split, spec, options.classes) for split in (train, test))
         spec = replace(spec, classes=options.classes)
     generator = torch.Generator().manual_seed(SPLIT_SEED)
-    for split, most, word in ((train, options.train_images, "train_images"), (test, options.test_images, "test_images")):
+    for split, most, word in (
+        (train, options.train_images, "train_images"),
+        (test, options.test_images, "test_images"),
+    ):
         if most is not None and not 1 <= most <= len(split):
             raise DataError(f"{word} = {most}: data set {name} has 1 to {len(split)}")
     if options.train_images is not None:
@@ -72,9 +75,7 @@ def steps_per_epoch(images: int, batch_size: int) -> int:
     return max(1, images // batch_size)
 
 
-def stream(
-    split: Split, batch_size: int, generator: torch.Generator, horizontal_flip: bool = False
-) -> Iterator[Batch]:
+def stream(split: Split, batch_size: int, generator: torch.Generator, horizontal_flip: bool = False) -> Iterator[Batch]:
     """Whole batches for ever, every pass in a fresh order.
 
     What a pass leaves over after its last whole batch is dropped: a batch of one breaks batch normalisation, and as the

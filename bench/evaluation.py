@@ -113,13 +113,13 @@ class Comparison:
     def __call__(self, extractor: str) -> tuple[Tensor, Tensor]:
         """Features of the held-out images ``[N, D]`` and of the generated ones ``[M, D]``."""
         if extractor not in self._features:
-            if extractor == "inception" and self.model.device.type == "cpu" and not self.options.inception_on_cpu:
+            module = registry.take("features", extractor)
+            if module.COSTLY_ON_CPU and self.model.device.type == "cpu" and not self.options.inception_on_cpu:
                 images = len(self.data.held_out) + self.options.samples
                 raise Unmeasurable(
-                    f"{images:,} images through Inception take about {math.ceil(images / INCEPTION_PER_MINUTE)} minutes "
+                    f"{images:,} images through {extractor} take about {math.ceil(images / INCEPTION_PER_MINUTE)} min "
                     "without a GPU; ask for them with --set inception_on_cpu=true"
                 )
-            module = registry.take("features", extractor)
             self._extractors[extractor] = module.load(self.data, self.cache, self.data_dir)
             real = self._extract(extractor, self.data.held_out.images)
             self._features[extractor] = real, self._extract(extractor, self.generated)

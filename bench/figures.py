@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
@@ -118,11 +119,15 @@ def curves(panels: Mapping[str, Mapping[str, Mapping[str, Curve]]], xlabel: str 
                 values = [curve[epoch] for epoch in epochs]
                 style = "--" if split == "train" else "-"
                 means = [float(np.mean(each)) for each in values]
-                axes.plot(epochs, means, style, color=colour, linewidth=1.4, label=f"{variant} ({split})")
+                marker = "o" if len(epochs) == 1 else None
+                axes.plot(
+                    epochs, means, style, marker=marker, color=colour, linewidth=1.4, label=f"{variant} ({split})"
+                )
                 lows, highs = [min(each) for each in values], [max(each) for each in values]
                 axes.fill_between(epochs, lows, highs, color=colour, alpha=0.15, linewidth=0)
         axes.set_title(term, fontsize=11)
         axes.set_xlabel(xlabel)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
         if index == 0:

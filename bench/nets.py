@@ -96,7 +96,9 @@ def halvings(spec: ImageSpec, layers: int) -> list[tuple[int, int]]:
         sizes.append((sizes[-1][0] // 2, sizes[-1][1] // 2))
     if min(sizes[-1]) < 1:
         most = min(spec.height, spec.width).bit_length() - 1
-        raise Unsupported(f"conv_layers = {layers}: a {spec.height}x{spec.width} image can be halved {most} times at most")
+        raise Unsupported(
+            f"conv_layers = {layers}: a {spec.height}x{spec.width} image can be halved {most} times at most"
+        )
     return sizes
 
 
@@ -129,7 +131,9 @@ def chosen(name: str, value: str, choices: Sequence[str]) -> None:
 
 def keras_count(module: nn.Module) -> int:
     """Parameters as Keras's ``summary()`` totals them: batch normalisation's moving mean and variance count too."""
-    counters = sum(buffer.numel() for name, buffer in module.named_buffers() if not name.endswith("num_batches_tracked"))
+    counters = sum(
+        buffer.numel() for name, buffer in module.named_buffers() if not name.endswith("num_batches_tracked")
+    )
     return sum(parameter.numel() for parameter in module.parameters()) + counters
 
 

@@ -13,7 +13,7 @@ from bench.batches import prepare
 from bench.contract import DataError, Unsupported
 from bench.datasets import Source, fingerprint, open_dataset
 from bench.study import Catalogue, Cell, Range, Study, StudyError, Trial
-from bench.tracking import Record
+from bench.tracking.store import Record
 from bench.trial import build, data_options, parameter_count
 
 

@@ -32,7 +32,12 @@ def summary(study: Study, runs: pd.DataFrame, better: Mapping[str, str]) -> pd.D
     rows = []
     for (dataset, split, variant), trials in runs.groupby(ROW, sort=False):
         finished = trials[trials["state"] == "finished"]
-        row: dict[str, object] = {"dataset": dataset, "split": split, "variant": variant, "model": trials["model"].iloc[0]}
+        row: dict[str, object] = {
+            "dataset": dataset,
+            "split": split,
+            "variant": variant,
+            "model": trials["model"].iloc[0],
+        }
         for metric in study.metrics:
             mixed = _protocols(runs, metric, str(dataset), str(split))
             values = pd.Series(dtype=float) if len(mixed) > 1 else _values(finished, metric)
@@ -69,7 +74,9 @@ def notes(study: Study, runs: pd.DataFrame) -> list[str]:
         for metric in study.metrics:
             protocols = _protocols(runs, metric, str(dataset), str(split))
             if len(protocols) > 1:
-                lines.append(f"{metric} on {dataset} was taken under {len(protocols)} protocols, which one column cannot hold")
+                lines.append(
+                    f"{metric} on {dataset} was taken under {len(protocols)} protocols, which one column cannot hold"
+                )
             finished = trials[trials["state"] == "finished"]
             reasons = finished.get(f"reason.{metric}", pd.Series(dtype=str)).fillna("")
             blank = finished[reasons.reindex(finished.index, fill_value="") != ""]
@@ -77,7 +84,9 @@ def notes(study: Study, runs: pd.DataFrame) -> list[str]:
                 models = ", ".join(sorted(set(blanks["model"])))
                 lines.append(f"{metric} on {dataset} is blank for {models}: {reason}")
     for _, trial in runs[runs["state"] == "failed"].sort_values(["dataset", "variant", "seed"]).iterrows():
-        lines.append(f"{trial['variant']} seed {trial['seed']} on {trial['dataset']} failed: {trial['failure']}: {trial['reason']}")
+        lines.append(
+            f"{trial['variant']} seed {trial['seed']} on {trial['dataset']} failed: {trial['failure']}: {trial['reason']}"
+        )
     return lines
 
 
@@ -151,7 +160,9 @@ def _ordered(study: Study, rows: pd.DataFrame, better: Mapping[str, str]) -> pd.
     """The study's own order of data sets and variants; a search's best first, its confirmed ones before its proposals."""
     place = {name: index for index, name in enumerate(study.labels())}
     keys = pd.DataFrame(index=rows.index)
-    keys["dataset"] = rows["dataset"].map({name: index for index, name in enumerate(study.datasets)}).fillna(len(study.datasets))
+    keys["dataset"] = (
+        rows["dataset"].map({name: index for index, name in enumerate(study.datasets)}).fillna(len(study.datasets))
+    )
     keys["split"] = (rows["split"] != "test").astype(int)
     keys["variant"] = rows["variant"].map(place).fillna(len(place)) if place else 0
     objective = f"{study.metrics[0]}_mean" if f"{study.metrics[0]}_mean" in rows else f"metric.{study.metrics[0]}"
@@ -189,7 +200,9 @@ def _with_spread(mean: float, std: float) -> str:
 def _caption(study: Study, rows: pd.DataFrame, trials: pd.DataFrame, split: str) -> str:
     seeds = sorted(set(trials["seed"]))
     epochs = ", ".join(str(int(n)) for n in sorted(set(rows["epochs"].dropna())))
-    words = f"Measured on the {split} split after {epochs} epochs, mean ± standard deviation over seeds {_listed(seeds)}."
+    words = (
+        f"Measured on the {split} split after {epochs} epochs, mean ± standard deviation over seeds {_listed(seeds)}."
+    )
     if study.is_search and split == "validation":
         pruned = int((trials["state"] == "pruned").sum())
         return f"Proposals, the best {min(TOP, len(rows))} of {len(rows)} by {study.metrics[0]}; {pruned} given up early. {words}"
@@ -252,7 +265,7 @@ def _provenance(runs: pd.DataFrame) -> list[str]:
     versions = sorted({", ".join(f"{k} {v}" for k, v in json.loads(text).items()) for text in finished["versions"]})
     hours = finished["duration_s"].sum() / 3600
     first, last = runs["started"].min(), runs["started"].max()
-    lines = [
+    return [
         f"* commit: {', '.join(sorted(set(finished['commit'])))}",
         f"* versions: {'; '.join(versions)}",
         f"* device: {'; '.join(sorted(set(finished['device'])))}",
@@ -264,7 +277,6 @@ def _provenance(runs: pd.DataFrame) -> list[str]:
         *sorted(set(finished["command"])),
         "```",
     ]
-    return lines
 
 
 def _escaped(text: str) -> str:

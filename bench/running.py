@@ -16,12 +16,14 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from bench import __version__, registry
+from bench.contract import Unmeasurable
 from bench.executors import Resources
+from bench.places import Places
 from bench.planning import Plan, Planner
 from bench.scheduling import Queue, Search, open_storage
 from bench.study import Catalogue, Cell, Failure, Study, StudyError, Trial, Variant
-from bench.study_file import Places
-from bench.tracking import Store, Writer
+from bench.tracking.store import Store
+from bench.tracking.writer import Writer
 from bench.trial import Epoch, Event, Finished, Started, Work, forget
 
 FLUSH_SECONDS = 5.0  # how long the end of one trial waits for the tracking store
@@ -81,6 +83,7 @@ class Driver:
         """Run what is missing and yield every event once it is handed to the tracker; `outcome` says how it ended."""
         self._writer = Writer(self.store, provenance(self.command))
         try:
+            self._fetch_weights(resources)
             if self.study.is_search:
                 searches = self._searches()
                 yield from self._drive(searches, [], plan, executor, resources)
@@ -95,6 +98,21 @@ class Driver:
         finally:
             if unwritten := self._writer.close(CLOSE_SECONDS):
                 self.outcome.notes.append(unwritten)
+
+    def _fetch_weights(self, resources: Resources) -> None:
+        """Download what the metrics' extractors need, once and here: trials never ask the network."""
+        asked = any(
+            settings.get("evaluation", {}).get("inception_on_cpu", False)
+            for settings in (self.study.settings, self.study.overrides, *self.study.on.values())
+        )
+        for name in self.study.metrics:
+            extractor = registry.take("metrics", name).EXTRACTOR
+            module = extractor and registry.take("features", extractor)
+            if module and (resources.gpus or asked or not module.COSTLY_ON_CPU):
+                try:
+                    module.fetch(self.places.data)
+                except Unmeasurable as error:
+                    self.outcome.notes.append(f"{name} will be blank: {error}")
 
     def _drive(
         self, queues: Sequence[Queue], again: list[Trial], plan: Plan, executor: str, resources: Resources
@@ -217,8 +235,10 @@ class Driver:
         for dataset in self.study.datasets:
             for variant in self.study.variants_on(dataset):
                 propose = partial(self._propose, variant, dataset)
-                corner = propose({name: None for name in self.study.vary})
-                name = f"{self.study.name} {variant.name or variant.model} {dataset} {_hash(self.study.vary, corner.key)}"
+                corner = propose(dict.fromkeys(self.study.vary))
+                name = (
+                    f"{self.study.name} {variant.name or variant.model} {dataset} {_hash(self.study.vary, corner.key)}"
+                )
                 searches.append(
                     Search(
                         self._storage,
@@ -244,9 +264,7 @@ class Driver:
         for best in search.best(confirm.top):
             variant = next(v for v in self.study.variants_on(best.dataset) if best.variant.startswith(v.name))
             for seed in range(1, confirm.seeds + 1):
-                yield self.study.trial(
-                    self.catalogue, variant, best.dataset, seed, best.varied, best.fingerprint
-                )
+                yield self.study.trial(self.catalogue, variant, best.dataset, seed, best.varied, best.fingerprint)
 
 
 def provenance(command: str) -> dict[str, str]:
@@ -264,7 +282,9 @@ def commit() -> str:
     here = Path(__file__).parent.parent
 
     def git(*words: str) -> str:
-        return subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(
+            ["git", "-C", str(here), *words], capture_output=True, text=True, check=True
+        ).stdout.strip()
 
     try:
         changed = git("status", "--porcelain", "--", "bench", "studies", "pyproject.toml")

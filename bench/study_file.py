@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import tomllib
 import types
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,51 +15,6 @@ from bench.study import SECTIONS, Catalogue, Confirm, Option, Range, Study, Stud
 TOP = ("question", "source", "model", "datasets", "seeds", "metrics", "trials", "prune")
 TABLES = (*SECTIONS, "vary", "on", "smoke", "confirm", "variants")
 VARIANT = ("name", "model", "datasets", *SECTIONS)
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where things are.
-
-    Attributes:
-        studies: study files.
-        reports: one folder per study.
-        store: ``mlruns``: databases, artifacts, checkpoints, caches, locks.
-        data: data sets.
-        tracking: an MLflow tracking URI; None for the store's own database.
-        queue: an Optuna storage URL.
-    """
-
-    studies: Path
-    reports: Path
-    store: Path
-    data: Path
-    tracking: str | None
-    queue: str
-
-    @classmethod
-    def find(cls, start: Path, storage: str | None = None, environment: Mapping[str, str] = os.environ) -> Places:
-        """Seen from ``start``: of the nearest folder upwards that holds ``studies/``, else of ``start`` itself."""
-        root = next((folder for folder in (start, *start.parents) if (folder / "studies").is_dir()), None)
-        home = (root or start).resolve()
-        return cls(
-            studies=home / "studies" if root else shipped(),
-            reports=home / "reports",
-            store=home / "mlruns",
-            data=Path(environment.get("BENCH_DATA_DIR") or home / "data").resolve(),
-            tracking=environment.get("MLFLOW_TRACKING_URI") or None,
-            queue=storage or f"sqlite:///{home}/mlruns/optuna.db",
-        )
-
-    def study(self, name: str) -> Path:
-        """The file of the study ``name``."""
-        return self.studies / f"{name}.toml"
-
-
-def shipped() -> Path:
-    """The studies that come with the package, which serve where no folder upwards holds any."""
-    beside = Path(__file__).parent.parent
-    return beside / "studies" if (beside / "studies").is_dir() else beside / "bench_studies"
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -226,7 +179,7 @@ class _Reader:
         rows = tables.get("variants", [])
         if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
             self.fail("variants", rows, "tables, each [[variants]]")
-        variants = []
+        variants: list[Variant] = []
         for row in rows or [{}]:
             for key in row:
                 self.known(key, VARIANT, "key in [[variants]]")
@@ -277,8 +230,7 @@ class _Reader:
         where = f"{place} {player}.{name}"
         if name not in self.catalogue.player_options:
             raise StudyError(
-                f"{self.path}: {where}: "
-                + unknown("option of one player", name, sorted(self.catalogue.player_options))
+                f"{self.path}: {where}: " + unknown("option of one player", name, sorted(self.catalogue.player_options))
             )
         return self.fitting(value, self.catalogue.options["training"][name], where)
 
@@ -295,19 +247,25 @@ class _Reader:
                 for key in values:
                     self.known(key, ("low", "high", "log"), f"key in {where}")
                 low, high, log = values.get("low"), values.get("high"), values.get("log", False)
-                numbers = all(isinstance(end, (int, float)) and not isinstance(end, bool) for end in (low, high))
-                if not numbers or low >= high or (log and low <= 0) or not isinstance(log, bool):
+                if not (
+                    _number(low) and _number(high) and low < high and isinstance(log, bool) and (low > 0 or not log)
+                ):
                     self.fail(where, dict(values), "{low, high, log} with low < high, and 0 < low where log is true")
                 for end in (low, high):
                     self.setting(name, end, models, where)
                 axes[name] = Range(low, high, log)
             elif isinstance(values, list) and values:
-                axes[name] = tuple(plain(self.setting(name, value, models, where)[1]) for value in values)
-                if len({str(value) for value in axes[name]}) < len(values):
+                choices = tuple(plain(self.setting(name, value, models, where)[1]) for value in values)
+                axes[name] = choices
+                if len({str(value) for value in choices}) < len(values):
                     self.fail(where, values, "values that differ from one another")
             else:
                 self.fail(where, values, "a list of values, or a range {low = 1e-5, high = 1e-2, log = true}")
         return axes
+
+
+def _number(value: Any) -> typing.TypeGuard[float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def fits(value: Any, annotation: Any) -> bool:

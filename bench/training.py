@@ -21,7 +21,9 @@ from torch import Tensor
 from bench.batches import steps_per_epoch, stream
 from bench.contract import Data, Diverged, Model, in_order, mean_terms
 
-CHECKPOINT_SECONDS = 30.0  # what a killed trial can lose, beside the epoch it is in; an epoch longer than this loses itself
+CHECKPOINT_SECONDS = (
+    30.0  # what a killed trial can lose, beside the epoch it is in; an epoch longer than this loses itself
+)
 
 
 @dataclass(frozen=True)

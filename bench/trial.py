@@ -8,6 +8,7 @@ import inspect
 import json
 import platform
 import shutil
+import tomllib
 import traceback
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,10 +18,9 @@ from typing import Any
 
 import tomli_w
 import torch
-import tomllib
 from safetensors.torch import load_file, save
 
-from bench import __version__, registry
+from bench import __version__, figures, registry
 from bench.batches import DataOptions, prepare
 from bench.contract import Data, DataError, Diverged, ImageSpec, Model, Unsupported, only_class
 from bench.datasets import open_dataset
@@ -28,7 +28,6 @@ from bench.evaluation import EvaluationOptions, Score, evaluate
 from bench.pictures import final_pictures, keep, kept, picture_epochs, progress_pictures, training_gif
 from bench.study import Catalogue, Failure, Option, Trial
 from bench.training import PlayerOptions, Progress, TrainingOptions, train
-from bench import figures
 
 
 @dataclass(frozen=True)
@@ -172,7 +171,8 @@ def parameter_count(model: Model) -> int:
 def describe(trial: Trial, spec: ImageSpec) -> dict[str, Any]:
     """A trial and the images it was made for, for ``trial.toml``; what is None is left out, TOML having no word for it."""
     image = {"channels": spec.channels, "height": spec.height, "width": spec.width, "classes": list(spec.classes)}
-    return _without_none({**trial.as_dict(), "key": trial.key, "image": image, "bench": __version__})
+    tables: dict[str, Any] = _without_none({**trial.as_dict(), "key": trial.key, "image": image, "bench": __version__})
+    return tables
 
 
 def load_trained(folder: Path | str) -> Model:
@@ -196,7 +196,11 @@ def forget(folder: Path) -> None:
 
 def catalogue() -> Catalogue:
     """What there is to choose from, read from the folders and the signatures in them."""
-    options = {"training": _fields(TrainingOptions), "data": _fields(DataOptions), "evaluation": _fields(EvaluationOptions)}
+    options = {
+        "training": _fields(TrainingOptions),
+        "data": _fields(DataOptions),
+        "evaluation": _fields(EvaluationOptions),
+    }
     del options["training"]["players"]
     models = {name: registry.take("models", name) for name in registry.names("models")}
     return Catalogue(

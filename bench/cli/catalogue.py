@@ -16,7 +16,8 @@ KINDS = ("studies", "models", "datasets", "metrics")
 def list_names(kind: str | None) -> None:
     """List studies, models, data sets or metrics, each with its first line."""
     from bench import registry
-    from bench.study_file import Places, read
+    from bench.places import Places
+    from bench.study_file import read
 
     with one_line():
         for each in [kind] if kind else KINDS:
@@ -39,7 +40,8 @@ def show(kind: str, name: str) -> None:
     """Show a study's question, variants and settings, or a model's hyperparameters."""
     from bench import registry
     from bench.contract import only_class
-    from bench.study_file import Places, load
+    from bench.places import Places
+    from bench.study_file import load
     from bench.trial import catalogue, hyperparameters
 
     with one_line():
@@ -61,8 +63,8 @@ def show(kind: str, name: str) -> None:
             for variant in study.variants_on(dataset):
                 if study.is_search:
                     click.echo(f"  {variant.name or variant.model} on {dataset}: {study.trials} configurations of")
-                    for axis, values in study.vary.items():
-                        click.echo(f"    {axis}: {values}")
+                    for axis, choices in study.vary.items():
+                        click.echo(f"    {axis}: {choices}")
                     continue
                 for cell in study.cells():
                     trial = study.trial(known, variant, dataset, 0, cell)

@@ -23,7 +23,7 @@ def one_line() -> Iterator[None]:
     """Turn the errors that the suite foresees into one line and exit status 2; any other keeps its traceback."""
     from bench.registry import UnknownName
     from bench.study import StudyError
-    from bench.tracking import StoreError
+    from bench.tracking.store import StoreError
 
     try:
         yield
@@ -34,11 +34,25 @@ def one_line() -> Iterator[None]:
 def selection(command: Command) -> Command:
     """The options that say which trials of a study are meant: the same for running and for reporting."""
     options = [
-        click.option("--dataset", "datasets", multiple=True, metavar="NAME", help="A data set or a path; repeatable. Default: the study's first."),
-        click.option("--seeds", type=click.IntRange(min=1), help="How many seeds, from 0. Default: the study's number."),
-        click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting for this invocation; repeatable. Fixes a setting that the study varies."),
+        click.option(
+            "--dataset",
+            "datasets",
+            multiple=True,
+            metavar="NAME",
+            help="A data set or a path; repeatable. Default: the study's first.",
+        ),
+        click.option(
+            "--seeds", type=click.IntRange(min=1), help="How many seeds, from 0. Default: the study's number."
+        ),
+        click.option(
+            "--set",
+            "settings",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="A setting for this invocation; repeatable. Fixes a setting that the study varies.",
+        ),
         click.option("--smoke", is_flag=True, help="A tiny subset for one epoch, tracked apart as NAME_smoke."),
-    ]  # fmt: skip
+    ]
     for option in reversed(options):
         command = option(command)
     return command
@@ -59,7 +73,9 @@ def read_settings(texts: tuple[str, ...]) -> dict[str, Any]:
     return given
 
 
-def command_line(kind: str, name: str, datasets: tuple[str, ...], seeds: int | None, settings: tuple[str, ...], smoke: bool) -> str:
+def command_line(
+    kind: str, name: str, datasets: tuple[str, ...], seeds: int | None, settings: tuple[str, ...], smoke: bool
+) -> str:
     """The line that selects the same trials again: built from what was understood, so that it carries no secret."""
     import shlex
 

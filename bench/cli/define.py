@@ -12,7 +12,9 @@ from bench.cli.common import UsageLine, here, one_line, read_settings
 @click.option("--model", "models", multiple=True, required=True, help="A model; several make variants to compare.")
 @click.option("--vary", multiple=True, metavar="KEY=V1,V2", help="A setting to vary, its values in TOML; repeatable.")
 @click.option("--dataset", "datasets", multiple=True, default=("digits",), show_default=True, help="Repeatable.")
-@click.option("--metric", "metrics", multiple=True, default=("test_loss",), show_default=True, help="The first is the objective.")
+@click.option(
+    "--metric", "metrics", multiple=True, default=("test_loss",), show_default=True, help="The first is the objective."
+)
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting held fixed; repeatable.")
 @click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True)
 @click.option("--epochs", type=click.IntRange(min=1), help="The same as --set epochs=N.")
@@ -31,9 +33,10 @@ def define(
     """Write studies/NAME.toml, checked, ready for: bench run study NAME."""
     import tomli_w
 
+    from bench.places import Places
     from bench.registry import UnknownName, unknown
     from bench.study import StudyError
-    from bench.study_file import Places, build
+    from bench.study_file import build
     from bench.trial import catalogue
 
     with one_line():

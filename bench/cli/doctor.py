@@ -20,9 +20,9 @@ def doctor(fix: bool) -> None:
 
     from bench.datasets import located
     from bench.features import inception
+    from bench.places import Places
     from bench.registry import names
-    from bench.study_file import Places
-    from bench.tracking import moved_from, orphans
+    from bench.tracking.repair import moved_from, orphans
 
     with one_line():
         places = Places.find(here())
@@ -44,7 +44,9 @@ def doctor(fix: bool) -> None:
                 click.echo(f"store     was moved from {old}: " + ("mended" if fix else "bench doctor --fix mends it"))
             for run, held in orphans(places.store, mend=fix):
                 unsound += not (fix or held)
-                end = "is being run" if held else "closed" if fix else "its driver is dead: bench doctor --fix closes it"
+                end = (
+                    "is being run" if held else "closed" if fix else "its driver is dead: bench doctor --fix closes it"
+                )
                 click.echo(f"run       {run}: {end}")
         click.echo("sound" if not unsound else f"{unsound} to mend")
         if unsound:

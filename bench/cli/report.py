@@ -10,10 +10,10 @@ import click
 from bench.cli.common import UsageLine, here, one_line, read_settings, selection
 
 if TYPE_CHECKING:
+    from bench.places import Places
     from bench.planning import Plan
     from bench.study import Catalogue, Study
-    from bench.study_file import Places
-    from bench.tracking import Store
+    from bench.tracking.store import Store
 
 
 @click.command()
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 @selection
 def report(name: str | None, every: bool, **options: Any) -> None:
     """Write reports/NAME from the tracked trials of the study NAME; nothing is trained."""
-    from bench.study_file import Places, load
-    from bench.tracking import Store, studies
+    from bench.places import Places
+    from bench.study_file import load
+    from bench.tracking.store import Store, studies
     from bench.trial import catalogue
 
     if (name is None) == (not every):
@@ -63,9 +64,7 @@ def write_report(study: Study, known: Catalogue, places: Places, store: Store, p
     left_out = len(runs) - len(wanted)
     folder = places.reports / study.name
     chosen = reporting.pictured(wanted)
-    path = reporting.write(
-        study, wanted, store.curves(wanted["run_id"]), store.pictures(chosen), folder, known.metrics
-    )
+    path = reporting.write(study, wanted, store.curves(wanted["run_id"]), store.pictures(chosen), folder, known.metrics)
     click.echo(reporting.console(study, wanted, known.metrics))
     if left_out:
         click.echo(f"{left_out} tracked trials of other settings are left out")

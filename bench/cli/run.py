@@ -12,10 +12,10 @@ from bench.cli.common import command_line, here, one_line, read_settings, select
 
 if TYPE_CHECKING:
     from bench.executors import Resources
+    from bench.places import Places
     from bench.planning import Plan
     from bench.running import Driver
     from bench.study import Catalogue, Study
-    from bench.study_file import Places
 
 INTERRUPTED = 130  # what a shell shows for a program that Ctrl-C ended
 
@@ -27,16 +27,33 @@ def run() -> None:
 
 def _execution(command: Callable[..., None]) -> Callable[..., None]:
     options = [
-        click.option("--workers", type=click.IntRange(min=1), help="Trials at a time without a GPU. Default: one per core, at most 8."),
+        click.option(
+            "--workers",
+            type=click.IntRange(min=1),
+            help="Trials at a time without a GPU. Default: one per core, at most 8.",
+        ),
         click.option("--gpus", metavar="0,1", help="The GPUs to use. Default: all; an empty text for none."),
-        click.option("--trials-per-gpu", type=click.IntRange(min=1), default=1, show_default=True, help="Trials that share a GPU."),
-        click.option("--executor", default="local", show_default=True, help="Where trials run: a file of bench/executors."),
-        click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="MINUTES", help="Stop a trial that takes longer."),
+        click.option(
+            "--trials-per-gpu",
+            type=click.IntRange(min=1),
+            default=1,
+            show_default=True,
+            help="Trials that share a GPU.",
+        ),
+        click.option(
+            "--executor", default="local", show_default=True, help="Where trials run: a file of bench/executors."
+        ),
+        click.option(
+            "--timeout",
+            type=click.FloatRange(min=0, min_open=True),
+            metavar="MINUTES",
+            help="Stop a trial that takes longer.",
+        ),
         click.option("--storage", metavar="URL", help="Optuna's database. Default: mlruns/optuna.db."),
         click.option("--dry-run", is_flag=True, help="Print every trial and stop."),
         click.option("--rerun", is_flag=True, help="Train again what is finished."),
         click.option("--remeasure", is_flag=True, help="Take every metric again of the models that are trained."),
-    ]  # fmt: skip
+    ]
     for option in reversed(options):
         command = option(command)
     return command
@@ -48,7 +65,8 @@ def _execution(command: Callable[..., None]) -> Callable[..., None]:
 @_execution
 def run_study(name: str, **options: Any) -> None:
     """Run what is missing of the study NAME and write its report."""
-    from bench.study_file import Places, load
+    from bench.places import Places
+    from bench.study_file import load
     from bench.trial import catalogue
 
     with one_line():
@@ -71,7 +89,8 @@ def run_study(name: str, **options: Any) -> None:
 @_execution
 def run_trial(model: str, **options: Any) -> None:
     """Run MODEL once, on its own defaults but for what is --set; tracked in the experiment "trials"."""
-    from bench.study_file import Places, build
+    from bench.places import Places
+    from bench.study_file import build
     from bench.trial import catalogue
 
     with one_line():
@@ -106,9 +125,7 @@ def _run(kind: str, name: str, study: Study, known: Catalogue, places: Places, o
     from bench.cli.report import write_report
     from bench.running import Driver
 
-    command = command_line(
-        kind, name, options["datasets"], options["seeds"], options["settings"], options["smoke"]
-    )
+    command = command_line(kind, name, options["datasets"], options["seeds"], options["settings"], options["smoke"])
     with Driver(study, known, places, command) as driver:
         plan = driver.plan(rerun=options["rerun"], remeasure=options["remeasure"])
         resources = _resources(options, len(plan.todo) + len(plan.again) + plan.proposals)
@@ -177,7 +194,13 @@ def _describe(study: Study, plan: Plan, driver: Driver, workers: int) -> str:
     width = max((len(trial.name) for trial in plan.trials), default=0)
     for trial in plan.trials:
         record = driver.records.get(trial.key)
-        state = record.state if record and trial.key not in plan.done else "finished" if trial.key in plan.done else "to run"
+        state = (
+            record.state
+            if record and trial.key not in plan.done
+            else "finished"
+            if trial.key in plan.done
+            else "to run"
+        )
         lines.append(f"  {trial.name:<{width}}  {plan.parameters[trial.key]:>12,} parameters  {trial.key}  {state}")
     known = [plan.seconds[trial.key] for trial in plan.todo if trial.key in plan.seconds]
     if plan.todo and known:

@@ -9,7 +9,9 @@ from bench.cli.common import UsageLine, here, one_line
 
 @click.command()
 @click.argument("study", required=False)
-@click.option("--host", default="127.0.0.1", show_default=True, help="There is no login: think before opening it to others.")
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="There is no login: think before opening it to others."
+)
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True)
 def ui(study: str | None, host: str, port: int) -> None:
     """Serve the MLflow UI, printing the link to STUDY's curves and pictures."""
@@ -17,8 +19,8 @@ def ui(study: str | None, host: str, port: int) -> None:
     import subprocess
     import sys
 
-    from bench.study_file import Places
-    from bench.tracking import Store, studies
+    from bench.places import Places
+    from bench.tracking.store import Store, studies
 
     with one_line():
         places = Places.find(here())

@@ -28,7 +28,9 @@ from bench.registry import names, take
 
 SplitName = Literal["train", "test"]
 SPLITS: tuple[SplitName, SplitName] = ("train", "test")
-LAYOUT = "x_train, y_train, x_test, y_test: uint8 images (N, H, W) or (N, H, W, C) with C 1 or 3, and their integer labels"
+LAYOUT = (
+    "x_train, y_train, x_test, y_test: uint8 images (N, H, W) or (N, H, W, C) with C 1 or 3, and their integer labels"
+)
 NETWORK_SECONDS = 20.0  # after which a server that does not answer counts as out of reach
 
 
@@ -76,7 +78,9 @@ def fingerprint(name: str) -> str:
     path = Path(name)
     files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
     if not files:
-        raise DataError(f"no data set {name!r}: neither a known name ({', '.join(names('datasets'))}) nor a path with files")
+        raise DataError(
+            f"no data set {name!r}: neither a known name ({', '.join(names('datasets'))}) nor a path with files"
+        )
     digest = hashlib.sha256()
     for file in files:
         digest.update(str(file.relative_to(path)).encode())
@@ -142,7 +146,7 @@ def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write a cache whole or not at all."""
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npz", delete=False) as partial:
         try:
-            np.savez(partial, **arrays)
+            np.savez(partial, allow_pickle=False, **arrays)
         except BaseException:
             os.unlink(partial.name)
             raise
@@ -154,7 +158,9 @@ def readable(path: Path, what: str, read: Callable[[], Split]) -> Split:
     try:
         return read()
     except (OSError, ValueError, RuntimeError, EOFError, KeyError, IndexError) as error:
-        raise DataError(f"{path} is damaged ({type(error).__name__}: {error}); remove it and {what} is fetched again") from error
+        raise DataError(
+            f"{path} is damaged ({type(error).__name__}: {error}); remove it and {what} is fetched again"
+        ) from error
 
 
 def _read_npz(path: Path, name: str, spec: ImageSpec | None) -> Source:
@@ -168,7 +174,11 @@ def _read_npz(path: Path, name: str, spec: ImageSpec | None) -> Source:
         images, labels = arrays.get(f"x_{split}"), arrays.get(f"y_{split}")
         if images is None:
             raise DataError(f"{path} has no x_{split}; it must hold {LAYOUT}")
-        if images.dtype != np.uint8 or images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] not in (1, 3)):
+        if (
+            images.dtype != np.uint8
+            or images.ndim not in (3, 4)
+            or (images.ndim == 4 and images.shape[3] not in (1, 3))
+        ):
             raise DataError(f"{path}: x_{split} is {images.dtype} {images.shape}; it must be as in {LAYOUT}")
         if not len(images):
             raise DataError(f"{path}: x_{split} holds no images")
@@ -179,21 +189,25 @@ def _read_npz(path: Path, name: str, spec: ImageSpec | None) -> Source:
         splits.append(from_arrays(images, labels))
     train, test = splits
     if train.images.shape[1:] != test.images.shape[1:]:
-        raise DataError(f"{path}: x_train and x_test hold images of different shapes, {_shape(train)} and {_shape(test)}")
+        raise DataError(
+            f"{path}: x_train and x_test hold images of different shapes, {_shape(train)} and {_shape(test)}"
+        )
     labelled = [split for split in splits if (split.labels != HIDDEN).any()]
     highest = max((int(split.labels.max()) for split in labelled), default=-1)
     if spec is None:
-        classes = [str(word) for word in arrays["classes"]] if "classes" in arrays else [str(i) for i in range(highest + 1)]
+        classes = (
+            [str(word) for word in arrays["classes"]] if "classes" in arrays else [str(i) for i in range(highest + 1)]
+        )
         channels, height, width = train.images.shape[1:]
         spec = ImageSpec(channels, height, width, tuple(classes))
     if tuple(train.images.shape[1:]) != spec.shape:
         raise DataError(f"{path}: images of {name} are {spec.shape} (C, H, W), not {_shape(train)}")
-    for split_name, split in zip(SPLITS, splits, strict=True):
-        if highest >= len(spec.classes) or int(split.labels.min()) < HIDDEN:
-            raise DataError(f"{path}: labels run from 0 to {len(spec.classes) - 1}; y_{split_name} or its twin holds others")
-        for label, word in enumerate(spec.classes if len(labelled) == 2 else ()):
-            if not (split.labels == label).any():
-                raise DataError(f"{path}: class {word!r} has no images in {split_name}")
+    for word, part in zip(SPLITS, splits, strict=True):
+        if highest >= len(spec.classes) or int(part.labels.min()) < HIDDEN:
+            raise DataError(f"{path}: labels run from 0 to {len(spec.classes) - 1}; y_{word} or its twin holds others")
+        for label, class_name in enumerate(spec.classes if len(labelled) == 2 else ()):
+            if not (part.labels == label).any():
+                raise DataError(f"{path}: class {class_name!r} has no images in {word}")
     return Source(name, spec, train, test)
 
 
@@ -212,14 +226,18 @@ def _read_folder(root: Path, name: str) -> Source:
         images: list[NDArray[np.uint8]] = []
         labels: list[int] = []
         for label, word in enumerate(classes):
-            files = sorted(file for file in (folder / word).iterdir() if file.is_file() and not file.name.startswith("."))
+            files = sorted(
+                file for file in (folder / word).iterdir() if file.is_file() and not file.name.startswith(".")
+            )
             if not files:
                 raise DataError(f"{folder / word}: class {word!r} has no images in {split}")
             for file in files:
                 image = _read_image(file)
                 shape = shape or image.shape
                 if image.shape != shape:
-                    raise DataError(f"{file} is {image.shape} (H, W, C); the images before it are {shape}: make them alike")
+                    raise DataError(
+                        f"{file} is {image.shape} (H, W, C); the images before it are {shape}: make them alike"
+                    )
                 images.append(image)
                 labels.append(label)
         splits.append(from_arrays(np.stack(images), np.array(labels)))

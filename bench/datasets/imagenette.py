@@ -6,6 +6,7 @@ centre is cut out, once; the result is kept as ``imagenette.npz``.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,9 @@ def load(split: SplitName, data_dir: Path) -> Split:
                 torchvision.datasets.Imagenette(folder, size="160px", download=True)
         cache = data_dir / "imagenette.npz"
         if not cache.exists():
-            parts = {part: readable(data_dir / PLACE, "Imagenette", lambda part=part: _resize(part, data_dir)) for part in SPLITS}
+            parts = {
+                part: readable(data_dir / PLACE, "Imagenette", partial(_resize, part, data_dir)) for part in SPLITS
+            }
             arrays = {f"x_{part}": whole.images.numpy().transpose(0, 2, 3, 1) for part, whole in parts.items()}
             arrays |= {f"y_{part}": whole.labels.numpy() for part, whole in parts.items()}
             write_npz(cache, {**arrays, "classes": np.array(CLASSES)})

@@ -19,6 +19,7 @@ from bench.contract import Data, Unmeasurable
 FILE = Path(pytorch_fid.FID_WEIGHTS_URL).name
 SHA256 = FILE.removesuffix(".pth").rpartition("-")[2]  # how the file's hash begins; its name says so
 NETWORK_SECONDS = 20.0
+COSTLY_ON_CPU = True
 
 
 class InceptionFeatures:
@@ -81,14 +82,14 @@ def located(data_dir: Path) -> str:
     return f"Inception's in {file}" if file else "Inception's not here: FID is blank until they are downloaded"
 
 
-def fetch(data_dir: Path) -> Path:
-    """The weights, downloaded into ``data_dir`` where they are not here yet.
+def fetch(data_dir: Path) -> None:
+    """Download the weights into ``data_dir`` where they are not here yet.
 
     Raises:
         Unmeasurable: they cannot be downloaded.
     """
-    if (file := find(data_dir)) is not None:
-        return file
+    if find(data_dir) is not None:
+        return
     data_dir.mkdir(parents=True, exist_ok=True)
     patience = socket.getdefaulttimeout()
     socket.setdefaulttimeout(NETWORK_SECONDS)
@@ -98,4 +99,3 @@ def fetch(data_dir: Path) -> Path:
         raise Unmeasurable(f"Inception's weights cannot be downloaded ({error}); put {FILE} into {data_dir}") from error
     finally:
         socket.setdefaulttimeout(patience)
-    return data_dir / FILE

@@ -11,6 +11,7 @@ from bench.contract import Autoencodes, Data, Features, Model, in_order
 
 NEEDS = Autoencodes
 BETTER = "higher"
+EXTRACTOR = None
 
 
 def measure(model: Model, real: Data, features: Features) -> float:

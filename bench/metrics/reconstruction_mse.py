@@ -8,6 +8,7 @@ from bench.contract import Autoencodes, Data, Features, Model, in_order
 
 NEEDS = Autoencodes
 BETTER = "lower"
+EXTRACTOR = None
 
 
 def measure(model: Model, real: Data, features: Features) -> float:

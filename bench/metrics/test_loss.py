@@ -6,6 +6,7 @@ from bench.contract import Data, Features, Model, Unmeasurable, in_order, mean_t
 
 NEEDS = Model
 BETTER = "lower"
+EXTRACTOR = None
 
 
 def measure(model: Model, real: Data, features: Features) -> float:

@@ -146,5 +146,7 @@ def _growth(
         return upsampled_conv(*channels, sizes[1], batch_norm=batch_norm, spectral=spectral, activation=activation)
     missing = sizes[1][0] - 2 * sizes[0][0]  # an odd size was halved downwards
     if missing != sizes[1][1] - 2 * sizes[0][1]:
-        raise Unsupported(f"transposed convolutions cannot reach {sizes[1][0]}x{sizes[1][1]}; take upsample = 'nearest'")
+        raise Unsupported(
+            f"transposed convolutions cannot reach {sizes[1][0]}x{sizes[1][1]}; take upsample = 'nearest'"
+        )
     return conv_transpose(*channels, 4, 2, 1, missing, batch_norm=batch_norm, spectral=spectral, activation=activation)

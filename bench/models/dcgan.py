@@ -46,7 +46,8 @@ class DCGAN(Model):
         shrink = 2 ** (len(widths) - 1)
         flat = widths[-1] * (spec.height // shrink) * (spec.width // shrink)
         layers = [
-            conv(*pair, 5, 2, 2, batch_norm=index > 0, activation=leaky(0.2)) for index, pair in enumerate(pairwise(widths))
+            conv(*pair, 5, 2, 2, batch_norm=index > 0, activation=leaky(0.2))
+            for index, pair in enumerate(pairwise(widths))
         ]
         self.discriminator = nn.Sequential(*layers, nn.Flatten(), nn.Linear(flat, 1))
         self.apply(_initialise)

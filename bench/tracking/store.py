@@ -1,0 +1,228 @@
+"""The runs of a study, read."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import ViewType
+from mlflow.exceptions import MlflowException
+
+from bench.study import Trial
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+LARGEST = 1e300  # MLflow stores an infinity as the largest float; what is larger than this was one
+FINAL = "final/"  # where a run keeps what was measured once, at its end
+
+
+class StoreError(Exception):
+    """The tracking store cannot be used: one line that says which, why, and what to do."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is remembered of one trial, under its key.
+
+    Attributes:
+        state: ``finished``, ``failed``, ``pruned``, ``interrupted`` or ``running``.
+        kind: the class of the failure, where there is one.
+        scores: the metrics that were measured.
+        blanks: why others could not be.
+    """
+
+    run_id: str
+    configuration: str
+    state: str
+    kind: str
+    attempt: int
+    scores: Mapping[str, float]
+    blanks: Mapping[str, str]
+    seconds: float
+
+
+class Store:
+    """The runs of one experiment.
+
+    Raises:
+        StoreError: the store cannot be reached, or is not where its runs say it is.
+    """
+
+    def __init__(self, folder: Path, uri: str | None, study: str, question: str, *, create: bool) -> None:
+        """Open the experiment ``study`` in ``uri``, or in ``folder``'s own database where that is None.
+
+        Called by the driver before any trial starts: two processes that make the same database break it.
+        """
+        self.local = uri is None
+        self.uri = uri or f"sqlite:///{folder.resolve()}/mlflow.db"
+        self.study = study
+        self.folder = folder
+        try:
+            self.client = MlflowClient(tracking_uri=self.uri)
+            found = self.client.get_experiment_by_name(study)
+            if found is None and create:
+                place = (folder.resolve() / "artifacts" / study).as_uri() if self.local else None
+                found = self.client.get_experiment(self.client.create_experiment(study, artifact_location=place))
+            if found is not None and found.lifecycle_stage == "deleted":
+                self.client.restore_experiment(found.experiment_id)
+            if found is not None and create:
+                self.client.set_experiment_tag(found.experiment_id, "mlflow.note.content", question)
+        except MlflowException as error:
+            raise StoreError(
+                f"the tracking store {without_password(self.uri)} cannot be used: {first_line(error)}"
+            ) from error
+        self.experiment_id = found.experiment_id if found is not None else None
+        if self.local and found is not None and not found.artifact_location.startswith(folder.resolve().as_uri() + "/"):
+            raise StoreError(
+                f"{folder} was moved: its runs still point to {found.artifact_location}; mend it with: bench doctor --fix"
+            )
+
+    def records(self) -> dict[str, Record]:
+        """The newest finished run of every key, or the newest of any state where none has finished."""
+        records: dict[str, Record] = {}
+        for run in self._runs():  # the newest first
+            tags, metrics = run.data.tags, run.data.metrics
+            key = tags.get("key")
+            record = Record(
+                run.info.run_id,
+                tags.get("configuration", ""),
+                _state(run),
+                tags.get("failure", ""),
+                int(tags.get("attempt", "1")),
+                {name.removeprefix(FINAL): value for name, value in metrics.items() if name.startswith(FINAL)},
+                {name.removeprefix("reason."): value for name, value in tags.items() if name.startswith("reason.")},
+                _seconds(run),
+            )
+            if key and (key not in records or (record.state == "finished" != records[key].state)):
+                records[key] = record
+        return records
+
+    def open_runs(self) -> list[str]:
+        """The runs that MLflow calls RUNNING."""
+        return [run.info.run_id for run in self._runs() if run.info.status == "RUNNING"]
+
+    def close_orphans(self) -> None:
+        """Mark every run that a dead driver left RUNNING as killed; whoever calls this holds the study's lock."""
+        for run_id in self.open_runs():
+            self.client.set_terminated(run_id, "KILLED")
+
+    def table(self) -> pd.DataFrame:
+        """One row per trial, as `bench.report` wants it; of several runs of a key, the one `records` names."""
+        chosen = {record.run_id for record in self.records().values()}
+        return pd.DataFrame([_row(run) for run in self._runs() if run.info.run_id in chosen])
+
+    def curves(self, run_ids: Iterable[str]) -> pd.DataFrame:
+        """Every loss term of these runs by epoch: ``run_id, name, step, value``."""
+        rows = []
+        for run_id in run_ids:
+            for name in self.client.get_run(run_id).data.metrics:
+                if name.startswith(("train/", "test/", "validation/")):
+                    rows += [(run_id, name, m.step, m.value) for m in self.client.get_metric_history(run_id, name)]
+        return pd.DataFrame(rows, columns=["run_id", "name", "step", "value"])
+
+    def pictures(self, run_ids: Iterable[str]) -> dict[str, dict[str, bytes]]:
+        """The final pictures of these runs, PNG by file name."""
+        pictures: dict[str, dict[str, bytes]] = {}
+        for run_id in run_ids:
+            names = [entry.path for entry in self.client.list_artifacts(run_id, "final")]
+            pictures[run_id] = {
+                name.removeprefix(FINAL): Path(self.client.download_artifacts(run_id, name)).read_bytes()
+                for name in names
+                if name.endswith(".png")
+            }
+        return pictures
+
+    def artifact(self, run_id: str, name: str) -> Path:
+        """A local copy of one of the run's files."""
+        return Path(self.client.download_artifacts(run_id, name))
+
+    def link(self) -> str:
+        """The path of this experiment's page in the MLflow UI, in the view that shows curves and pictures."""
+        return f"/#/experiments/{self.experiment_id}/runs?workflowType=machine_learning&compareRunsMode=CHART"
+
+    def _runs(self) -> list[Run]:
+        if self.experiment_id is None:
+            return []
+        runs: list[Run] = []
+        token = None
+        while True:
+            page = self.client.search_runs(
+                [self.experiment_id], "", ViewType.ACTIVE_ONLY, 1000, ["attributes.start_time DESC"], token
+            )
+            runs += page
+            token = page.token
+            if not token:
+                return runs
+
+
+def studies(folder: Path, uri: str | None) -> list[str]:
+    """The experiments in a store."""
+    client = MlflowClient(tracking_uri=uri or f"sqlite:///{folder.resolve()}/mlflow.db")
+    return sorted(experiment.name for experiment in client.search_experiments() if experiment.name != "Default")
+
+
+def _state(run: Run) -> str:
+    state = str(run.data.tags.get("state", "running"))
+    if run.info.status == "KILLED" and state == "running":
+        return "interrupted"
+    return state
+
+
+def _seconds(run: Run) -> float:
+    end = run.info.end_time or run.info.start_time
+    return float(end - run.info.start_time) / 1000
+
+
+def _row(run: Run) -> dict[str, Any]:
+    tags, params, metrics = run.data.tags, run.data.params, run.data.metrics
+    trial = Trial.from_dict(json.loads(tags["trial"]))
+    row: dict[str, Any] = {
+        "run_id": run.info.run_id,
+        "key": tags["key"],
+        "configuration": tags["configuration"],
+        "study": tags["study"],
+        "variant": tags["variant"],
+        "dataset": tags["dataset"],
+        "model": trial.model,
+        "seed": trial.seed,
+        "split": tags["split"],
+        "state": _state(run),
+        "failure": tags.get("failure", ""),
+        "reason": tags.get("reason", ""),
+        "attempt": int(tags["attempt"]),
+        "commit": tags.get("mlflow.source.git.commit", ""),
+        "command": tags.get("mlflow.source.name", ""),
+        "device": tags.get("device", ""),
+        "versions": tags.get("versions", "{}"),
+        "started": pd.Timestamp(run.info.start_time, unit="ms", tz="UTC"),
+        "duration_s": _seconds(run),
+        "parameters": int(params["parameters"]) if "parameters" in params else None,
+        "epochs": trial.settings["training"]["epochs"],
+        "seconds_per_epoch": metrics.get("time/epoch_s"),
+        "images_per_second": metrics.get("time/images_per_s"),
+        "peak_megabytes": metrics.get("memory/peak_mb"),
+    }
+    for section in trial.settings.values():
+        row.update({f"param.{name}": json.dumps(value) for name, value in section.items()})
+    for name, value in metrics.items():
+        if name.startswith(FINAL):
+            row[f"metric.{name.removeprefix(FINAL)}"] = value if abs(value) < LARGEST else float("nan")
+    row.update({name: value for name, value in tags.items() if name.startswith(("reason.", "protocol."))})
+    return row
+
+
+def first_line(error: Exception) -> str:
+    """An error in one line."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def without_password(uri: str) -> str:
+    """A URI that can be shown."""
+    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", uri)

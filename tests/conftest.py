@@ -1,0 +1,75 @@
+"""Fixtures that several test files share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.batches import DataOptions, prepare
+from bench.contract import Data
+from bench.datasets import open_dataset
+from bench.places import Places
+from bench.study import Catalogue
+from bench.trial import catalogue
+
+# Tests run side by side on few cores: more threads than one each only get in each other's way.
+os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1)
+
+SMOKE = """
+question = "Does it run?"
+source = "none"
+model = "vae"
+datasets = ["digits"]
+seeds = 2
+metrics = ["test_loss", "reconstruction_mse"]
+[params]
+hidden_dims = [16]
+[training]
+epochs = 2
+batch_size = 16
+[data]
+train_images = 100
+test_images = 50
+[vary]
+latent_dim = [2, 3]
+"""
+
+
+@pytest.fixture(scope="session")
+def known() -> Catalogue:
+    """What the folders hold."""
+    return catalogue()
+
+
+@pytest.fixture(scope="session")
+def digits() -> Data:
+    """The embedded digits, whole."""
+    source = open_dataset("digits", Path("unused"))
+    return prepare(source.name, source.spec, source.train, source.test, DataOptions())
+
+
+@pytest.fixture(scope="session")
+def few_digits(digits: Data) -> Data:
+    """A hundred digits to train on and fifty to test on."""
+    return prepare("digits", digits.spec, digits.train, digits.held_out, DataOptions(train_images=100, test_images=50))
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Places:
+    """A folder of one's own with one small study, ``smoke``."""
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "studies" / "smoke.toml").write_text(SMOKE)
+    return Places.find(tmp_path, environment={})
+
+
+@pytest.fixture
+def inside(places: Places, monkeypatch: pytest.MonkeyPatch) -> Places:
+    """`places`, with the working directory there and no setting of the machine's own."""
+    monkeypatch.chdir(places.studies.parent)
+    for name in ("MLFLOW_TRACKING_URI", "BENCH_DATA_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    return places

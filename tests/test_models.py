@@ -1,0 +1,180 @@
+"""What every file of models/ keeps, whatever it holds."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from bench.contract import Autoencodes, Batch, Conditional, ImageSpec, Model, Unsupported, aside, no_update, only_class
+from bench.registry import names, take
+from bench.study import Catalogue
+from bench.study_file import fits
+from bench.training import Descent, TrainingOptions
+
+MODELS = names("models")
+SPECS = {
+    "grey": ImageSpec(1, 28, 28, tuple("0123456789")),
+    "colour": ImageSpec(3, 32, 32, tuple("abcdefghij")),
+}
+
+
+def build(name: str, spec: ImageSpec) -> Model:
+    """The model on its defaults; skipped where it says that it does not take these images."""
+    torch.manual_seed(0)
+    try:
+        return only_class(take("models", name))(spec)
+    except Unsupported as error:
+        pytest.skip(str(error))
+
+
+def make_batch(spec: ImageSpec, n: int = 8) -> Batch:
+    """Noise images with labels of every class."""
+    generator = torch.Generator().manual_seed(1)
+    return Batch(torch.rand(n, *spec.shape, generator=generator), torch.arange(n) % len(spec.classes))
+
+
+def snapshot(model: Model) -> dict[str, Tensor]:
+    """Every parameter and buffer, copied."""
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+@pytest.fixture(params=[(name, spec) for name in MODELS for spec in SPECS], ids=lambda pair: "-".join(pair))
+def case(request: pytest.FixtureRequest) -> tuple[Model, Batch, ImageSpec]:
+    name, spec = request.param
+    return build(name, SPECS[spec]), make_batch(SPECS[spec]), SPECS[spec]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_hyperparameters_are_typed_keywords_with_defaults_that_fit(name: str, known: Catalogue) -> None:
+    parameters = list(inspect.signature(only_class(take("models", name))).parameters.values())
+    assert [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY] == ["spec"]
+    for option_name, option in known.params[name].items():
+        assert option.default is not inspect.Parameter.empty
+        assert fits(option.default, option.type), option_name
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_setting_names_mean_one_thing(name: str, known: Catalogue) -> None:
+    others = [option for options in known.options.values() for option in options]
+    assert not set(known.params[name]) & set(others)
+    assert len(others) == len(set(others))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_training_defaults_are_training_options(name: str, known: Catalogue) -> None:
+    for option, value in known.training_defaults[name].items():
+        if isinstance(value, dict):
+            assert set(value) <= known.player_options
+        else:
+            assert fits(value, known.options["training"][option].type)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_file_says_where_the_model_is_from(name: str) -> None:
+    assert any(word in (take("models", name).__doc__ or "") for word in ("http", "arXiv", "doi"))
+
+
+def test_players_share_out_the_parameters(case: tuple[Model, Batch, ImageSpec]) -> None:
+    model = case[0]
+    owned = [id(p) for player in model.players().values() for p in player.parameters()]
+    assert len(owned) == len(set(owned))
+    assert set(owned) == {id(p) for p in model.parameters()}
+
+
+def test_terms_are_finite_scalars(case: tuple[Model, Batch, ImageSpec]) -> None:
+    model, batch, _ = case
+    for name, value in model.step(batch, no_update).items():
+        assert value.ndim == 0, name
+        assert value.isfinite(), name
+
+
+def test_an_update_moves_its_player_and_no_other(case: tuple[Model, Batch, ImageSpec]) -> None:
+    model, batch, _ = case
+    descent = Descent(model, TrainingOptions(optimizer="sgd", learning_rate=1e-3))
+    owners = {id(p): name for name, player in model.players().items() for p in player.parameters()}
+    moved: list[str] = []
+
+    def update(player: str, loss: Tensor) -> None:
+        before = {id(p): p.detach().clone() for p in model.parameters()}
+        descent.update(player, loss)
+        changed = {owners[id(p)] for p in model.parameters() if not torch.equal(before[id(p)], p)}
+        assert changed == {player}
+        moved.append(player)
+
+    model.step(batch, update)
+    assert set(moved) == set(model.players())
+
+
+def test_looking_leaves_no_trace(case: tuple[Model, Batch, ImageSpec]) -> None:
+    model, batch, _ = case
+    before, state = snapshot(model), torch.get_rng_state()
+    with aside(model):
+        model.step(batch, no_update)
+    after = snapshot(model)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_samples_are_images_and_follow_the_seed(case: tuple[Model, Batch, ImageSpec]) -> None:
+    model, _, spec = case
+    labels = torch.arange(4) if isinstance(model, Conditional) else None
+    with aside(model, seed=3):
+        first = model.sample(4, labels)
+    with aside(model, seed=3):
+        second = model.sample(4, labels)
+    assert first.shape == (4, *spec.shape)
+    assert first.dtype == torch.float32
+    assert first.min() >= 0
+    assert first.max() <= 1
+    assert torch.equal(first, second)
+
+
+def test_codes_decode_to_images(case: tuple[Model, Batch, ImageSpec]) -> None:
+    model, batch, spec = case
+    if not isinstance(model, Autoencodes):
+        pytest.skip("does not autoencode")
+    with aside(model):
+        codes = model.encode(batch.images)
+        decoded = model.decode(codes)
+        assert torch.equal(codes, model.encode(batch.images))
+    assert len(codes) == len(batch)
+    assert decoded.shape == (len(batch), *spec.shape)
+    assert 0 <= decoded.min() <= decoded.max() <= 1
+
+
+def test_weights_travel_as_safetensors(case: tuple[Model, Batch, ImageSpec], tmp_path: Path) -> None:
+    model = case[0]
+    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, tmp_path / "m.safetensors")
+    expected = snapshot(model)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    model.load_state_dict(load_file(tmp_path / "m.safetensors"))
+    assert all(torch.equal(expected[name], value) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("vae", {"latent_dim": 0}, "latent_dim = 0: must be positive"),
+        ("vae", {"hidden_dims": [512, -1]}, r"hidden_dims = \[512, -1\]: must be positive"),
+        ("ae", {"reconstruction": "l1"}, "reconstruction = 'l1': must be one of bce, mse"),
+        ("conv_vae", {"conv_layers": 5}, "can be halved 4 times at most"),
+        ("conv_vae", {"architecture": "unpadded"}, "64x64 images, not 28x28"),
+        ("dcgan", {"depth": "abyssal"}, "must be one of shallow, deep"),
+    ],
+)
+def test_what_cannot_be_built_is_refused_in_one_line(name: str, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(Unsupported, match=message):
+        only_class(take("models", name))(SPECS["grey"], **settings)
+
+
+def test_dcgan_names_the_sides_it_takes() -> None:
+    with pytest.raises(Unsupported, match="must divide by 4, not 30x28"):
+        only_class(take("models", "dcgan"))(ImageSpec(1, 30, 28))
