@@ -86,7 +86,7 @@ class Queue:
         """Tell an intermediate value of the objective; True where the trial is not worth going on with."""
         asked = self._running[trial.key]
         asked.report(value, epoch)
-        return asked.should_prune()
+        return bool(asked.should_prune())
 
     def tell(self, trial: Trial, value: float | None, *, pruned: bool = False) -> None:
         """Close ``trial`` with its objective, or as failed where it has none."""

@@ -80,9 +80,10 @@ def build(
     reader = _Reader(path, catalogue)
     for key in tables:
         reader.known(key, (*TOP, *TABLES), "key")
-    overlay = reader.table(tables, "smoke") if smoke else {}
+    overlay = reader.table(tables, "smoke")
     for key in overlay:
         reader.known(key, ("datasets", "seeds", "metrics", "trials", "vary", *SECTIONS), "key in [smoke]")
+    overlay = overlay if smoke else {}
     tables = {**tables, **{key: value for key, value in overlay.items() if key not in SECTIONS}}
     question = reader.text(tables, "question")
     known_datasets = tuple(reader.texts(tables, "datasets"))
@@ -252,10 +253,10 @@ class _Reader:
                 ):
                     self.fail(where, dict(values), "{low, high, log} with low < high, and 0 < low where log is true")
                 for end in (low, high):
-                    self.setting(name, end, models, where)
+                    self.setting(name, end, models, "[vary]")
                 axes[name] = Range(low, high, log)
             elif isinstance(values, list) and values:
-                choices = tuple(plain(self.setting(name, value, models, where)[1]) for value in values)
+                choices = tuple(plain(self.setting(name, value, models, "[vary]")[1]) for value in values)
                 axes[name] = choices
                 if len({str(value) for value in choices}) < len(values):
                     self.fail(where, values, "values that differ from one another")

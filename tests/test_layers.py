@@ -48,7 +48,6 @@ ALLOWED = {
     "planning": {"batches", "contract", "datasets/__init__", "study", "tracking", "trial"},
     "running": {
         "contract",
-        "contract",
         "executors/__init__",
         "planning",
         "registry",

@@ -165,7 +165,7 @@ def readable(path: Path, what: str, read: Callable[[], Split]) -> Split:
 
 def _read_npz(path: Path, name: str, spec: ImageSpec | None) -> Source:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} cannot be read ({error}); it must be an .npz of {LAYOUT}") from error

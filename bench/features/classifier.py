@@ -93,7 +93,7 @@ def load(data: Data, cache: Path, data_dir: Path) -> ClassifierFeatures:
         raise Unmeasurable(f"data set {data.name} has no labels to train a classifier on")
     file = cache / f"classifier-{_digest(train)}.safetensors"
     cache.mkdir(parents=True, exist_ok=True)
-    network = Classifier(data.spec).to(train.images.device)
+    network = _untrained(data.spec, train.images.device)
     with FileLock(cache / f"{file.stem}.lock"):  # trials that start together train it once
         try:
             network.load_state_dict(load_file(file, device=str(train.images.device)))
@@ -111,24 +111,28 @@ def _convolution(inputs: int, outputs: int, kernel: int, stride: int) -> list[nn
     return [layer, nn.BatchNorm2d(outputs), nn.ReLU()]
 
 
-def _trained(spec: ImageSpec, train: Split) -> Classifier:
-    device = train.images.device
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+def _untrained(spec: ImageSpec, device: torch.device) -> Classifier:
+    """The network under its own seed; the caller's random state is as it was."""
+    with torch.random.fork_rng([]):
         torch.manual_seed(0)
-        network = Classifier(spec).to(device)
-        passes = steps_per_epoch(len(train), BATCH)
-        steps = max(2 * passes, min(STEPS, 40 * passes))
-        optimizer = torch.optim.AdamW(network.parameters(), weight_decay=1e-2)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=3e-3, total_steps=steps)
-        batches = stream(train, BATCH, torch.Generator().manual_seed(0))
-        with torch.enable_grad():
-            for _ in range(steps):
-                batch = next(batches)
-                loss = F.cross_entropy(network(batch.images), batch.labels)
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                schedule.step()
+        return Classifier(spec).to(device)
+
+
+def _trained(spec: ImageSpec, train: Split) -> Classifier:
+    network = _untrained(spec, train.images.device)
+    passes = steps_per_epoch(len(train), BATCH)
+    steps = max(2 * passes, min(STEPS, 40 * passes))
+    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=3e-3, total_steps=steps)
+    batches = stream(train, BATCH, torch.Generator().manual_seed(0))
+    with torch.enable_grad():
+        for _ in range(steps):
+            batch = next(batches)
+            loss = F.cross_entropy(network(batch.images), batch.labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
     return network
 
 

@@ -1,0 +1,117 @@
+"""Splits, selections, hidden labels and the stream of batches."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import pytest
+import torch
+
+from bench.batches import DataOptions, prepare, steps_per_epoch, stream
+from bench.contract import HIDDEN, Data, DataError, ImageSpec, Split
+
+SPEC = ImageSpec(1, 2, 2, ("a", "b", "c"))
+
+
+def numbered(n: int) -> Split:
+    """Images whose first pixel is their number; labels in turn."""
+    images = torch.zeros(n, 1, 2, 2, dtype=torch.uint8)
+    images[:, 0, 0, 0] = torch.arange(n).to(torch.uint8)
+    return Split(images, torch.arange(n) % 3)
+
+
+def apply(options: DataOptions) -> Data:
+    return prepare("toy", SPEC, numbered(60), numbered(30), options)
+
+
+def test_a_pass_shows_every_image_once() -> None:
+    batches = list(islice(stream(numbered(12), 4, torch.Generator().manual_seed(0)), 6))
+    for start in (0, 3):
+        seen = torch.cat([b.images[:, 0, 0, 0] * 255 for b in batches[start : start + 3]]).round().int()
+        assert sorted(seen.tolist()) == list(range(12))
+    assert not torch.equal(batches[0].images, batches[3].images)
+
+
+def test_batches_are_whole_and_floats_in_the_unit_range() -> None:
+    batches = list(islice(stream(numbered(50), 16, torch.Generator()), 9))
+    assert {len(batch) for batch in batches} == {16}
+    assert batches[0].images.dtype == torch.float32
+    assert max(float(batch.images.max()) for batch in batches) <= 1
+
+
+def test_a_split_smaller_than_a_batch_is_one_batch() -> None:
+    assert len(next(stream(numbered(5), 64, torch.Generator()))) == 5
+    assert steps_per_epoch(5, 64) == 1
+
+
+def test_the_order_goes_on_from_the_generators_state() -> None:
+    generator = torch.Generator().manual_seed(4)
+    batches = stream(numbered(12), 4, generator)
+    list(islice(batches, 3))
+    state = generator.get_state()
+    expected = next(batches)
+    resumed = torch.Generator()
+    resumed.set_state(state)
+    assert torch.equal(next(stream(numbered(12), 4, resumed)).images, expected.images)
+
+
+def test_flips_mirror_half_of_the_images_from_left_to_right() -> None:
+    split = Split(
+        torch.tensor([[[[255, 0]]]], dtype=torch.uint8).expand(1000, 1, 1, 2), torch.zeros(1000, dtype=torch.int64)
+    )
+    batch = next(stream(split, 1000, torch.Generator().manual_seed(0), horizontal_flip=True))
+    mirrored = int(batch.images[:, 0, 0, 1].sum())
+    assert 440 < mirrored < 560  # four standard deviations of a fair coin
+    assert torch.equal(batch.images.sum(dim=3), torch.ones(1000, 1, 1))
+
+
+def test_classes_are_kept_in_train_and_test_and_relabelled_in_order() -> None:
+    data = apply(DataOptions(classes=("c", "a")))
+    assert data.spec.classes == ("c", "a")
+    assert len(data.train) == 40
+    first = data.train.images[:, 0, 0, 0] % 3
+    assert torch.equal(first == 2, data.train.labels == 0)
+    assert set(data.held_out.labels.tolist()) == {0, 1}
+
+
+def test_sizes_are_balanced_over_classes() -> None:
+    data = apply(DataOptions(train_images=30, test_images=9))
+    assert torch.bincount(data.train.labels).tolist() == [10, 10, 10]
+    assert torch.bincount(data.held_out.labels).tolist() == [3, 3, 3]
+
+
+def test_a_validation_split_is_carved_from_train_alone() -> None:
+    data = apply(DataOptions(validation=0.1))
+    assert data.held_out_name == "validation"
+    assert (len(data.train), len(data.held_out)) == (54, 6)
+    both = torch.cat((data.train.images, data.held_out.images))[:, 0, 0, 0]
+    assert sorted(both.tolist()) == list(range(60))
+    assert torch.equal(data.held_out.images, apply(DataOptions(validation=0.1)).held_out.images)
+
+
+def test_labels_are_kept_alike_for_every_class() -> None:
+    data = apply(DataOptions(labelled=12))
+    kept = data.train.labels[data.train.labels != HIDDEN]
+    assert torch.bincount(kept).tolist() == [4, 4, 4]
+    assert (data.held_out.labels != HIDDEN).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (DataOptions(classes=("d",)), "has no class 'd'; it has: a, b, c"),
+        (DataOptions(train_images=61), "train_images = 61: data set toy has 1 to 60"),
+        (DataOptions(test_images=0), "test_images = 0: data set toy has 1 to 30"),
+        (DataOptions(validation=1.0), "must leave images on both sides"),
+        (DataOptions(labelled=10), "labelled = 10: must be a multiple of 3"),
+        (DataOptions(labelled=63), "up to 60"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(options: DataOptions, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        apply(options)
+
+
+def test_labels_cannot_be_kept_where_there_are_none() -> None:
+    with pytest.raises(DataError, match="has no labels to keep"):
+        prepare("toy", ImageSpec(1, 2, 2), numbered(9), numbered(9), DataOptions(labelled=3))

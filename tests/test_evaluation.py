@@ -1,0 +1,246 @@
+"""Metrics, features and the evaluation that brings them together."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from pytorch_fid import inception as pytorch_fid
+
+from bench import registry
+from bench.contract import Data, Unmeasurable, aside
+from bench.distances import frechet_distance, moments
+from bench.evaluation import EvaluationOptions, draw, evaluate
+from bench.features import classifier, inception
+from bench.metrics.psnr import decibels
+from bench.models.ae import AE
+from bench.models.gan import GAN
+from bench.models.vae import VAE
+
+OPTIONS = EvaluationOptions(samples=64)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def vae(few_digits: Data) -> VAE:
+    torch.manual_seed(0)
+    return VAE(few_digits.spec, hidden_dims=[16])
+
+
+@pytest.mark.parametrize("name", registry.names("metrics"))
+def test_every_metric_keeps_the_contract(name: str) -> None:
+    module = registry.take("metrics", name)
+    assert inspect.isclass(module.NEEDS)
+    assert module.BETTER in ("lower", "higher")
+    assert module.EXTRACTOR is None or module.EXTRACTOR in registry.names("features")
+    assert list(inspect.signature(module.measure).parameters) == ["model", "real", "features"]
+    assert len(module.__doc__.splitlines()[0]) > 30
+
+
+@pytest.mark.parametrize("name", registry.names("features"))
+def test_every_extractor_keeps_the_contract(name: str) -> None:
+    module = registry.take("features", name)
+    assert isinstance(module.COSTLY_ON_CPU, bool)
+    assert list(inspect.signature(module.load).parameters) == ["data", "cache", "data_dir"]
+    assert list(inspect.signature(module.fetch).parameters) == ["data_dir"]
+
+
+def test_psnr_of_known_errors() -> None:
+    originals = torch.zeros(2, 1, 4, 4)
+    images = torch.stack((torch.full((1, 4, 4), 0.1), torch.full((1, 4, 4), 0.01)))
+    assert decibels(images, originals).tolist() == pytest.approx([20, 40], rel=1e-6)
+
+
+def test_reconstruction_metrics_of_a_known_autoencoder(few_digits: Data, cache: Path, tmp_path: Path) -> None:
+    model = AE(few_digits.spec)
+    with torch.no_grad():
+        for parameter in model.decoder.parameters():
+            parameter.zero_()  # every pixel of every image is decoded to one half
+    scores = evaluate(
+        model, few_digits, ["reconstruction_mse", "psnr", "test_loss"], OPTIONS, cache=cache, data_dir=tmp_path
+    )
+    errors = (few_digits.held_out.images.double() / 255 - 0.5).square().flatten(1).mean(1)
+    assert scores["reconstruction_mse"].value == pytest.approx(float(errors.mean()), rel=1e-6)
+    assert scores["psnr"].value == pytest.approx(float((-10 * errors.log10()).mean()), rel=1e-6)
+    assert scores["test_loss"].value == pytest.approx(784 * math.log(2), rel=1e-6)
+
+
+def test_blanks_have_their_reasons(few_digits: Data, cache: Path, tmp_path: Path) -> None:
+    model = GAN(few_digits.spec)
+    scores = evaluate(model, few_digits, ["test_loss", "psnr", "fid"], OPTIONS, cache=cache, data_dir=tmp_path)
+    assert {name: score.value for name, score in scores.items()} == {"test_loss": None, "psnr": None, "fid": None}
+    assert scores["test_loss"].reason == "no single objective: discriminator and generator have one each"
+    assert scores["psnr"].reason == "GAN is not something that autoencodes"
+    assert scores["fid"].reason.startswith("114 images through inception take about 1 min without a GPU")
+
+
+def test_fid_without_weights_says_where_they_belong(vae: VAE, few_digits: Data, cache: Path, tmp_path: Path) -> None:
+    torch.hub.set_dir(tmp_path / "hub")
+    options = EvaluationOptions(samples=8, inception_on_cpu=True)
+    score = evaluate(vae, few_digits, ["fid"], options, cache=cache, data_dir=tmp_path / "data")["fid"]
+    assert score.value is None
+    assert score.reason == f"no Inception weights: put pytorch-fid's {inception.FILE} into data/"
+
+
+def test_a_metric_that_raises_fails_alone(
+    vae: VAE, few_digits: Data, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> float:
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr(registry.take("metrics", "psnr"), "measure", broken)
+    monkeypatch.setattr(registry.take("metrics", "reconstruction_mse"), "measure", lambda *_: float("nan"))
+    metrics = ["psnr", "reconstruction_mse", "test_loss"]
+    scores = evaluate(vae, few_digits, metrics, OPTIONS, cache=cache, data_dir=tmp_path)
+    assert scores["psnr"].reason == "ZeroDivisionError: by zero"
+    assert scores["reconstruction_mse"].reason == "came out as nan"
+    assert scores["test_loss"].value is not None
+
+
+def test_protocols_say_what_a_value_rests_on(vae: VAE, few_digits: Data, cache: Path, tmp_path: Path) -> None:
+    scores = evaluate(vae, few_digits, ["test_loss", "frechet_classifier"], OPTIONS, cache=cache, data_dir=tmp_path)
+    assert scores["test_loss"].protocol == {"split": "test", "images": "50"}
+    protocol = scores["frechet_classifier"].protocol
+    assert protocol["generated"] == "64"
+    assert protocol["extractor"] == "the data set's own classifier"
+    assert len(protocol["weights"]) == 12
+    assert 0.5 < float(protocol["accuracy"]) <= 1
+
+
+def test_evaluation_leaves_no_trace(vae: VAE, few_digits: Data, cache: Path, tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    vae.train()
+    state, weights = torch.get_rng_state(), {name: value.clone() for name, value in vae.state_dict().items()}
+    evaluate(vae, few_digits, ["test_loss", "frechet_classifier"], OPTIONS, cache=cache, data_dir=tmp_path)
+    assert torch.equal(state, torch.get_rng_state())
+    assert vae.training
+    assert all(torch.equal(weights[name], value) for name, value in vae.state_dict().items())
+
+
+def test_drawn_images_are_bytes_and_repeat(vae: VAE) -> None:
+    images = draw(vae, 9, seed=1)
+    assert images.dtype == torch.uint8
+    assert images.shape == (9, 1, 28, 28)
+    assert torch.equal(images, draw(vae, 9, seed=1))
+    assert not torch.equal(images, draw(vae, 9, seed=2))
+
+
+def test_a_conditional_model_draws_every_class_in_turn(vae: VAE) -> None:
+    asked: list[list[int]] = []
+
+    def sample(n: int, labels: torch.Tensor | None = None) -> torch.Tensor:
+        assert labels is not None
+        asked.append(labels.tolist())
+        return torch.zeros(n, 1, 28, 28)
+
+    vae.condition = "labels"  # type: ignore[assignment]
+    vae.sample = sample  # type: ignore[method-assign]
+    draw(vae, 7, classes=3)
+    assert asked == [[0, 1, 2, 0, 1, 2, 0]]
+
+
+def test_the_classifier_is_trained_once_and_damage_is_mended(few_digits: Data, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    first = classifier.load(few_digits, tmp_path, tmp_path)
+    assert torch.equal(state, torch.get_rng_state())
+    (file,) = tmp_path.glob("*.safetensors")
+    made = file.stat().st_mtime_ns
+    images = few_digits.held_out.images.float() / 255
+    assert torch.equal(first(images), classifier.load(few_digits, tmp_path, tmp_path)(images))
+    assert file.stat().st_mtime_ns == made
+    file.write_bytes(file.read_bytes()[:1000])
+    again = classifier.load(few_digits, tmp_path, tmp_path)
+    assert torch.equal(first(images), again(images))
+    assert again.protocol == first.protocol
+
+
+def test_the_classifier_knows_digits_and_its_distance_orders_damage(digits: Data, cache: Path) -> None:
+    extractor = classifier.load(digits, cache, cache)
+    assert float(extractor.protocol["accuracy"]) > 0.97
+    images = digits.held_out.images.float() / 255
+    train = moments(extractor(digits.train.images[:500].float() / 255))
+
+    def distance(changed: torch.Tensor) -> float:
+        return frechet_distance(*train, *moments(extractor(changed)))
+
+    noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
+    noised = [distance((images + amount * noise).clamp(0, 1)) for amount in (0, 0.1, 0.3, 0.6)]
+    blurred = [distance(F.avg_pool2d(images, size, 1, size // 2)) for size in (1, 5, 9)]
+    fewer = distance(images[digits.held_out.labels < 5])
+    assert noised == sorted(noised)
+    assert blurred == sorted(blurred)
+    assert fewer > 3 * noised[0]
+
+
+def test_a_classifier_needs_labels(few_digits: Data, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    bare = replace(few_digits, spec=replace(few_digits.spec, classes=()))
+    with pytest.raises(Unmeasurable, match="digits has no labels to train a classifier on"):
+        classifier.load(bare, tmp_path, tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore:.*weights.*:UserWarning")
+def test_inception_is_pytorch_fids_network_with_the_weights_in_the_file(
+    few_digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.hub.set_dir(tmp_path / "hub")
+    torch.manual_seed(0)
+    bare = pytorch_fid._inception_v3(num_classes=1008, aux_logits=False, weights=None)
+    for block, kind in (
+        ("Mixed_5b", pytorch_fid.FIDInceptionA(192, pool_features=32)),
+        ("Mixed_5c", pytorch_fid.FIDInceptionA(256, pool_features=64)),
+        ("Mixed_5d", pytorch_fid.FIDInceptionA(288, pool_features=64)),
+        ("Mixed_6b", pytorch_fid.FIDInceptionC(768, channels_7x7=128)),
+        ("Mixed_6c", pytorch_fid.FIDInceptionC(768, channels_7x7=160)),
+        ("Mixed_6d", pytorch_fid.FIDInceptionC(768, channels_7x7=160)),
+        ("Mixed_6e", pytorch_fid.FIDInceptionC(768, channels_7x7=192)),
+        ("Mixed_7b", pytorch_fid.FIDInceptionE_1(1280)),
+        ("Mixed_7c", pytorch_fid.FIDInceptionE_2(2048)),
+    ):
+        setattr(bare, block, kind)
+    file = tmp_path / inception.FILE
+    torch.save(bare.state_dict(), file)
+    with pytest.raises(Unmeasurable, match=r"is damaged: its sha256 begins .*, not 6726825d"):
+        inception.load(few_digits, tmp_path, tmp_path)
+    monkeypatch.setattr(inception, "SHA256", hashlib.sha256(file.read_bytes()).hexdigest()[:8])
+    extractor = inception.load(few_digits, tmp_path, tmp_path)
+    assert pytorch_fid.load_state_dict_from_url.__module__ == "torch.hub"  # put back
+    monkeypatch.setattr(pytorch_fid, "load_state_dict_from_url", lambda url, progress: bare.state_dict())
+    theirs = pytorch_fid.InceptionV3([3]).eval()
+    grey = few_digits.held_out.images[:2].float() / 255
+    with torch.inference_mode():
+        expected = theirs(grey.repeat(1, 3, 1, 1))[0].flatten(1)
+    features = extractor(grey)
+    assert features.shape == (2, 2048)
+    torch.testing.assert_close(features, expected, rtol=1e-4, atol=1e-5)
+    assert extractor.protocol["grey"] == "repeated to RGB"
+
+
+def test_weights_that_cannot_be_downloaded_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError("Network is unreachable")
+
+    torch.hub.set_dir(tmp_path / "hub")
+    monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
+    with pytest.raises(Unmeasurable, match=r"cannot be downloaded \(Network is unreachable\); put pt_inception"):
+        inception.fetch(tmp_path / "data")
+    assert not list((tmp_path / "data").iterdir())
+
+
+def test_aside_puts_the_mode_back_after_an_error(vae: VAE) -> None:
+    vae.train()
+    with pytest.raises(RuntimeError), aside(vae):
+        raise RuntimeError
+    assert vae.training

@@ -1,0 +1,308 @@
+"""Whole studies: run, run again, killed, gone on with, failed, searched."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import psutil
+import pytest
+import torch
+from optuna.trial import TrialState
+from safetensors.torch import load_file
+
+import bench.trial
+from bench.contract import Diverged
+from bench.executors import Resources
+from bench.places import Places
+from bench.running import Driver, Outcome
+from bench.study import Catalogue, Failure, Study, StudyError, Trial
+from bench.study_file import load
+from bench.tracking.store import Store
+from bench.trial import Epoch, Finished, Started, Work, load_trained
+
+
+def drive(study: Study, known: Catalogue, places: Places, workers: int = 2, **plan: bool) -> tuple[list[Any], Outcome]:
+    with Driver(study, known, places, f"bench run study {study.name}") as driver:
+        events = list(driver.run(driver.plan(**plan), "local", Resources(workers=workers)))
+        return events, driver.outcome
+
+
+def statuses(places: Places, study: str = "smoke") -> list[str]:
+    store = Store(places.store, None, study, "", create=False)
+    return sorted(run.info.status for run in store.client.search_runs([store.experiment_id]))
+
+
+def queue_states(places: Places) -> list[TrialState]:
+    storage = optuna.storages.RDBStorage(places.queue)
+    return [t.state for summary in storage.get_all_studies() for t in storage.get_all_trials(summary._study_id)]
+
+
+def weights(places: Places, trial: Trial) -> dict[str, torch.Tensor]:
+    store = Store(places.store, None, "smoke", "", create=False)
+    return load_file(store.artifact(store.records()[trial.key].run_id, "model.safetensors"))
+
+
+@pytest.fixture
+def smoke(known: Catalogue, places: Places) -> Study:
+    return load(places.study("smoke"), known)
+
+
+def test_a_study_runs_once(smoke: Study, known: Catalogue, places: Places) -> None:
+    events, outcome = drive(smoke, known, places)
+    assert len(outcome.finished) == 4
+    assert not outcome.failed
+    kinds = [type(event) for _, event in events]
+    assert (kinds.count(Started), kinds.count(Epoch), kinds.count(Finished)) == (4, 12, 4)
+    assert statuses(places) == ["FINISHED"] * 4
+    assert queue_states(places) == [TrialState.COMPLETE] * 4
+    assert not list((places.store / "checkpoints").iterdir())
+    table = Store(places.store, None, "smoke", "", create=False).table()
+    assert table["metric.test_loss"].notna().all()
+    events, outcome = drive(smoke, known, places)
+    assert events == []
+    assert statuses(places) == ["FINISHED"] * 4
+    events, outcome = drive(smoke, known, places, rerun=True)
+    assert len(outcome.finished) == 4
+    assert statuses(places) == ["FINISHED"] * 8
+    assert len(Store(places.store, None, "smoke", "", create=False).table()) == 4
+
+
+def test_a_metric_that_is_added_is_taken_of_the_saved_models(smoke: Study, known: Catalogue, places: Places) -> None:
+    drive(smoke, known, places)
+    places.study("smoke").write_text(places.study("smoke").read_text().replace('"reconstruction_mse"', '"psnr"'))
+    wider = load(places.study("smoke"), known)
+    events, _outcome = drive(wider, known, places)
+    assert [type(event) for _, event in events] == [Finished] * 4
+    table = Store(places.store, None, "smoke", "", create=False).table()
+    assert table["metric.psnr"].notna().all()
+    errors = 10 ** (-table["metric.psnr"] / 10)  # of the geometric mean, which is at most the arithmetic one
+    assert (errors <= table["metric.reconstruction_mse"] * 1.001).all()
+    assert statuses(places) == ["FINISHED"] * 4
+
+
+def test_a_saved_model_loads_in_two_lines_without_the_stores(
+    smoke: Study, known: Catalogue, places: Places, tmp_path: Path
+) -> None:
+    _, outcome = drive(load(places.study("smoke"), known, given={"latent_dim": 2}, seeds=1), known, places)
+    store = Store(places.store, None, "smoke", "", create=False)
+    run_id = store.records()[outcome.finished[0].key].run_id
+    for name in ("trial.toml", "model.safetensors"):
+        (tmp_path / name).write_bytes(store.artifact(run_id, name).read_bytes())
+    images = load_trained(tmp_path).sample(3)
+    assert images.shape == (3, 1, 28, 28)
+    pictures = {Path(entry.path).name for entry in store.client.list_artifacts(run_id, "final")}
+    assert pictures == {"samples.png", "reconstructions.png", "interpolation.png", "manifold.png", "training.gif"}
+
+
+COMMAND = [sys.executable, "-c", "from bench.cli import main; main()", "run", "study", "smoke", "--workers", "2"]
+
+
+def start(places: Places) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment.pop("MLFLOW_TRACKING_URI", None)
+    quiet = subprocess.DEVNULL
+    return subprocess.Popen(COMMAND, cwd=places.studies.parent, env=environment, stdout=quiet, stderr=quiet)
+
+
+def children(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """The trials' processes, past their start."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return [c for c in psutil.Process(process.pid).children() if any("spawn_main" in word for word in c.cmdline())]
+    return []
+
+
+def wait_for(condition: Any, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def longer(places: Places) -> Iterator[Places]:
+    """The small study, long enough to be killed in the middle."""
+    text = places.study("smoke").read_text().replace("epochs = 2", "epochs = 40").replace("seeds = 2", "seeds = 1")
+    places.study("smoke").write_text(text)
+    return places
+
+
+@pytest.mark.parametrize("moment", ["children", "run", "checkpoint"])
+def test_kill_9_of_the_driver_then_the_same_command(
+    longer: Places, known: Catalogue, moment: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    driver = start(longer)
+    database = longer.store / "mlflow.db"
+    moments = {
+        "children": lambda: bool(children(driver)),
+        "run": lambda: database.exists() and (longer.store / "artifacts" / "smoke").exists(),
+        "checkpoint": lambda: any((longer.store / "checkpoints").glob("*/samples-20.png")),
+    }
+    wait_for(moments[moment])
+    orphans = children(driver)
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    wait_for(lambda: not any(child.is_running() and child.status() != "zombie" for child in orphans))
+    study = load(longer.study("smoke"), known)
+    _, outcome = drive(study, known, longer)
+    assert not outcome.failed
+    assert statuses(longer) == ["FINISHED"] * 2
+    assert TrialState.RUNNING not in queue_states(longer)
+    assert queue_states(longer).count(TrialState.COMPLETE) == 2
+    undisturbed = Places.find(tmp_path_factory.mktemp("undisturbed"), environment={})
+    drive(study, known, undisturbed)
+    for trial in study.grid(known, {}):
+        ours, theirs = weights(longer, trial), weights(undisturbed, trial)
+        assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+        store = Store(longer.store, None, "smoke", "", create=False)
+        history = store.client.get_metric_history(store.records()[trial.key].run_id, "test/loss")
+        assert [metric.step for metric in history] == list(range(41))
+
+
+def test_kill_9_of_a_child_costs_its_attempt_and_no_more(longer: Places, known: Catalogue) -> None:
+    study = load(longer.study("smoke"), known)
+    with Driver(study, known, longer, "test") as driver:
+        killed = False
+        for _, event in driver.run(driver.plan(), "local", Resources(workers=1)):
+            if isinstance(event, Epoch) and event.progress.epoch == 3 and not killed:
+                killed = True
+                for child in psutil.Process().children():
+                    if any("spawn_main" in word for word in child.cmdline()):
+                        child.kill()
+    assert killed
+    assert len(driver.outcome.finished) == 2
+    assert len(driver.outcome.notes) == 1
+    assert "killed" in driver.outcome.notes[0]
+    assert statuses(longer) == ["FINISHED"] * 2
+    assert sorted(Store(longer.store, None, "smoke", "", create=False).table()["attempt"]) == [1, 2]
+
+
+def test_ctrl_c_ends_cleanly_and_the_next_run_goes_on(longer: Places, known: Catalogue) -> None:
+    driver = start(longer)
+    wait_for(lambda: any((longer.store / "checkpoints").glob("*/samples-2.png")))
+    driver.send_signal(signal.SIGINT)
+    assert driver.wait(60) == 130
+    assert set(statuses(longer)) == {"KILLED"}
+    assert TrialState.RUNNING not in queue_states(longer)
+    drive(load(longer.study("smoke"), known), known, longer)
+    assert statuses(longer) == ["FINISHED"] * 2
+
+
+def test_one_driver_at_a_time(smoke: Study, known: Catalogue, places: Places) -> None:
+    with (
+        Driver(smoke, known, places, "first"),
+        pytest.raises(StudyError, match=rf"being run by process {os.getpid()} on"),
+    ):
+        Driver(smoke, known, places, "second").__enter__()
+
+
+def test_a_diverged_trial_is_a_row_and_the_study_goes_on(known: Catalogue, places: Places) -> None:
+    text = places.study("smoke").read_text().replace("latent_dim = [2, 3]", "learning_rate = [1e-3, 1e18]")
+    places.study("smoke").write_text(text.replace("batch_size = 16", 'batch_size = 16\noptimizer = "sgd"'))
+    study = load(places.study("smoke"), known, seeds=1, given={"epochs": 20})
+    _, outcome = drive(study, known, places)
+    assert len(outcome.finished) == 1
+    assert [failure.kind for _, failure in outcome.failed] == ["diverged"]
+    table = Store(places.store, None, "smoke", "", create=False).table()
+    assert sorted(table["state"]) == ["failed", "finished"]
+    assert not list((places.store / "checkpoints").iterdir())
+
+
+def test_a_search_is_confirmed_on_the_test_split(known: Catalogue, places: Places) -> None:
+    text = places.study("smoke").read_text().replace("seeds = 2", "trials = 4")
+    text = text.replace("latent_dim = [2, 3]", "latent_dim = {low = 2, high = 9}") + "[confirm]\ntop = 2\nseeds = 2\n"
+    places.study("smoke").write_text(text)
+    study = load(places.study("smoke"), known)
+    _, outcome = drive(study, known, places)
+    table = Store(places.store, None, "smoke", "", create=False).table()
+    searched, confirmed = table[table["split"] == "validation"], table[table["split"] == "test"]
+    assert 2 <= len(searched) <= 4
+    assert len(confirmed) == 4
+    assert set(confirmed["seed"]) == {1, 2}
+    best = searched.sort_values("metric.test_loss")["param.latent_dim"].head(2)
+    assert set(confirmed["param.latent_dim"]) == set(best)
+    assert not outcome.failed
+    events, _ = drive(study, known, places)
+    assert events == []
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (Diverged("x is nan"), "diverged"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "out of memory"),
+        (MemoryError(), "out of memory"),
+        (OSError(28, "No space left on device"), "disk full"),
+        (ZeroDivisionError("oops"), "error"),
+    ],
+)
+def test_every_failure_has_its_class(
+    smoke: Study,
+    known: Catalogue,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    kind: str,
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(bench.trial, "train", fail)
+    trial = next(smoke.grid(known, {}))
+    *_, last = Work(("test_loss",), tmp_path, tmp_path, {})(trial)
+    assert isinstance(last, Failure)
+    assert last.kind == kind
+    assert "\n" not in last.reason
+
+
+@pytest.mark.parametrize(
+    ("study", "given", "message"),
+    [
+        ("conv_vae", {"conv_layers": 9}, "a 28x28 image can be halved 4 times at most"),
+        ("gan", {"critic": {"learning_rate": 0.1}}, "no player of gan 'critic'; there are: discriminator, generator"),
+        ("vae", {"classes": ["eleven"]}, "has no class 'eleven'; it has: 0, 1, 2"),
+        ("vae", {"train_images": 10_000_000}, "data set digits has 1 to 1433"),
+        ("vae", {"labelled": 7}, "must be a multiple of 10"),
+    ],
+)
+def test_what_cannot_be_built_is_known_before_it_starts(
+    known: Catalogue, places: Places, study: str, given: dict[str, Any], message: str
+) -> None:
+    places.study("bad").write_text(
+        f'question = "?"\nsource = "none"\nmodel = "{study}"\ndatasets = ["digits"]\nmetrics = ["test_loss"]\n'
+    )
+    with Driver(load(places.study("bad"), known, given=given), known, places, "test") as driver:
+        with pytest.raises(StudyError, match=message) as caught:
+            driver.plan()
+        assert "\n" not in str(caught.value)
+    assert statuses(places, "bad") == []
+
+
+def test_a_model_that_needs_labels_is_told_of_images_without_them(
+    known: Catalogue, places: Places, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "bare.npz", x_train=np.zeros((20, 28, 28), np.uint8), x_test=np.zeros((9, 28, 28), np.uint8))
+    study = load(places.study("smoke"), known, datasets=[str(tmp_path / "bare.npz")], given={"labelled": 10})
+    with Driver(study, known, places, "test") as driver, pytest.raises(StudyError, match="has no labels to keep"):
+        driver.plan()
+
+
+def test_the_plan_tells_time_from_replicates(smoke: Study, known: Catalogue, places: Places) -> None:
+    one_seed = load(places.study("smoke"), known, seeds=1)
+    drive(one_seed, known, places)
+    with Driver(smoke, known, places, "test") as driver:
+        plan = driver.plan()
+    assert (len(plan.trials), len(plan.done), len(plan.todo)) == (4, 2, 2)
+    assert all(plan.seconds[trial.key] > 0 for trial in plan.todo)
+    assert {plan.parameters[t.key] for t in plan.trials} == {
+        784 * 16 + 16 + 16 * 2 * d + 2 * d + d * 16 + 16 + 16 * 784 + 784 for d in (2, 3)
+    }

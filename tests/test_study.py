@@ -1,0 +1,224 @@
+"""Studies read, checked and expanded; the trial's key."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.places import Places
+from bench.study import Catalogue, Range, Study, StudyError, Trial
+from bench.study_file import build, load, parse_setting
+
+BASE: dict[str, Any] = {
+    "question": "Does it?",
+    "source": "none",
+    "model": "vae",
+    "datasets": ["digits", "mnist"],
+    "seeds": 2,
+    "metrics": ["test_loss"],
+    "params": {"hidden_dims": [64]},
+    "training": {"epochs": 3},
+    "vary": {"latent_dim": [2, 5]},
+}
+
+
+def make(known: Catalogue, **changes: Any) -> Study:
+    tables = {key: value for key, value in {**BASE, **changes}.items() if value is not None}
+    return build(tables, Path("studies/x.toml"), known)
+
+
+def expand(study: Study, known: Catalogue) -> list[Trial]:
+    return list(study.grid(known, {}))
+
+
+def test_a_grid_is_seeds_times_cells_seed_by_seed(known: Catalogue) -> None:
+    trials = expand(make(known), known)
+    assert [(t.seed, t.settings["params"]["latent_dim"]) for t in trials] == [(0, 2), (0, 5), (1, 2), (1, 5)]
+    assert {t.dataset for t in trials} == {"digits"}
+    assert len({t.key for t in trials}) == 4
+    assert len({t.configuration for t in trials}) == 2
+
+
+def test_two_axes_make_a_product(known: Catalogue) -> None:
+    study = make(known, vary={"latent_dim": [2, 5], "batch_size": [16, 32, 64]})
+    assert len(study.cells()) == 6
+    settings = [
+        (t.settings["params"]["latent_dim"], t.settings["training"]["batch_size"]) for t in expand(study, known)
+    ]
+    assert settings[:3] == [(2, 16), (2, 32), (2, 64)]
+
+
+def test_settings_are_laid_over_one_another(known: Catalogue) -> None:
+    study = make(
+        known,
+        model=None,
+        vary=None,
+        training={"learning_rate": 0.5, "epochs": 3},
+        on={"digits": {"training": {"epochs": 7}}},
+        variants=[
+            {"name": "plain", "model": "vae"},
+            {"name": "slow", "model": "vae", "training": {"epochs": 9}},
+            {"name": "gan", "model": "gan", "params": {"latent_dim": 8}},
+        ],
+        params={},
+    )
+    plain, slow, gan = expand(replace(study, seeds=1), known)
+    assert plain.settings["training"]["epochs"] == 7
+    assert slow.settings["training"]["epochs"] == 9
+    assert gan.settings["training"]["learning_rate"] == 0.5  # the study's word goes over the model's own
+    assert gan.settings["params"]["latent_dim"] == 8
+    assert plain.settings["training"]["batch_size"] == known.options["training"]["batch_size"].default
+
+
+def test_the_models_own_training_defaults_hold_where_the_study_is_silent(known: Catalogue) -> None:
+    study = make(known, model="dcgan", params={"depth": "shallow"}, vary={"latent_dim": [10]})
+    assert expand(study, known)[0].settings["training"]["betas"] == [0.5, 0.999]
+
+
+def test_a_players_own_options_are_a_table(known: Catalogue) -> None:
+    study = make(known, model="gan", params={}, vary=None, training={"discriminator": {"learning_rate": 1}})
+    assert expand(study, known)[0].settings["training"]["discriminator"] == {"learning_rate": 1.0}
+
+
+def test_variants_stay_on_their_data_sets(known: Catalogue) -> None:
+    rows = [{"name": "a", "model": "vae", "datasets": ["mnist"]}, {"name": "b", "model": "gan"}]
+    study = make(known, model=None, params={}, vary=None, variants=rows)
+    assert [v.name for v in study.variants_on("digits")] == ["b"]
+    assert [v.name for v in study.variants_on("mnist")] == ["a", "b"]
+
+
+def test_the_key_forgets_names_and_order_and_nothing_else(known: Catalogue) -> None:
+    trial = expand(make(known), known)[0]
+    again = Trial.from_dict(json.loads(json.dumps(trial.as_dict())))
+    shuffled = {section: dict(reversed(list(values.items()))) for section, values in trial.settings.items()}
+    assert trial.key == again.key == replace(trial, variant="other", varied={}, settings=shuffled).key
+    changed = {**trial.settings, "training": {**trial.settings["training"], "epochs": 4}}
+    others = [replace(trial, seed=9), replace(trial, dataset="mnist"), replace(trial, settings=changed)]
+    others.append(replace(trial, fingerprint="abc"))
+    assert len({trial.key, *(other.key for other in others)}) == 5
+
+
+def test_a_whole_number_for_a_float_makes_the_same_key(known: Catalogue) -> None:
+    one = expand(make(known, training={"learning_rate": 1}), known)[0]
+    same = expand(make(known, training={"learning_rate": 1.0}), known)[0]
+    assert one.key == same.key
+
+
+@pytest.mark.parametrize(
+    ("varied", "name"),
+    [
+        ({"latent_dim": 10}, "ld=010 s2 mnist"),
+        ({"hidden_dims": [512, 256]}, "hd=512-256 s2 mnist"),
+        ({}, "vae s2 mnist"),
+    ],
+)
+def test_run_names_carry_what_varies(known: Catalogue, varied: dict[str, Any], name: str) -> None:
+    study = make(known, vary={key: [value] for key, value in varied.items()}, params={})
+    assert replace(expand(study, known)[0], seed=2, dataset="mnist").name == name
+
+
+def test_smoke_lays_its_tables_over_everything_and_is_tracked_apart(known: Catalogue, places: Places) -> None:
+    file = places.study("smoke")
+    file.write_text(file.read_text() + "\n[smoke]\nseeds = 1\ntraining = {epochs = 1}\nvary = {latent_dim = [4]}\n")
+    study = load(file, known, smoke=True)
+    trials = expand(study, known)
+    assert study.name == "smoke_smoke"
+    assert [(t.settings["training"]["epochs"], t.settings["params"]["latent_dim"]) for t in trials] == [(1, 4)]
+
+
+def test_set_fixes_what_the_study_varies(known: Catalogue, places: Places) -> None:
+    study = load(places.study("smoke"), known, given={"latent_dim": 7, "epochs": 5})
+    assert study.vary == {}
+    assert expand(study, known)[0].settings["params"]["latent_dim"] == 7
+    assert expand(study, known)[0].settings["training"]["epochs"] == 5
+
+
+def test_a_range_makes_a_search(known: Catalogue) -> None:
+    study = make(known, trials=9, vary={"learning_rate": {"low": 1e-5, "high": 1e-2, "log": True}})
+    assert study.is_search
+    assert study.vary["learning_rate"] == Range(1e-5, 1e-2, True)
+    proposal = study.trial(known, study.variants[0], "digits", 0, {"learning_rate": 1e-3}, proposal=True)
+    assert proposal.held_out == "validation"
+    assert study.trial(known, study.variants[0], "digits", 0, {"learning_rate": 1e-3}).held_out == "test"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"quesion": "?"}, r"no key 'quesion' \(did you mean 'question'\?\)"),
+        ({"question": ""}, r"question = '': must be a text"),
+        ({"model": "vea"}, r"no model 'vea' \(did you mean 'vae'\?\); there are: ae, "),
+        ({"metrics": ["fidd"]}, r"no metric 'fidd' \(did you mean 'fid'\?\)"),
+        ({"metrics": []}, r"metrics = \[\]: must be a list of at least one name"),
+        ({"seeds": 0}, r"seeds = 0: must be a whole number of at least 1"),
+        ({"seeds": True}, r"seeds = True: must be a whole number"),
+        ({"params": {"latent_dims": 2}}, r"\[params\] no setting of vae 'latent_dims' \(did you mean 'latent_dim'\?\)"),
+        ({"params": {"hidden_dims": 512}}, r"hidden_dims = 512: must be a list, each item a whole number"),
+        ({"params": {"epochs": 2}}, r"\[params\] epochs: belongs in \[training\]"),
+        ({"training": {"epochs": 1.5}}, r"epochs = 1.5: must be a whole number"),
+        ({"training": {"optimizer": "adma"}}, r"optimizer = 'adma': must be one of 'adam', 'adamw', 'rmsprop', 'sgd'"),
+        ({"training": {"betas": [0.9]}}, r"betas = \[0.9\]: must be a list of 2 values, each a number"),
+        ({"training": {"critic": {"lr": 1}}}, r"no option of one player 'lr'; there are: betas"),
+        ({"data": {"horizontal_flip": 1}}, r"horizontal_flip = 1: must be true or false"),
+        ({"vary": {"latent_dim": 2}}, r"\[vary\] latent_dim = 2: must be a list of values, or a range"),
+        ({"vary": {"latent_dim": [2, "x"]}}, r"\[vary\] latent_dim = 'x': must be a whole number"),
+        ({"vary": {"latent_dim": [2, 2]}}, r"must be values that differ"),
+        ({"vary": {"latent_dim": {"low": 5, "high": 2}}, "trials": 3}, r"low < high"),
+        ({"vary": {"latent_dim": {"low": 1, "hi": 2}}}, r"no key in \[vary\] latent_dim 'hi'"),
+        ({"vary": {"latent_dim": {"low": 2, "high": 4}}}, r"trials = None: must be the number of configurations"),
+        ({"trials": 5}, r"trials = 5: must be left out"),
+        ({"confirm": {"best": 3}}, r"no key in \[confirm\] 'best'"),
+        ({"on": {"digits": {"epochs": 3}}}, r"no table in \[on.digits\] 'epochs'"),
+        ({"variants": [{"name": "a", "modle": "vae"}]}, r"no key in \[\[variants\]\] 'modle'"),
+        ({"variants": [{"name": "a"}, {"name": "a"}]}, r"must be a name that no other variant has"),
+        ({"smoke": {"question": "?"}}, r"no key in \[smoke\] 'question'"),
+    ],
+)
+def test_what_cannot_run_is_one_line_with_the_file_the_key_and_the_right_ones(
+    known: Catalogue, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(StudyError, match=message) as caught:
+        make(known, **changes)
+    assert str(caught.value).startswith("studies/x.toml: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_not_there_or_no_toml(known: Catalogue, places: Places) -> None:
+    with pytest.raises(StudyError, match=r"no study 'nope' in .*; there are: smoke"):
+        load(places.study("nope"), known)
+    places.study("bad").write_text("question = ?")
+    with pytest.raises(StudyError, match=r"bad.toml: not TOML: .*line 1"):
+        load(places.study("bad"), known)
+
+
+@pytest.mark.parametrize(
+    ("text", "parsed"),
+    [("epochs=5", ("epochs", 5)), ("hidden_dims=[1, 2]", ("hidden_dims", [1, 2])), ("depth=deep", ("depth", "deep"))],
+)
+def test_settings_from_the_command_line_are_toml_or_words(text: str, parsed: tuple[str, Any]) -> None:
+    assert parse_setting(text) == parsed
+
+
+def test_a_setting_without_a_value_is_refused() -> None:
+    with pytest.raises(StudyError, match="must be key=value"):
+        parse_setting("epochs")
+
+
+SHIPPED = sorted((Path(__file__).parent.parent / "studies").glob("*.toml"))
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
+def test_every_shipped_study_reads_asks_and_smokes(file: Path, known: Catalogue) -> None:
+    study = load(file, known)
+    assert study.question.endswith("?")
+    assert len(study.source) > 20
+    assert study.datasets == ("digits",), "the first data set needs no download"
+    smoke = load(file, known, smoke=True)
+    images = smoke.overrides["data"]
+    assert images["train_images"] <= 200
+    assert smoke.overrides["training"]["epochs"] == 1
+    assert study.is_search or len({trial.key for trial in expand(study, known)}) == len(expand(study, known))

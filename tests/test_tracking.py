@@ -1,0 +1,250 @@
+"""What is remembered, read back from a store of its own."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from mlflow.exceptions import MlflowException
+from PIL import Image
+
+import bench.tracking.writer as writing
+from bench.study import Catalogue, Failure, Trial
+from bench.study_file import build
+from bench.tracking.repair import moved_from, orphans
+from bench.tracking.store import Store, StoreError, without_password
+from bench.tracking.writer import Writer
+
+PROTOCOL = {"split": "test", "images": "9"}
+PNG = io.BytesIO()
+Image.fromarray(np.zeros((300, 300, 3), np.uint8)).save(PNG, format="PNG")
+
+
+@pytest.fixture
+def trials(known: Catalogue) -> list[Trial]:
+    tables = {
+        "question": "?",
+        "source": "none",
+        "model": "vae",
+        "datasets": ["digits"],
+        "metrics": ["test_loss", "fid"],
+        "vary": {"latent_dim": [2, 10]},
+    }
+    return list(build(tables, Path("x.toml"), known).grid(known, {}))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "mlruns", None, "x", "Does it?", create=True)
+
+
+@pytest.fixture
+def writer(store: Store) -> Iterator[Writer]:
+    writer = Writer(store, {"mlflow.source.name": "bench run study x", "mlflow.source.git.commit": "abc"})
+    yield writer
+    writer.close(30)
+
+
+def follow(writer: Writer, trial: Trial, epochs: range) -> None:
+    for epoch in epochs:
+        measures = {"train/loss": 9.0 - epoch, "test/loss": 10.0 - epoch, "time/epoch_s": 0.5, "memory/peak_mb": 7.0}
+        writer.epoch(trial, epoch, measures, {"samples": PNG.getvalue()} if epoch in (0, 2) else {})
+
+
+def finish(writer: Writer, trial: Trial, then: Callable[[], None] = lambda: None) -> None:
+    scores = {"test_loss": (7.5, "", PROTOCOL), "fid": (None, "no weights", {})}
+    writer.finish(trial, scores, {"trial.toml": b"x = 1\n", "final/samples.png": PNG.getvalue()}, then)
+
+
+def run_all(writer: Writer, trial: Trial) -> None:
+    writer.start(trial, None, 1)
+    writer.facts(trial, {"device": "CPU", "versions": "{}"}, {"parameters": 123}, {"sha256": "f" * 64})
+    follow(writer, trial, range(3))
+    finish(writer, trial)
+    assert writer.flush(30)
+
+
+def test_a_run_is_read_back_as_it_was_written(store: Store, writer: Writer, trials: list[Trial]) -> None:
+    run_all(writer, trials[0])
+    record = store.records()[trials[0].key]
+    assert record.state == "finished"
+    assert record.scores == {"test_loss": 7.5}
+    assert record.blanks["fid"] == "no weights"
+    row = store.table().iloc[0]
+    assert row["variant"] == "latent_dim=2"
+    assert (row["seed"], row["parameters"], row["metric.test_loss"]) == (0, 123, 7.5)
+    assert json.loads(row["protocol.test_loss"]) == PROTOCOL
+    assert row["reason.fid"] == "no weights"
+    assert row["command"] == "bench run study x"
+    assert json.loads(row["param.hidden_dims"]) == [512]
+    curves = store.curves([record.run_id])
+    assert curves[curves["name"] == "test/loss"]["value"].tolist() == [10.0, 9.0, 8.0]
+    assert list(store.pictures([record.run_id])[record.run_id]) == ["samples.png"]
+    assert store.artifact(record.run_id, "trial.toml").read_bytes() == b"x = 1\n"
+
+
+def test_the_layout_is_the_one_that_the_ui_shows_well(store: Store, writer: Writer, trials: list[Trial]) -> None:
+    run_all(writer, trials[1])
+    run = store.client.get_run(store.records()[trials[1].key].run_id)
+    assert run.info.run_name == "ld=010 s0 digits"
+    assert "mlflow.parentRunId" not in run.data.tags
+    assert run.data.params["latent_dim"] == "10"
+    assert run.data.params["learning_rate"] == "0.001"
+    assert {"key", "study", "variant", "attempt", "trial", "mlflow.source.git.commit"} <= set(run.data.tags)
+    assert Trial.from_dict(json.loads(run.data.tags["trial"])) == trials[1]
+    images = {
+        entry.path.split("+step+")[1].split("+")[0] for entry in store.client.list_artifacts(run.info.run_id, "images")
+    }
+    assert images == {"0", "2"}
+    assert run.inputs.dataset_inputs[0].dataset.name == "digits"
+    experiment = store.client.get_experiment(store.experiment_id)
+    assert experiment.tags["mlflow.note.content"] == "Does it?"
+    assert experiment.artifact_location.endswith("/mlruns/artifacts/x")
+
+
+def test_a_resumed_run_holds_every_epoch_and_picture_once(store: Store, writer: Writer, trials: list[Trial]) -> None:
+    trial = trials[0]
+    writer.start(trial, None, 1)
+    writer.facts(trial, {}, {"parameters": 1}, {"sha256": "f" * 64})
+    follow(writer, trial, range(2))
+    writer.flush(30)
+    store.close_orphans()
+    record = store.records()[trial.key]
+    assert record.state == "interrupted"
+    second = Writer(store, {})
+    second.start(trial, record, 2)
+    second.facts(trial, {}, {"parameters": 1}, {"sha256": "f" * 64})
+    follow(second, trial, range(4))
+    finish(second, trial)
+    assert second.close(30) == ""
+    assert len(store.table()) == 1
+    assert store.table().iloc[0]["attempt"] == 2
+    history = store.client.get_metric_history(record.run_id, "test/loss")
+    assert [metric.step for metric in history] == [0, 1, 2, 3]
+    pictures = [entry for entry in store.client.list_artifacts(record.run_id, "images") if entry.path.endswith(".png")]
+    assert len(pictures) == 2
+
+
+def test_failures_are_rows_and_a_later_finish_clears_them(store: Store, writer: Writer, trials: list[Trial]) -> None:
+    trial = trials[0]
+    writer.start(trial, None, 1)
+    writer.fail(trial, Failure("diverged", "train loss is nan in epoch 3", "Traceback"))
+    writer.flush(30)
+    row = store.table().iloc[0]
+    assert (row["state"], row["failure"], row["reason"]) == ("failed", "diverged", "train loss is nan in epoch 3")
+    writer.start(trial, store.records()[trial.key], 2)
+    finish(writer, trial)
+    writer.flush(30)
+    row = store.table().iloc[0]
+    assert (row["state"], row["failure"], row["reason"]) == ("finished", "", "")
+
+
+@pytest.mark.parametrize(("how", "state"), [("interrupt", "interrupted"), ("prune", "pruned")])
+def test_other_endings_have_their_own_state(
+    store: Store, writer: Writer, trials: list[Trial], how: str, state: str
+) -> None:
+    writer.start(trials[0], None, 1)
+    if how == "prune":
+        writer.prune(trials[0], 4)
+    else:
+        writer.interrupt(trials[0])
+    writer.flush(30)
+    assert store.records()[trials[0].key].state == state
+    assert not store.open_runs()
+
+
+def test_of_several_runs_of_a_key_the_newest_finished_stands(store: Store, trials: list[Trial]) -> None:
+    for loss in (1.0, 2.0):
+        writer = Writer(store, {})
+        writer.start(trials[0], None, 1)
+        writer.finish(trials[0], {"test_loss": (loss, "", PROTOCOL)}, {}, lambda: None)
+        writer.close(30)
+        time.sleep(0.01)
+    writer = Writer(store, {})
+    writer.start(trials[0], None, 1)
+    writer.fail(trials[0], Failure("killed", "by hand"))
+    writer.close(30)
+    assert store.table()["metric.test_loss"].tolist() == [2.0]
+
+
+def test_what_follows_the_end_follows_it(store: Store, writer: Writer, trials: list[Trial]) -> None:
+    seen: list[str] = []
+    writer.start(trials[0], None, 1)
+    finish(writer, trials[0], then=lambda: seen.append(store.records()[trials[0].key].state))
+    writer.flush(30)
+    assert seen == ["finished"]
+
+
+def test_a_store_that_is_away_for_a_while_gets_everything_in_order(
+    store: Store, trials: list[Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "RETRY_SECONDS", 0.01)
+    away = 3
+    create = store.client.create_run
+
+    def sometimes(*args: Any, **options: Any) -> Any:
+        nonlocal away
+        away -= 1
+        if away >= 0:
+            raise MlflowException("no answer")
+        return create(*args, **options)
+
+    monkeypatch.setattr(store.client, "create_run", sometimes)
+    writer = Writer(store, {})
+    run_all(writer, trials[0])
+    assert writer.close(30) == ""
+    assert store.records()[trials[0].key].state == "finished"
+
+
+def test_a_store_that_stays_away_delays_nobody_and_is_said(
+    store: Store, trials: list[Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: Any, **__: Any) -> None:
+        raise MlflowException("no answer")
+
+    monkeypatch.setattr(store.client, "create_run", never)
+    writer = Writer(store, {})
+    writer.start(trials[0], None, 1)
+    follow(writer, trials[0], range(3))
+    assert "writes did not reach sqlite" in writer.close(0.1)
+
+
+def test_a_moved_store_says_so_and_is_mended(store: Store, writer: Writer, trials: list[Trial], tmp_path: Path) -> None:
+    run_all(writer, trials[0])
+    moved = tmp_path / "elsewhere" / "mlruns"
+    moved.parent.mkdir()
+    shutil.move(store.folder, moved)
+    with pytest.raises(StoreError, match=r"was moved: .*; mend it with: bench doctor --fix"):
+        Store(moved, None, "x", "", create=False)
+    assert moved_from(moved, mend=False) == store.folder.as_uri()
+    moved_from(moved, mend=True)
+    assert moved_from(moved, mend=False) == ""
+    mended = Store(moved, None, "x", "", create=False)
+    run_id = mended.records()[trials[0].key].run_id
+    assert list(mended.pictures([run_id])[run_id]) == ["samples.png"]
+
+
+def test_dead_runs_are_found_and_closed(store: Store, writer: Writer, trials: list[Trial]) -> None:
+    writer.start(trials[0], None, 1)
+    writer.flush(30)
+    (store.folder / "locks").mkdir()
+    assert orphans(store.folder, mend=False) == [("x", False)]
+    orphans(store.folder, mend=True)
+    assert orphans(store.folder, mend=False) == []
+
+
+def test_a_study_without_runs_is_an_empty_table(store: Store) -> None:
+    assert store.records() == {}
+    assert len(store.table()) == 0
+
+
+def test_passwords_are_not_shown() -> None:
+    assert without_password("postgresql+psycopg://me:secret@host/db") == "postgresql+psycopg://me:***@host/db"
+    assert without_password("sqlite:////a/b") == "sqlite:////a/b"

@@ -1,0 +1,158 @@
+"""The training loop: what moves, what is kept, how it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import bench.training as training
+from bench.contract import Data, Diverged, Model, in_order, mean_terms
+from bench.models.dcgan import DCGAN
+from bench.models.gan import GAN
+from bench.models.vae import VAE
+from bench.training import Descent, Progress, TrainingOptions, train
+
+OPTIONS = TrainingOptions(epochs=4, batch_size=16)
+
+
+def vae(data: Data) -> VAE:
+    torch.manual_seed(5)
+    return VAE(data.spec, latent_dim=2, hidden_dims=[16])
+
+
+def gan(data: Data) -> DCGAN:
+    torch.manual_seed(5)
+    return DCGAN(data.spec, latent_dim=4)
+
+
+def same(one: Model, other: Model) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
+
+
+def test_progress_begins_before_the_first_step_and_counts_epochs(few_digits: Data) -> None:
+    model = vae(few_digits)
+    untrained = mean_terms(model, in_order(few_digits.held_out))
+    progress = list(train(model, few_digits, OPTIONS, seed=0))
+    assert [p.epoch for p in progress] == [0, 1, 2, 3, 4]
+    assert progress[0].train == {}
+    assert progress[0].held_out == untrained
+    assert set(progress[1].train) == set(progress[1].held_out) == {"loss", "reconstruction", "kl"}
+    assert progress[4].held_out["loss"] < progress[0].held_out["loss"]
+    for each in progress[1:]:
+        assert each.train["loss"] == pytest.approx(each.train["reconstruction"] + each.train["kl"], rel=1e-5)
+        assert each.images_per_second == pytest.approx(96 / each.seconds)  # 6 whole batches of 16 in 100 images
+
+
+def test_one_step_of_plain_descent_is_the_gradient_times_the_rate(few_digits: Data) -> None:
+    model = nn.Linear(3, 1, bias=False)
+    owner = GAN(few_digits.spec)
+    owner.players = lambda: {"only": model}  # type: ignore[method-assign]
+    before = model.weight.detach().clone()
+    descent = Descent(owner, TrainingOptions(optimizer="sgd", learning_rate=0.5))
+    descent.update("only", model(torch.tensor([[1.0, 2.0, 3.0]])).sum())
+    torch.testing.assert_close(model.weight, before - 0.5 * torch.tensor([[1.0, 2.0, 3.0]]))
+
+
+def test_a_clipped_gradient_has_the_norm_it_is_clipped_to(few_digits: Data) -> None:
+    model = nn.Linear(2, 1, bias=False)
+    owner = GAN(few_digits.spec)
+    owner.players = lambda: {"only": model}  # type: ignore[method-assign]
+    before = model.weight.detach().clone()
+    descent = Descent(owner, TrainingOptions(optimizer="sgd", learning_rate=1.0, gradient_clip=0.1))
+    descent.update("only", model(torch.tensor([[30.0, 40.0]])).sum())
+    assert (model.weight - before).norm().item() == pytest.approx(0.1, rel=1e-4)
+
+
+def test_a_player_may_have_options_of_its_own(few_digits: Data) -> None:
+    settings = {"optimizer": "adam", "learning_rate": 1e-3, "discriminator": {"optimizer": "sgd", "learning_rate": 0.1}}
+    descent = Descent(GAN(few_digits.spec), TrainingOptions.from_settings(settings))
+    assert isinstance(descent.optimizers["discriminator"], torch.optim.SGD)
+    assert descent.optimizers["discriminator"].param_groups[0]["lr"] == 0.1
+    assert isinstance(descent.optimizers["generator"], torch.optim.Adam)
+
+
+@pytest.mark.parametrize(
+    ("word", "kind"),
+    [
+        ("adam", torch.optim.Adam),
+        ("adamw", torch.optim.AdamW),
+        ("rmsprop", torch.optim.RMSprop),
+        ("sgd", torch.optim.SGD),
+    ],
+)
+def test_every_optimizer_word_is_that_optimizer(few_digits: Data, word: str, kind: type) -> None:
+    options = TrainingOptions(optimizer=word, weight_decay=0.25)  # type: ignore[arg-type]
+    optimizer = Descent(vae(few_digits), options).optimizers["vae"]
+    assert type(optimizer) is kind
+    assert optimizer.param_groups[0]["weight_decay"] == 0.25
+
+
+def test_the_same_seed_ends_in_the_same_weights_and_another_does_not(few_digits: Data) -> None:
+    ends = []
+    for seed in (0, 0, 1):
+        model = vae(few_digits)
+        list(train(model, few_digits, OPTIONS, seed=seed))
+        ends.append(model)
+    assert same(ends[0], ends[1])
+    assert not same(ends[0], ends[2])
+
+
+@pytest.mark.parametrize("make", [vae, gan])
+@pytest.mark.parametrize("killed_after", [1, 2, 3])
+def test_a_killed_trial_goes_on_bit_equal(
+    make: type[Model], killed_after: int, few_digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0)
+    undisturbed = make(few_digits)
+    expected = list(train(undisturbed, few_digits, OPTIONS, seed=3))
+    killed = train(make(few_digits), few_digits, OPTIONS, seed=3, folder=tmp_path)
+    for _ in range(killed_after + 1):  # the pull after an epoch writes its checkpoint, so the last epoch is lost
+        next(killed)
+    killed.close()
+    torch.manual_seed(999)
+    resumed = make(few_digits)
+    found = list(train(resumed, few_digits, OPTIONS, seed=3, folder=tmp_path))
+    assert same(undisturbed, resumed)
+    assert [(p.epoch, p.train, p.held_out) for p in found] == [(p.epoch, p.train, p.held_out) for p in expected]
+
+
+def test_a_finished_checkpoint_is_only_told_again(few_digits: Data, tmp_path: Path) -> None:
+    first = list(train(vae(few_digits), few_digits, OPTIONS, seed=0, folder=tmp_path))
+    model = vae(few_digits)
+    assert list(train(model, few_digits, OPTIONS, seed=0, folder=tmp_path)) == first
+
+
+@pytest.mark.parametrize("damage", ["state.pt", "model-4.safetensors"])
+def test_a_damaged_checkpoint_is_said_and_the_trial_starts_again(
+    damage: str, few_digits: Data, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    undisturbed = vae(few_digits)
+    list(train(undisturbed, few_digits, OPTIONS, seed=0, folder=tmp_path))
+    file = tmp_path / damage
+    file.write_bytes(file.read_bytes()[:100])
+    again = vae(few_digits)
+    list(train(again, few_digits, OPTIONS, seed=0, folder=tmp_path))
+    assert "cannot be read" in capsys.readouterr().err
+    assert same(undisturbed, again)
+
+
+def test_divergence_names_the_term_and_the_epoch(few_digits: Data) -> None:
+    options = TrainingOptions(epochs=50, batch_size=16, optimizer="sgd", learning_rate=1e6)
+
+    def run() -> Iterator[Progress]:
+        return train(vae(few_digits), few_digits, options, seed=0)
+
+    with pytest.raises(Diverged, match=r"loss term '\w+' is (nan|inf) in epoch \d+"):
+        list(run())
+
+
+def test_bfloat16_keeps_float32_parameters_and_learns(few_digits: Data) -> None:
+    model = vae(few_digits)
+    options = TrainingOptions(epochs=4, batch_size=16, precision="bfloat16")
+    progress = list(train(model, few_digits, options, seed=0))
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    assert progress[-1].held_out["loss"] < progress[0].held_out["loss"]
