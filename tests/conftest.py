@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from bench.contract import Data
 from bench.datasets import open_dataset
 from bench.places import Places
 from bench.study import Catalogue
+from bench.tracking.store import Store
 from bench.trial import catalogue
 
 # Tests run side by side on few cores: more threads than one each only get in each other's way.
@@ -58,11 +60,21 @@ def few_digits(digits: Data) -> Data:
     return prepare("digits", digits.spec, digits.train, digits.held_out, DataOptions(train_images=100, test_images=50))
 
 
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's tables without a run: making them costs seconds, copying them nothing."""
+    folder = tmp_path_factory.mktemp("store")
+    Store(folder, None, "unused", "", create=False)
+    return folder / "mlflow.db"
+
+
 @pytest.fixture
-def places(tmp_path: Path) -> Places:
-    """A folder of one's own with one small study, ``smoke``."""
+def places(tmp_path: Path, empty_database: Path) -> Places:
+    """A folder of one's own with one small study, ``smoke``, and an empty store."""
     (tmp_path / "studies").mkdir()
     (tmp_path / "studies" / "smoke.toml").write_text(SMOKE)
+    (tmp_path / "mlruns").mkdir()
+    shutil.copy(empty_database, tmp_path / "mlruns" / "mlflow.db")
     return Places.find(tmp_path, environment={})
 
 

@@ -41,7 +41,9 @@ def trials(known: Catalogue) -> list[Trial]:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
+def store(tmp_path: Path, empty_database: Path) -> Store:
+    (tmp_path / "mlruns").mkdir()
+    shutil.copy(empty_database, tmp_path / "mlruns" / "mlflow.db")
     return Store(tmp_path / "mlruns", None, "x", "Does it?", create=True)
 
 

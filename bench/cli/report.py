@@ -64,7 +64,14 @@ def write_report(study: Study, known: Catalogue, places: Places, store: Store, p
     left_out = len(runs) - len(wanted)
     folder = places.reports / study.name
     chosen = reporting.pictured(wanted)
-    path = reporting.write(study, wanted, store.curves(wanted["run_id"]), store.pictures(chosen), folder, known.metrics)
+    path = reporting.write(
+        study,
+        wanted,
+        store.curves(wanted["run_id"] if len(wanted) else []),
+        store.pictures(chosen),
+        folder,
+        known.metrics,
+    )
     click.echo(reporting.console(study, wanted, known.metrics))
     if left_out:
         click.echo(f"{left_out} tracked trials of other settings are left out")

@@ -1,0 +1,150 @@
+"""The command line, as a user types it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from bench.cli import COMMANDS, main
+from bench.places import Places
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def bench(*words: str) -> Result:
+    return CliRunner().invoke(main, list(words), catch_exceptions=False)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = "import sys\nfrom bench.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\nprint(*sys.modules)"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    modules = {name.split(".")[0] for name in output.splitlines()[-1].split()}
+    assert not modules & {"torch", "mlflow", "optuna", "pandas", "numpy", "rich", "matplotlib"}
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_has_help_and_stands_in_the_readme(name: str) -> None:
+    result = bench(name, "--help")
+    assert result.exit_code == 0
+    assert f"bench {name}" in README.read_text()
+    with click.Context(main) as context:
+        command = main.get_command(context, name)
+    assert command is not None
+    assert command.get_short_help_str()
+
+
+def test_an_unknown_command_is_a_usage_error() -> None:
+    result = bench("rnu")
+    assert result.exit_code == 2
+    assert "No such command 'rnu'" in result.output
+
+
+@pytest.mark.usefixtures("inside")
+class TestInside:
+    """In a folder with one small study."""
+
+    def test_a_study_from_the_first_run_to_the_report(self, inside: Places) -> None:
+        result = bench("run", "study", "smoke", "--seeds", "1", "--workers", "2")
+        assert result.exit_code == 0, result.output
+        assert "smoke: 2 trials, 2 to train" in result.output
+        assert "report: reports/smoke/README.md" in result.output
+        page = (inside.reports / "smoke" / "README.md").read_text()
+        assert "bench run study smoke --seeds 1" in page
+        assert str(inside.reports.parent) not in page
+        again = bench("run", "study", "smoke", "--seeds", "1")
+        assert again.exit_code == 0
+        assert "smoke: 2 trials, 2 finished already, nothing to train" in again.output
+        dry = bench("run", "study", "smoke", "--dry-run")
+        assert "smoke: 4 trials, 2 finished already, 2 to train" in dry.output
+        assert re.search(r"ld=003 s1 digits +\d\d,\d\d\d parameters  [0-9a-f]{16}  to run", dry.output)
+        assert re.search(r"about \d+\.\d minutes with \d+ at a time, by 2 earlier runs", dry.output)
+        before = (inside.reports / "smoke" / "summary.csv").read_bytes()
+        for words in (("report", "smoke"), ("report", "--all")):
+            assert bench(*words).exit_code == 0
+            assert (inside.reports / "smoke" / "summary.csv").read_bytes() == before
+        other = bench("report", "smoke", "--set", "epochs=9")
+        assert other.exit_code == 2
+        assert "no trial of study smoke is tracked yet" in other.output
+        doctor = bench("doctor")
+        assert doctor.exit_code == 0, doctor.output
+        assert "sound" in doctor.output
+
+    def test_a_failed_trial_is_exit_status_1_with_the_reason_last(self) -> None:
+        words = ["--set", "optimizer=sgd", "--set", "learning_rate=1e18", "--set", "latent_dim=2", "--set", "epochs=9"]
+        result = bench("run", "study", "smoke", "--seeds", "1", *words)
+        assert result.exit_code == 1
+        lines = result.output.strip().splitlines()
+        assert "diverged: " in lines[-2]
+        assert lines[-1] == "1 of 1 trials failed"
+
+    def test_a_single_trial(self) -> None:
+        result = bench("run", "trial", "vae", "--smoke", "--set", "hidden_dims=[8]", "--set", "samples=20")
+        assert result.exit_code == 0, result.output
+
+    @pytest.mark.parametrize(
+        ("words", "message"),
+        [
+            (("run", "study", "nope"), "no study 'nope' in"),
+            (("run", "study", "smoke", "--set", "latent=2"), "no setting of vae 'latent'"),
+            (("run", "study", "smoke", "--set", "latent_dim"), "must be key=value"),
+            (("run", "study", "smoke", "--set", "latent_dim=two"), "latent_dim = 'two': must be a whole number"),
+            (("run", "study", "smoke", "--dataset", "mnits"), "no data set 'mnits'"),
+            (("run", "study", "smoke", "--executor", "mars"), "no executor 'mars'; there are: local"),
+            (("run", "study", "smoke", "--gpus", "99"), "--gpus 99: no such GPU"),
+            (("run", "study", "smoke", "--seeds", "0"), "0 is not in the range"),
+            (("run", "trial", "vea"), "no model 'vea' (did you mean 'vae'?)"),
+            (("report",), "name one study, or give --all"),
+            (("report", "--all"), "no study has tracked trials yet"),
+            (("report", "smoke"), "no trial of study smoke is tracked yet"),
+            (("show", "model", "vea"), "no model 'vea' (did you mean 'vae'?)"),
+            (("show", "study", "nope"), "no study 'nope'"),
+            (("ui", "nope"), "no tracked study 'nope'"),
+            (("define", "new", "--model", "vae", "--vary", "latent=2"), "no setting of vae 'latent'"),
+            (("define", "new", "--model", "vae", "--vary", "latent_dim"), "must be key=value"),
+            (("define", "smoke", "--model", "vae"), "exists already"),
+        ],
+    )
+    def test_what_is_wrong_is_one_line_and_exit_status_2(self, words: tuple[str, ...], message: str) -> None:
+        result = bench(*words)
+        assert result.exit_code == 2, result.output
+        assert message in result.output
+        assert "Traceback" not in result.output
+
+    def test_define_writes_a_study_that_runs(self, inside: Places) -> None:
+        words = ["--vary", "hidden_dims=[128],[512]", "--dataset", "digits", "--epochs", "20"]
+        result = bench("define", "width", "--model", "vae", *words)
+        assert result.exit_code == 0, result.output
+        assert "wrote" in result.output
+        shown = bench("show", "study", "width")
+        assert "hidden_dims=128 on digits, 3 seed(s)" in shown.output
+        assert "epochs=20" in shown.output
+        assert bench("define", "both", "--model", "vae", "--model", "gan", "--vary", "latent_dim=2,8").exit_code == 0
+        assert "gan latent_dim=8 on digits" in bench("show", "study", "both").output
+        search = ["--vary", "learning_rate={low = 1e-4, high = 1e-2, log = true}"]
+        assert "trials = None" in bench("define", "search", "--model", "vae", *search).output
+
+    def test_lists_hold_what_the_folders_hold(self) -> None:
+        output = bench("list").output
+        for name in ("smoke", "conv_vae", "imagenette", "frechet_classifier"):
+            assert re.search(rf"^  {name} ", output, re.MULTILINE)
+        assert bench("list", "studies").output.startswith("  smoke  Does it run?")
+
+    def test_a_model_shows_its_hyperparameters(self) -> None:
+        output = bench("show", "model", "dcgan").output
+        assert "latent_dim = 100" in output
+        assert "learning_rate = 0.0002" in output
+
+
+def test_a_store_out_of_reach_is_one_line(inside: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    result = bench("run", "study", "smoke")
+    assert result.exit_code == 2
+    assert "the tracking store http://127.0.0.1:9 cannot be used" in result.output
+    assert inside.store.is_dir()

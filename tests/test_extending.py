@@ -1,0 +1,98 @@
+"""The pages on adding something, followed to the letter in a temporary folder."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bench.places import Places
+from bench.study import SECTIONS
+from bench.study_file import load
+from bench.trial import Epoch, Finished, Work, catalogue
+
+DOCS = Path(__file__).parent.parent / "docs"
+Install = Callable[[str, str, str], None]
+
+
+def block(page: str) -> str:
+    """The code on a page."""
+    match = re.search(r"```(?:python|toml)\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
+    assert match is not None
+    return match[1]
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Put one file beside those of a folder of the package, for as long as the test runs."""
+
+    def add(package: str, name: str, page: str) -> None:
+        folder = tmp_path / package
+        folder.mkdir()
+        (folder / f"{name}.py").write_text(block(page))
+        module = importlib.import_module(f"bench.{package}")
+        monkeypatch.setattr(module, "__path__", [*module.__path__, str(folder)])
+        monkeypatch.delitem(sys.modules, f"bench.{package}.{name}", raising=False)
+
+    return add
+
+
+def run(places: Places) -> tuple[list[Epoch], Finished]:
+    """The study's first trial, in this process."""
+    loaded = load(places.study("new"), catalogue(), smoke=False)
+    trial = next(loaded.grid(catalogue(), {}))
+    assert set(trial.settings) == set(SECTIONS)
+    events = list(Work(loaded.metrics, places.data, places.store, {})(trial))
+    assert isinstance(events[-1], Finished), events[-1]
+    return [event for event in events if isinstance(event, Epoch)], events[-1]
+
+
+def write_study(places: Places, *changes: tuple[str, str]) -> None:
+    """The small study with some of its text replaced."""
+    text = places.study("smoke").read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    places.study("new").write_text(text)
+
+
+def test_a_model(places: Places, install: Install) -> None:
+    install("models", "linear", "add-a-model.md")
+    write_study(places, ('"vae"', '"linear"'), ("hidden_dims = [16]", ""))
+    epochs, finished = run(places)
+    assert epochs[-1].progress.held_out["loss"] < epochs[0].progress.held_out["loss"]
+    assert {"final/samples.png", "final/reconstructions.png", "model.safetensors"} <= set(finished.files)
+    assert catalogue().training_defaults["linear"] == {"learning_rate": 3e-3}
+
+
+def test_a_data_set(places: Places, install: Install) -> None:
+    install("datasets", "boards", "add-a-data-set.md")
+    write_study(places, ('"digits"', '"boards"'))
+    _, finished = run(places)
+    assert finished.scores["test_loss"].value is not None
+
+
+def test_a_metric(places: Places, install: Install) -> None:
+    install("metrics", "brightness", "add-a-metric.md")
+    write_study(places, ('"reconstruction_mse"', '"brightness"'))
+    _, finished = run(places)
+    value = finished.scores["brightness"].value
+    assert value is not None
+    assert 0 <= value < 1
+    assert finished.scores["brightness"].protocol["split"] == "test"
+
+
+def test_a_study(places: Places) -> None:
+    places.study("new").write_text(block("add-a-study.md"))
+    known = catalogue()
+    assert len(list(load(places.study("new"), known).grid(known, {}))) == 9
+    assert len(list(load(places.study("new"), known, smoke=True).grid(known, {}))) == 3
+
+
+def test_the_pages_are_linked() -> None:
+    text = (DOCS.parent / "CONTRIBUTING.md").read_text()
+    assert all(f"docs/{page.name}" in text for page in DOCS.glob("add-*.md"))
