@@ -33,6 +33,12 @@ def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
     return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum() / len(mean)
 
 
+def negative_bound(logits: Tensor, images: Tensor, mean: Tensor, log_variance: Tensor) -> dict[str, Tensor]:
+    """The negative evidence bound and its two parts, by name (Kingma and Welling 2014, equation 10)."""
+    reconstruction, kl = bernoulli_nll(logits, images), gaussian_kl(mean, log_variance)
+    return {"loss": reconstruction + kl, "reconstruction": reconstruction, "kl": kl}
+
+
 def judged_real(logits: Tensor) -> Tensor:
     """-log C(x), averaged over the batch, of a critic's logits ``[B]`` or ``[B, 1]``."""
     return F.binary_cross_entropy_with_logits(logits, torch.ones_like(logits))

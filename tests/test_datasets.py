@@ -99,7 +99,7 @@ def test_mnist_is_read_from_torchvisions_layout(tmp_path: Path) -> None:
     assert source.train.labels.tolist() == [7, 0, 9]
     assert torch.equal(source.test.images[:, 0], torch.from_numpy(pixels))
     (raw / "train-images-idx3-ubyte").write_bytes(struct.pack(">IIII", 2051, 3, 28, 28) + b"too short")
-    with pytest.raises(DataError, match=r"MNIST is damaged .*; remove it and MNIST is fetched again"):
+    with pytest.raises(DataError, match=r"MNIST is damaged .*; remove it and mnist is fetched again"):
         open_dataset("mnist", tmp_path)
 
 

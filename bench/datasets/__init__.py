@@ -9,10 +9,8 @@ import hashlib
 import os
 import socket
 import tempfile
-import urllib.error
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -107,39 +105,43 @@ def from_arrays(images: NDArray[Any], labels: NDArray[Any] | None) -> Split:
     return Split(pixels, known)
 
 
-@contextmanager
-def download(what: str, data_dir: Path, place: str) -> Iterator[Path]:
-    """A folder to download into, which becomes ``data_dir`` only when all of it has come; one download at a time.
+def fetched(name: str, data_dir: Path, place: str, fetch: Callable[[Path], object], read: Callable[[], Split]) -> Split:
+    """``read()``, after ``fetch(folder)`` has downloaded the set where ``data_dir`` does not hold it; one process at a time.
 
     Args:
-        what: the data set, for the message.
-        place: the file or folder that the download makes.
+        place: the file or folder in ``data_dir`` that the set is.
+        fetch: downloads the set into a folder, under ``place`` there.
+        read: reads one split from ``data_dir``.
 
     Raises:
-        DataError: no network, or what came is damaged. Nothing half-written is left.
+        DataError: no network, or what is there is damaged. Nothing half-written is left.
     """
     data_dir.mkdir(parents=True, exist_ok=True)
+    with FileLock(data_dir / f".{name}.lock"):
+        if not (data_dir / place).exists():
+            _download(name, data_dir, place, fetch)
+        try:
+            return read()
+        except (OSError, ValueError, RuntimeError, EOFError, KeyError, IndexError) as error:
+            raise DataError(
+                f"{data_dir / place} is damaged ({type(error).__name__}: {error}); remove it and {name} is fetched again"
+            ) from error
+
+
+def _download(name: str, data_dir: Path, place: str, fetch: Callable[[Path], object]) -> None:
     patience = socket.getdefaulttimeout()
     with tempfile.TemporaryDirectory(prefix=".download-", dir=data_dir) as folder:
         socket.setdefaulttimeout(NETWORK_SECONDS)
         try:
-            yield Path(folder)
-        except (OSError, RuntimeError, urllib.error.URLError) as error:
+            fetch(Path(folder))
+        except (OSError, RuntimeError) as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise DataError(
-                f"cannot download {what} into {data_dir}: {reason}; put it there yourself as {what}.npz ({LAYOUT})"
+                f"cannot download {name} into {data_dir}: {reason}; put it there yourself as {name}.npz ({LAYOUT})"
             ) from error
         finally:
             socket.setdefaulttimeout(patience)
-        target = data_dir / place
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(Path(folder) / place, target)
-
-
-def one_at_a_time(data_dir: Path, what: str) -> FileLock:
-    """A lock for whoever fills ``data_dir`` with ``what``."""
-    data_dir.mkdir(parents=True, exist_ok=True)
-    return FileLock(data_dir / f".{what}.lock")
+        os.replace(Path(folder) / place, data_dir / place)
 
 
 def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -151,16 +153,6 @@ def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
             os.unlink(partial.name)
             raise
     os.replace(partial.name, path)
-
-
-def readable(path: Path, what: str, read: Callable[[], Split]) -> Split:
-    """``read()``, whatever a damaged file makes it raise turned into one line that names the file."""
-    try:
-        return read()
-    except (OSError, ValueError, RuntimeError, EOFError, KeyError, IndexError) as error:
-        raise DataError(
-            f"{path} is damaged ({type(error).__name__}: {error}); remove it and {what} is fetched again"
-        ) from error
 
 
 def _read_npz(path: Path, name: str, spec: ImageSpec | None) -> Source:

@@ -11,7 +11,7 @@ import numpy as np
 import torchvision
 
 from bench.contract import ImageSpec, Split
-from bench.datasets import SplitName, download, from_arrays, one_at_a_time, readable
+from bench.datasets import SplitName, fetched, from_arrays
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SPEC = ImageSpec(3, 32, 32, CLASSES)
@@ -24,13 +24,9 @@ def load(split: SplitName, data_dir: Path) -> Split:
     Raises:
         DataError: no network, or the files are damaged.
     """
-    with one_at_a_time(data_dir, PLACE):
-        if not (data_dir / PLACE).exists():
-            with download("cifar10", data_dir, PLACE) as folder:
-                torchvision.datasets.CIFAR10(folder, download=True)
 
-        def read() -> Split:
-            images = torchvision.datasets.CIFAR10(data_dir, train=split == "train")
-            return from_arrays(images.data, np.array(images.targets))
+    def read() -> Split:
+        images = torchvision.datasets.CIFAR10(data_dir, train=split == "train")
+        return from_arrays(images.data, np.array(images.targets))
 
-        return readable(data_dir / PLACE, "CIFAR-10", read)
+    return fetched("cifar10", data_dir, PLACE, lambda folder: torchvision.datasets.CIFAR10(folder, download=True), read)

@@ -6,15 +6,16 @@ centre is cut out, once; the result is kept as ``imagenette.npz``.
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torchvision
+from numpy.typing import NDArray
 from torchvision.transforms import v2
 
 from bench.contract import ImageSpec, Split
-from bench.datasets import SPLITS, SplitName, download, from_arrays, one_at_a_time, readable, write_npz
+from bench.datasets import SPLITS, SplitName, fetched, from_arrays, write_npz
 
 CLASSES = (
     "tench",
@@ -38,25 +39,26 @@ def load(split: SplitName, data_dir: Path) -> Split:
     Raises:
         DataError: no network, or the files are damaged.
     """
-    with one_at_a_time(data_dir, PLACE):
-        if not (data_dir / PLACE).exists():
-            with download("imagenette", data_dir, PLACE) as folder:
-                torchvision.datasets.Imagenette(folder, size="160px", download=True)
-        cache = data_dir / "imagenette.npz"
+    cache = data_dir / "imagenette.npz"
+
+    def fetch(folder: Path) -> None:
+        torchvision.datasets.Imagenette(folder, size="160px", download=True)
+
+    def read() -> Split:
         if not cache.exists():
-            parts = {
-                part: readable(data_dir / PLACE, "Imagenette", partial(_resize, part, data_dir)) for part in SPLITS
-            }
-            arrays = {f"x_{part}": whole.images.numpy().transpose(0, 2, 3, 1) for part, whole in parts.items()}
-            arrays |= {f"y_{part}": whole.labels.numpy() for part, whole in parts.items()}
-            write_npz(cache, {**arrays, "classes": np.array(CLASSES)})
-            return parts[split]
+            arrays: dict[str, NDArray[Any]] = {"classes": np.array(CLASSES)}
+            for part in SPLITS:
+                arrays[f"x_{part}"], arrays[f"y_{part}"] = _resized(part, data_dir)
+            write_npz(cache, arrays)
         with np.load(cache) as file:
             return from_arrays(file[f"x_{split}"], file[f"y_{split}"])
 
+    return fetched("imagenette", data_dir, PLACE, fetch, read)
 
-def _resize(split: SplitName, data_dir: Path) -> Split:
+
+def _resized(split: SplitName, data_dir: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Images ``[N, 64, 64, 3]`` and labels ``[N]``."""
     resize = v2.Compose([v2.Resize(64, antialias=True), v2.CenterCrop(64)])
     folder = torchvision.datasets.Imagenette(data_dir, split="train" if split == "train" else "val", size="160px")
     pairs = [(np.asarray(resize(image.convert("RGB"))), label) for image, label in folder]
-    return from_arrays(np.stack([image for image, _ in pairs]), np.array([label for _, label in pairs]))
+    return np.stack([image for image, _ in pairs]), np.array([label for _, label in pairs])

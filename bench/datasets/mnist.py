@@ -7,7 +7,7 @@ from pathlib import Path
 import torchvision
 
 from bench.contract import ImageSpec, Split
-from bench.datasets import SplitName, download, from_arrays, one_at_a_time, readable
+from bench.datasets import SplitName, fetched, from_arrays
 
 SPEC = ImageSpec(1, 28, 28, tuple("0123456789"))
 PLACE = "MNIST"
@@ -19,13 +19,9 @@ def load(split: SplitName, data_dir: Path) -> Split:
     Raises:
         DataError: no network, or the files are damaged.
     """
-    with one_at_a_time(data_dir, PLACE):
-        if not (data_dir / PLACE).exists():
-            with download("mnist", data_dir, PLACE) as folder:
-                torchvision.datasets.MNIST(folder, download=True)
 
-        def read() -> Split:
-            images = torchvision.datasets.MNIST(data_dir, train=split == "train")
-            return from_arrays(images.data.numpy(), images.targets.numpy())
+    def read() -> Split:
+        images = torchvision.datasets.MNIST(data_dir, train=split == "train")
+        return from_arrays(images.data.numpy(), images.targets.numpy())
 
-        return readable(data_dir / PLACE, "MNIST", read)
+    return fetched("mnist", data_dir, PLACE, lambda folder: torchvision.datasets.MNIST(folder, download=True), read)

@@ -11,7 +11,7 @@ import numpy as np
 import torchvision
 
 from bench.contract import ImageSpec, Split
-from bench.datasets import SplitName, download, from_arrays, one_at_a_time, readable
+from bench.datasets import SPLITS, SplitName, fetched, from_arrays
 
 SPEC = ImageSpec(3, 32, 32, tuple("0123456789"))
 PLACE = "SVHN"
@@ -23,14 +23,13 @@ def load(split: SplitName, data_dir: Path) -> Split:
     Raises:
         DataError: no network, or the files are damaged.
     """
-    with one_at_a_time(data_dir, PLACE):
-        if not (data_dir / PLACE).exists():
-            with download("svhn", data_dir, PLACE) as folder:
-                for part in ("train", "test"):
-                    torchvision.datasets.SVHN(folder / PLACE, split=part, download=True)
 
-        def read() -> Split:
-            images = torchvision.datasets.SVHN(data_dir / PLACE, split=split)
-            return from_arrays(images.data.transpose(0, 2, 3, 1), np.array(images.labels))
+    def read() -> Split:
+        images = torchvision.datasets.SVHN(data_dir / PLACE, split=split)
+        return from_arrays(images.data.transpose(0, 2, 3, 1), np.array(images.labels))
 
-        return readable(data_dir / PLACE, "SVHN", read)
+    def fetch(folder: Path) -> None:
+        for part in SPLITS:
+            torchvision.datasets.SVHN(folder / PLACE, split=part, download=True)
+
+    return fetched("svhn", data_dir, PLACE, fetch, read)

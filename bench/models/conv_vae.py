@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.contract import Batch, ImageSpec, Model, Unsupported, Update
-from bench.losses import bernoulli_nll, gaussian_kl
+from bench.losses import negative_bound
 from bench.nets import (
     chosen,
     conv,
@@ -112,11 +112,10 @@ class ConvVAE(Model):
         """Descend the negative evidence bound, equation 10 with one draw of the code per image."""
         features = self.encoder(batch.images)
         mean, log_variance = self.mean(features), self.log_variance(features)
-        reconstruction = bernoulli_nll(self.decoder(reparameterised(mean, log_variance)), batch.images)
-        kl = gaussian_kl(mean, log_variance)
-        loss = reconstruction + kl
-        update("vae", loss)
-        return {"loss": loss, "reconstruction": reconstruction, "kl": kl}
+        logits = self.decoder(reparameterised(mean, log_variance))
+        terms = negative_bound(logits, batch.images, mean, log_variance)
+        update("vae", terms["loss"])
+        return terms
 
     def sample(self, n: int, labels: Tensor | None = None) -> Tensor:
         """Decode ``n`` draws from the prior; pixels are the Bernoulli means."""
