@@ -127,7 +127,7 @@ def curves(panels: Mapping[str, Mapping[str, Mapping[str, Curve]]], xlabel: str 
                 axes.fill_between(epochs, lows, highs, color=colour, alpha=0.15, linewidth=0)
         axes.set_title(term, fontsize=11)
         axes.set_xlabel(xlabel)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
         if index == 0:

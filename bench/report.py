@@ -269,6 +269,7 @@ def _provenance(runs: pd.DataFrame) -> list[str]:
         f"* commit: {', '.join(sorted(set(finished['commit'])))}",
         f"* versions: {'; '.join(versions)}",
         f"* device: {'; '.join(sorted(set(finished['device'])))}",
+        *(f"* data: {line}" for line in _data_lines(finished)),
         f"* trials: {len(finished)} finished of {len(runs)}, {hours:.2f} hours of training and measuring in all, "
         f"started {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC",
         "* again with:",
@@ -277,6 +278,15 @@ def _provenance(runs: pd.DataFrame) -> list[str]:
         *sorted(set(finished["command"])),
         "```",
     ]
+
+
+def _data_lines(finished: pd.DataFrame) -> list[str]:
+    lines = set()
+    for dataset, text in finished[["dataset", "data"]].itertuples(index=False):
+        facts = json.loads(text)
+        sizes = ", ".join(f"{int(n):,} {split}" for split, n in facts.items() if n.isdigit() and split != "sha256")
+        lines.add(f"{dataset}, {sizes} images, sha256 {facts.get('sha256', '')[:12]}")
+    return sorted(lines)
 
 
 def _escaped(text: str) -> str:

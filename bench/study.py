@@ -194,6 +194,8 @@ class Study:
 
     Attributes:
         source: where the question comes from and what was reported there.
+        meant_for: the data sets that it was written for, in its order.
+        datasets: those that are meant now: the first of them, or what was asked for.
         metrics: what is measured; the first is the objective.
         on: settings that hold on one data set only.
         vary: lists make a grid; a `Range` anywhere makes a search, in which lists are choices.
@@ -204,6 +206,7 @@ class Study:
     name: str
     question: str
     source: str
+    meant_for: tuple[str, ...]
     datasets: tuple[str, ...]
     seeds: int
     metrics: tuple[str, ...]

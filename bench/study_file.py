@@ -86,7 +86,7 @@ def build(
     overlay = overlay if smoke else {}
     tables = {**tables, **{key: value for key, value in overlay.items() if key not in SECTIONS}}
     question = reader.text(tables, "question")
-    known_datasets = tuple(reader.texts(tables, "datasets"))
+    meant_for = tuple(reader.texts(tables, "datasets"))
     variants = reader.variants(tables)
     models = {variant.model for variant in variants}
     overrides: dict[str, dict[str, Any]] = {
@@ -118,7 +118,8 @@ def build(
         name=path.stem + ("_smoke" if smoke else ""),
         question=question,
         source=reader.text(tables, "source"),
-        datasets=tuple(datasets) or known_datasets[:1],
+        meant_for=meant_for,
+        datasets=tuple(datasets) or meant_for[:1],
         seeds=seeds or reader.count(tables, "seeds", 1),
         metrics=metrics,
         variants=variants,

@@ -51,6 +51,7 @@ def row(latent: int, seed: int, loss: float | None, **changes: Any) -> dict[str,
         "command": "bench run study x",
         "device": "CPU, 1 thread(s)",
         "versions": json.dumps({"torch": "2"}),
+        "data": json.dumps({"sha256": "f00" * 10, "train": "1433", "test": "364"}),
         "started": pd.Timestamp("2026-01-02 03:04", tz="UTC"),
         "duration_s": 3600.0,
         "parameters": 1000 * latent,
@@ -157,7 +158,15 @@ def test_a_report_is_a_page_two_tables_and_pictures_and_the_same_bytes_again(
     files = {file.name: file.read_bytes() for file in path.parent.iterdir()}
     assert set(files) == {"README.md", "summary.csv", "runs.csv", "digits-test-curves.png", "digits-test-samples.png"}
     text = files["README.md"].decode()
-    for part in ("# x", "Which?", "> Document 000: the first", "seeds 0 and 1", "commit: abc", "bench run study x"):
+    for part in (
+        "# x",
+        "Which?",
+        "> Document 000: the first",
+        "seeds 0 and 1",
+        "commit: abc",
+        "digits, 1,433 train, 364 test images, sha256 f00f00f00f00",
+        "bench run study x",
+    ):
         assert part in text
     assert "4 finished of 5, 4.00 hours" in text
     table = pd.read_csv(path.parent / "runs.csv")

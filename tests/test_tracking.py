@@ -86,6 +86,8 @@ def test_a_run_is_read_back_as_it_was_written(store: Store, writer: Writer, tria
     assert row["reason.fid"] == "no weights"
     assert row["command"] == "bench run study x"
     assert json.loads(row["param.hidden_dims"]) == [512]
+    assert row["seconds_per_epoch"] == 0.5
+    assert json.loads(row["data"])["sha256"] == "f" * 64
     curves = store.curves([record.run_id])
     assert curves[curves["name"] == "test/loss"]["value"].tolist() == [10.0, 9.0, 8.0]
     assert list(store.pictures([record.run_id])[record.run_id]) == ["samples.png"]

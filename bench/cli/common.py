@@ -31,19 +31,10 @@ def one_line() -> Iterator[None]:
         raise UsageLine(str(error)) from None
 
 
-def selection(command: Command) -> Command:
-    """The options that say which trials of a study are meant: the same for running and for reporting."""
-    options = [
-        click.option(
-            "--dataset",
-            "datasets",
-            multiple=True,
-            metavar="NAME",
-            help="A data set or a path; repeatable. Default: the study's first.",
-        ),
-        click.option(
-            "--seeds", type=click.IntRange(min=1), help="How many seeds, from 0. Default: the study's number."
-        ),
+def settings_options(command: Command) -> Command:
+    """The options that say which settings of a study are meant: the same for running and for reporting."""
+    for option in (
+        click.option("--smoke", is_flag=True, help="A tiny subset for one epoch, tracked apart as NAME_smoke."),
         click.option(
             "--set",
             "settings",
@@ -51,9 +42,26 @@ def selection(command: Command) -> Command:
             metavar="KEY=VALUE",
             help="A setting for this invocation; repeatable. Fixes a setting that the study varies.",
         ),
-        click.option("--smoke", is_flag=True, help="A tiny subset for one epoch, tracked apart as NAME_smoke."),
-    ]
-    for option in reversed(options):
+    ):
+        command = option(command)
+    return command
+
+
+def selection(command: Command) -> Command:
+    """The options that say which trials of a study are meant."""
+    command = settings_options(command)
+    for option in (
+        click.option(
+            "--seeds", type=click.IntRange(min=1), help="How many seeds, from 0. Default: the study's number."
+        ),
+        click.option(
+            "--dataset",
+            "datasets",
+            multiple=True,
+            metavar="NAME",
+            help="A data set or a path; repeatable. Default: the study's first.",
+        ),
+    ):
         command = option(command)
     return command
 

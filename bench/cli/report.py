@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli.common import UsageLine, here, one_line, read_settings, selection
+from bench.cli.common import UsageLine, here, one_line, read_settings, settings_options
 
 if TYPE_CHECKING:
     from bench.places import Places
-    from bench.planning import Plan
     from bench.study import Catalogue, Study
     from bench.tracking.store import Store
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("name", required=False)
 @click.option("--all", "every", is_flag=True, help="Every study that has tracked trials.")
-@selection
+@settings_options
 def report(name: str | None, every: bool, **options: Any) -> None:
     """Write reports/NAME from the tracked trials of the study NAME; nothing is trained."""
     from bench.places import Places
@@ -43,23 +42,21 @@ def report(name: str | None, every: bool, **options: Any) -> None:
                 known,
                 smoke=options["smoke"],
                 given=read_settings(options["settings"]),
-                datasets=options["datasets"],
-                seeds=options["seeds"],
             )
             store = Store(places.store, places.tracking, study.name, study.question, create=False)
-            write_report(study, known, places, store, None)
+            write_report(study, known, places, store)
 
 
-def write_report(study: Study, known: Catalogue, places: Places, store: Store, plan: Plan | None) -> None:
-    """Write the study's report from its runs, print its table, and say where everything is."""
+def write_report(study: Study, known: Catalogue, places: Places, store: Store) -> None:
+    """Write the study's report from its runs on every data set, print its table, and say where everything is."""
     from dataclasses import replace
 
     from bench import report as reporting
 
     runs = store.table()
-    if plan is None or not len(runs):
-        tracked = [d for d in dict.fromkeys(runs["dataset"]) if d] if len(runs) else []
-        study = replace(study, datasets=tuple(tracked) or study.datasets)
+    tracked = list(dict.fromkeys(runs["dataset"])) if len(runs) else []
+    ours = [dataset for dataset in study.meant_for if dataset in tracked]
+    study = replace(study, datasets=(*ours, *(dataset for dataset in tracked if dataset not in ours)))
     wanted = _wanted(study, known, runs)
     left_out = len(runs) - len(wanted)
     folder = places.reports / study.name
@@ -88,15 +85,9 @@ def _wanted(study: Study, known: Catalogue, runs: Any) -> Any:
         for dataset in study.datasets
         for variant in study.variants_on(dataset)
         for cell in study.cells()
-        for fingerprint in _fingerprints(dataset)
+        for fingerprint in set(runs[runs["dataset"] == dataset]["fingerprint"])
     }
     return runs[runs["configuration"].isin(configurations)].reset_index(drop=True)
-
-
-def _fingerprints(dataset: str) -> list[str]:
-    from bench.datasets import fingerprint
-
-    return [fingerprint(dataset)]
 
 
 def _near(path: Path) -> str:

@@ -146,7 +146,7 @@ def _run(kind: str, name: str, study: Study, known: Catalogue, places: Places, o
             click.echo(f"stopped; the same command goes on where this stopped: {command}", err=True)
             sys.exit(INTERRUPTED)
         if kind == "study":
-            write_report(study, known, places, driver.store, plan)
+            write_report(study, known, places, driver.store)
         failed = driver.outcome.failed
         for trial, failure in failed:
             click.echo(f"{trial.name}: {failure.kind}: {failure.reason}", err=True)

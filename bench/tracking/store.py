@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -116,7 +117,7 @@ class Store:
     def table(self) -> pd.DataFrame:
         """One row per trial, as `bench.report` wants it; of several runs of a key, the one `records` names."""
         chosen = {record.run_id for record in self.records().values()}
-        return pd.DataFrame([_row(run) for run in self._runs() if run.info.run_id in chosen])
+        return pd.DataFrame([self._row(run) for run in self._runs() if run.info.run_id in chosen])
 
     def curves(self, run_ids: Iterable[str]) -> pd.DataFrame:
         """Every loss term of these runs by epoch: ``run_id, name, step, value``."""
@@ -146,6 +147,10 @@ class Store:
     def link(self) -> str:
         """The path of this experiment's page in the MLflow UI, in the view that shows curves and pictures."""
         return f"/#/experiments/{self.experiment_id}/runs?workflowType=machine_learning&compareRunsMode=CHART"
+
+    def _row(self, run: Run) -> dict[str, Any]:
+        epochs = [m.value for m in self.client.get_metric_history(run.info.run_id, "time/epoch_s") if m.step]
+        return {**_row(run), "seconds_per_epoch": median(epochs) if epochs else None}
 
     def _runs(self) -> list[Run]:
         if self.experiment_id is None:
@@ -180,6 +185,13 @@ def _seconds(run: Run) -> float:
     return float(end - run.info.start_time) / 1000
 
 
+def _data(run: Run) -> dict[str, str]:
+    """What was trained on: ``sha256`` and the number of images by split; empty where the run ended before it had any."""
+    inputs = run.inputs.dataset_inputs if run.inputs else []
+    tags: dict[str, str] = json.loads(inputs[0].dataset.source).get("tags", {}) if inputs else {}
+    return tags
+
+
 def _row(run: Run) -> dict[str, Any]:
     tags, params, metrics = run.data.tags, run.data.params, run.data.metrics
     trial = Trial.from_dict(json.loads(tags["trial"]))
@@ -190,6 +202,7 @@ def _row(run: Run) -> dict[str, Any]:
         "study": tags["study"],
         "variant": tags["variant"],
         "dataset": tags["dataset"],
+        "fingerprint": trial.fingerprint,
         "model": trial.model,
         "seed": trial.seed,
         "split": tags["split"],
@@ -201,11 +214,11 @@ def _row(run: Run) -> dict[str, Any]:
         "command": tags.get("mlflow.source.name", ""),
         "device": tags.get("device", ""),
         "versions": tags.get("versions", "{}"),
+        "data": json.dumps(_data(run)),
         "started": pd.Timestamp(run.info.start_time, unit="ms", tz="UTC"),
         "duration_s": _seconds(run),
         "parameters": int(params["parameters"]) if "parameters" in params else None,
         "epochs": trial.settings["training"]["epochs"],
-        "seconds_per_epoch": metrics.get("time/epoch_s"),
         "images_per_second": metrics.get("time/images_per_s"),
         "peak_megabytes": metrics.get("memory/peak_mb"),
     }
