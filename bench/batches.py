@@ -44,9 +44,10 @@ def prepare(name: str, spec: ImageSpec, train: Split, test: Split, options: Data
         for wanted in options.classes:
             if wanted not in spec.classes:
                 raise DataError(f"data set {name} has no class {wanted!r}; it has: {', '.join(spec.classes) or 'none'}")
+        if len(set(options.classes)) < len(options.classes):
+            raise DataError(f"classes = {list(options.classes)}: each can be kept once")
         train, test = (_only_classes(split, spec, options.classes) for split in (train, test))
         spec = replace(spec, classes=options.classes)
-    generator = torch.Generator().manual_seed(SPLIT_SEED)
     for split, most, word in (
         (train, options.train_images, "train_images"),
         (test, options.test_images, "test_images"),
@@ -54,19 +55,19 @@ def prepare(name: str, spec: ImageSpec, train: Split, test: Split, options: Data
         if most is not None and not 1 <= most <= len(split):
             raise DataError(f"{word} = {most}: data set {name} has 1 to {len(split)}")
     if options.train_images is not None:
-        train = train.take(_balanced(train.labels, options.train_images, generator))
+        train = train.take(_balanced(train.labels, options.train_images))
     if options.test_images is not None:
-        test = test.take(_balanced(test.labels, options.test_images, generator))
+        test = test.take(_balanced(test.labels, options.test_images))
     held_out, held_out_name = test, "test"
     if options.validation:
-        size = round(options.validation * len(train))
+        size = round(options.validation * len(train)) if 0 < options.validation < 1 else 0
         if not 0 < size < len(train):
             raise DataError(f"validation = {options.validation}: must leave images on both sides, of {len(train)}")
         chosen = torch.zeros(len(train), dtype=torch.bool)
-        chosen[_balanced(train.labels, size, generator)] = True
+        chosen[_stratified(train.labels, size)] = True
         held_out, held_out_name, train = train.take(chosen), "validation", train.take(~chosen)
     if options.labelled is not None:
-        train = _hide_labels(name, spec, train, options.labelled, generator)
+        train = _hide_labels(name, spec, train, options.labelled)
     return Data(name, spec, train, held_out, held_out_name, options.horizontal_flip)
 
 
@@ -89,13 +90,13 @@ def stream(split: Split, batch_size: int, generator: torch.Generator, horizontal
     device = split.images.device
     while True:
         order = torch.randperm(len(split), generator=generator)
-        mirrored = torch.rand(len(split), generator=generator) < 0.5 if horizontal_flip else None
+        mirrored = (torch.rand(len(split), generator=generator) < 0.5).to(device) if horizontal_flip else None
         order = order.to(device)
         for step in range(steps_per_epoch(len(split), size)):
             index = order[step * size : (step + 1) * size]
             images = split.images[index].float().div(255)
             if mirrored is not None:
-                mirror = mirrored[step * size : (step + 1) * size].to(device).view(-1, 1, 1, 1)
+                mirror = mirrored[step * size : (step + 1) * size].view(-1, 1, 1, 1)
                 images = torch.where(mirror, images.flip(3), images)
             yield Batch(images, split.labels[index])
 
@@ -107,27 +108,44 @@ def _only_classes(split: Split, spec: ImageSpec, classes: tuple[str, ...]) -> Sp
     return Split(split.images, labels).take(labels != HIDDEN)
 
 
-def _balanced(labels: Tensor, n: int, generator: torch.Generator) -> Tensor:
+def _balanced(labels: Tensor, n: int) -> Tensor:
     """The places of ``n`` images in random order, the classes taken in turn while they last."""
-    order = torch.randperm(len(labels), generator=generator)
-    turn = torch.empty(len(labels), dtype=torch.int64)
+    order, turn, _ = _turns(labels)
+    return order[turn.argsort(stable=True)[:n]]
+
+
+def _stratified(labels: Tensor, n: int) -> Tensor:
+    """The places of ``n`` images, the same share of every class: one that is rare in what is given is rare in both parts."""
+    order, turn, sizes = _turns(labels)
+    return order[((turn + 0.5) / sizes).argsort(stable=True)[:n]]
+
+
+def _turns(labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """A random order, and for each place in it the image's number among those of its class, and their count.
+
+    The order is the same at every call, so that no option of a study changes what another one draws.
+    """
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(SPLIT_SEED))
     shuffled = labels[order]
+    turn, sizes = torch.empty_like(shuffled), torch.empty_like(shuffled)
     for label in shuffled.unique():
         members = (shuffled == label).nonzero().flatten()
         turn[members] = torch.arange(len(members))
-    return order[turn.argsort(stable=True)[:n]] if len(labels.unique()) > 1 else order[:n]
+        sizes[members] = len(members)
+    return order, turn, sizes
 
 
-def _hide_labels(name: str, spec: ImageSpec, train: Split, labelled: int, generator: torch.Generator) -> Split:
+def _hide_labels(name: str, spec: ImageSpec, train: Split, labelled: int) -> Split:
     classes = len(spec.classes)
     if not classes:
         raise DataError(f"labelled = {labelled}: data set {name} has no labels to keep")
-    smallest = int(torch.bincount(train.labels, minlength=classes).min())
+    known = (train.labels != HIDDEN).nonzero().flatten()
+    smallest = int(torch.bincount(train.labels[known], minlength=classes).min())
     if labelled % classes or not 0 < labelled <= smallest * classes:
         raise DataError(
             f"labelled = {labelled}: must be a multiple of {classes}, the number of classes, up to {smallest * classes}"
         )
     labels = torch.full_like(train.labels, HIDDEN)
-    kept = _balanced(train.labels, labelled, generator)
+    kept = known[_balanced(train.labels[known], labelled)]
     labels[kept] = train.labels[kept]
     return Split(train.images, labels)

@@ -89,6 +89,29 @@ def test_a_validation_split_is_carved_from_train_alone() -> None:
     assert torch.equal(data.held_out.images, apply(DataOptions(validation=0.1)).held_out.images)
 
 
+def test_validation_takes_the_same_share_of_every_class() -> None:
+    labels = torch.cat([torch.full((size,), label) for label, size in enumerate((10, 500, 490))])
+    train = Split(torch.zeros(1000, 1, 2, 2, dtype=torch.uint8), labels)
+    data = prepare("toy", SPEC, train, numbered(30), DataOptions(validation=0.1))
+    assert torch.bincount(data.train.labels).tolist() == [9, 450, 441]
+    assert torch.bincount(data.held_out.labels).tolist() == [1, 50, 49]
+
+
+def test_no_option_changes_what_another_one_draws() -> None:
+    alone, together = apply(DataOptions(test_images=9)), apply(DataOptions(test_images=9, train_images=30))
+    assert torch.equal(alone.held_out.images, together.held_out.images)
+    few, many = (apply(DataOptions(labelled=n)).train.labels for n in (6, 12))
+    assert torch.equal(few[few != HIDDEN], many[few != HIDDEN])
+
+
+def test_labels_that_are_hidden_already_stay_hidden() -> None:
+    labels = torch.arange(60) % 3
+    labels[30:] = HIDDEN
+    data = prepare("toy", SPEC, Split(numbered(60).images, labels), numbered(30), DataOptions(labelled=12))
+    assert torch.bincount(data.train.labels + 1).tolist() == [48, 4, 4, 4]
+    assert (data.train.labels[30:] == HIDDEN).all()
+
+
 def test_labels_are_kept_alike_for_every_class() -> None:
     data = apply(DataOptions(labelled=12))
     kept = data.train.labels[data.train.labels != HIDDEN]
@@ -100,9 +123,13 @@ def test_labels_are_kept_alike_for_every_class() -> None:
     ("options", "message"),
     [
         (DataOptions(classes=("d",)), "has no class 'd'; it has: a, b, c"),
+        (DataOptions(classes=("a", "a")), "each can be kept once"),
         (DataOptions(train_images=61), "train_images = 61: data set toy has 1 to 60"),
         (DataOptions(test_images=0), "test_images = 0: data set toy has 1 to 30"),
         (DataOptions(validation=1.0), "must leave images on both sides"),
+        (DataOptions(validation=-0.1), "must leave images on both sides"),
+        (DataOptions(validation=0.001), "must leave images on both sides"),
+        (DataOptions(validation=float("nan")), "must leave images on both sides"),
         (DataOptions(labelled=10), "labelled = 10: must be a multiple of 3"),
         (DataOptions(labelled=63), "up to 60"),
     ],
@@ -110,6 +137,11 @@ def test_labels_are_kept_alike_for_every_class() -> None:
 def test_options_that_do_not_fit_are_refused(options: DataOptions, message: str) -> None:
     with pytest.raises(DataError, match=message):
         apply(options)
+
+
+def test_classes_cannot_be_chosen_where_there_are_none() -> None:
+    with pytest.raises(DataError, match="data set toy has no class 'a'; it has: none"):
+        prepare("toy", ImageSpec(1, 2, 2), numbered(9), numbered(9), DataOptions(classes=("a",)))
 
 
 def test_labels_cannot_be_kept_where_there_are_none() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import socket
 import struct
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import torch
 from PIL import Image
 
 from bench.contract import HIDDEN, DataError, ImageSpec, Split
-from bench.datasets import fingerprint, located, open_dataset
+from bench.datasets import NETWORK_SECONDS, fetched, fingerprint, located, open_dataset, write_npz
 from bench.datasets.lines import draw
 from bench.registry import names, take
 
@@ -87,37 +89,169 @@ def test_lines_have_the_mass_of_their_length_and_every_angle() -> None:
     assert images.mean(dim=0).std() < 30
 
 
-def test_mnist_is_read_from_torchvisions_layout(tmp_path: Path) -> None:
-    raw = tmp_path / "MNIST" / "raw"
+def test_the_centre_of_a_lines_mass_lies_halfway_along_it() -> None:
+    angles = torch.linspace(-3, 3, 61)
+    images = draw(angles)[:, 0]
+    place = torch.arange(32) - 15.5
+    right = (images.sum(dim=1) * place).sum(dim=1) / images.sum(dim=(1, 2))
+    down = (images.sum(dim=2) * place).sum(dim=1) / images.sum(dim=(1, 2))
+    assert (torch.atan2(-down, right) - angles).abs().max() < 0.03
+    halfway = torch.hypot(right, down)
+    assert halfway.max() < 8.2  # half of 16, to the grid's accuracy
+    assert halfway.min() > 7.3  # near the axes the border of the image cuts the round end off
+
+
+def test_lines_are_the_same_every_time_and_others_in_the_other_split() -> None:
+    load = take("datasets", "lines").load
+    first, again, other = load("test", Path()).images, load("test", Path()).images, load("train", Path()).images
+    assert torch.equal(first, again)
+    assert (len(other), len(first)) == (50_000, 10_000)
+    assert not torch.equal(other[: len(first)], first)
+
+
+def mnist(root: Path, digits: tuple[int, ...] = tuple(range(9, -1, -1)), side: int = 28) -> np.ndarray[Any, Any]:
+    """Write images and labels of ``digits`` in torchvision's layout; returns the images."""
+    raw = root / "MNIST" / "raw"
     raw.mkdir(parents=True)
-    pixels = np.arange(3 * 784, dtype=np.uint32).astype(np.uint8).reshape(3, 28, 28)
-    for part, word in (("train", "train"), ("t10k", "test")):
-        (raw / f"{part}-images-idx3-ubyte").write_bytes(struct.pack(">IIII", 2051, 3, 28, 28) + pixels.tobytes())
-        (raw / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">II", 2049, 3) + bytes([7, 0, 9]))
-        assert word in ("train", "test")
+    n = len(digits)
+    pixels = np.arange(n * side * side, dtype=np.uint32).astype(np.uint8).reshape(n, side, side)
+    for part in ("train", "t10k"):
+        head = struct.pack(">IIII", 2051, n, side, side)
+        (raw / f"{part}-images-idx3-ubyte").write_bytes(head + pixels.tobytes())
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">II", 2049, n) + bytes(digits))
+    return pixels
+
+
+def test_mnist_is_read_from_torchvisions_layout(tmp_path: Path) -> None:
+    pixels = mnist(tmp_path)
     source = open_dataset("mnist", tmp_path)
-    assert source.train.labels.tolist() == [7, 0, 9]
+    assert source.train.labels.tolist() == list(range(9, -1, -1))
     assert torch.equal(source.test.images[:, 0], torch.from_numpy(pixels))
-    (raw / "train-images-idx3-ubyte").write_bytes(struct.pack(">IIII", 2051, 3, 28, 28) + b"too short")
-    with pytest.raises(DataError, match=r"MNIST is damaged .*; remove it and mnist is fetched again"):
+    # What is there can be read where nothing can be written, as on a cluster's shared disk.
+    assert [entry.name for entry in tmp_path.iterdir()] == ["MNIST"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x00\x00",
+        struct.pack(">IIII", 2051, 10, 28, 28),
+        struct.pack(">IIII", 2051, 10, 28, 28) + b"too short",
+        b"\x1f\x8b\x08\x00 still packed",
+        struct.pack(">IIII", 2051, 1, 28, 28) + bytes(784),  # fewer images than labels
+    ],
+)
+def test_a_damaged_mnist_is_one_line(tmp_path: Path, content: bytes) -> None:
+    mnist(tmp_path)
+    (tmp_path / "MNIST" / "raw" / "train-images-idx3-ubyte").write_bytes(content)
+    with pytest.raises(DataError, match=r"MNIST is damaged \(.+\); remove it and mnist is fetched again") as caught:
+        open_dataset("mnist", tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("digits", "side", "message"),
+    [
+        (tuple(range(10)), 8, r"MNIST: images of mnist are \(1, 28, 28\) \(C, H, W\), not \(1, 8, 8\)"),
+        ((*range(10), 77), 28, "MNIST: labels run from 0 to 9; those of train, from 0 to 77"),
+        ((0, 1, 2, 4, 5, 6, 7, 8, 9), 28, "MNIST: class '3' has no images in train"),
+    ],
+)
+def test_an_mnist_that_is_none_is_one_line(tmp_path: Path, digits: tuple[int, ...], side: int, message: str) -> None:
+    mnist(tmp_path, digits, side)
+    with pytest.raises(DataError, match=message):
         open_dataset("mnist", tmp_path)
 
 
-def test_imagenette_is_resized_once(tmp_path: Path) -> None:
-    module = take("datasets", "imagenette")
+def test_a_data_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(DataError, match=r"cannot write mnist into .*file: .*File exists"):
+        open_dataset("mnist", file)
+
+
+def imagenette(root: Path) -> Path:
+    """One 96x128 image of each class in torchvision's layout, the class told by its red."""
     import torchvision
 
     for part in ("train", "val"):
         for index, wnid in enumerate(torchvision.datasets.Imagenette._WNID_TO_CLASS):
-            folder = tmp_path / "imagenette2-160" / part / wnid
+            folder = root / "imagenette2-160" / part / wnid
             folder.mkdir(parents=True)
             Image.new("RGB", (96, 128), (20 * index, 0, 0)).save(folder / "a.JPEG")
-    source = open_dataset("imagenette", tmp_path)
+    return root
+
+
+def test_imagenette_is_resized_once(tmp_path: Path) -> None:
+    source = open_dataset("imagenette", imagenette(tmp_path))
     assert source.train.images.shape == (10, 3, 64, 64)
     assert source.train.labels.tolist() == list(range(10))
     assert abs(int(source.test.images[5, 0].float().mean()) - 100) < 3
-    assert (tmp_path / "imagenette.npz").exists()
-    assert torch.equal(module.load("test", tmp_path).images, source.test.images)
+    cache = tmp_path / "imagenette.npz"
+    assert cache.stat().st_mode & 0o777 == (tmp_path / "imagenette2-160/val/n01440764/a.JPEG").stat().st_mode & 0o777
+    assert torch.equal(take("datasets", "imagenette").load("test", tmp_path).images, source.test.images)
+    assert torch.equal(open_dataset("imagenette", tmp_path).train.images, source.train.images)
+
+
+def test_a_truncated_photograph_is_named_and_nothing_is_cached(tmp_path: Path) -> None:
+    file = imagenette(tmp_path) / "imagenette2-160" / "val" / "n03028079" / "a.JPEG"
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(DataError, match=r"val/n03028079/a\.JPEG is no image that can be read"):
+        open_dataset("imagenette", tmp_path)
+    assert all(path.suffix == ".lock" for path in tmp_path.iterdir() if path.is_file())
+
+
+def test_an_imagenette_without_a_class_does_not_shift_the_others(tmp_path: Path) -> None:
+    folder = imagenette(tmp_path) / "imagenette2-160" / "train" / "n02102040"
+    (folder / "a.JPEG").unlink()
+    folder.rmdir()
+    with pytest.raises(DataError, match="train must hold one folder for each of ten classes, not 9 folders"):
+        open_dataset("imagenette", tmp_path)
+
+
+def test_two_at_once_download_once_with_a_time_limit(tmp_path: Path) -> None:
+    (tmp_path / ".set.partial").mkdir()  # what a killed download left
+    (tmp_path / ".set.partial" / "junk").touch()
+    downloads = []
+
+    def download(folder: Path) -> None:
+        downloads.append(socket.getdefaulttimeout())
+        assert not list(folder.iterdir())
+        time.sleep(0.05)
+        (folder / "set").mkdir()
+
+    arguments = ("set", tmp_path, "set", download, lambda: Split(torch.zeros(1, 1, 2, 2).byte(), torch.tensor([0])))
+    threads = [threading.Thread(target=fetched, args=arguments) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert downloads == [NETWORK_SECONDS]
+    assert socket.getdefaulttimeout() is None
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".set.lock", "set"]
+
+
+def test_a_download_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
+    def download(folder: Path) -> None:
+        (folder / "set").mkdir()
+        (folder / "set" / "half").touch()
+        raise RuntimeError("File not found\nor corrupted.")
+
+    with pytest.raises(DataError, match=r"cannot download set into .*: File not found or corrupted\.; put it there"):
+        fetched("set", tmp_path, "set", download, pytest.fail)
+    assert [path.name for path in tmp_path.rglob("*")] == [".set.lock"]
+
+
+def test_a_cache_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(file: Any, **_: Any) -> None:
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(DataError, match=r"cannot write .*a\.npz: .*No space left on device"):
+        write_npz(tmp_path / "a.npz", GOOD)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", [name for name in names("datasets") if name not in OFFLINE])
@@ -163,7 +297,14 @@ def test_a_known_set_may_come_as_an_npz(tmp_path: Path) -> None:
         ({"y_test": np.array([0.5, 1.0])}, "y_test is float64"),
         ({"x_test": np.zeros((2, 5, 4), np.uint8)}, "different shapes"),
         ({"y_test": np.array([0, 0])}, "class '1' has no images in test"),
-        ({"classes": np.array(["only"])}, "labels run from 0 to 0"),
+        ({"classes": np.array(["only"])}, "labels run from 0 to 0; those of train, from 0 to 1"),
+        ({"y_test": np.array([0, 9]), "classes": np.array(["a", "b"])}, "those of test, from 0 to 9"),
+        ({"y_train": np.array([0, -5] * 3)}, "those of train, from -5 to 0"),
+        ({"classes": np.array(["a", "a"])}, "classes are a, a; their names must differ"),
+        ({"y_test": None}, "labels for one split alone"),
+        ({"y_train": None, "y_test": None, "classes": np.array(["a"])}, "class 'a' has no images in train"),
+        ({"x_train": np.zeros((6, 0, 5), np.uint8)}, "x_train holds no images"),
+        ({"x_train": np.array([{}] * 6)}, "cannot be read .*Object arrays"),
     ],
 )
 def test_a_wrong_npz_is_one_line(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
@@ -174,14 +315,54 @@ def test_a_wrong_npz_is_one_line(tmp_path: Path, changes: dict[str, Any], messag
     assert "\n" not in str(caught.value)
 
 
-def test_a_truncated_npz_and_a_known_one_of_the_wrong_shape(tmp_path: Path) -> None:
-    file = write(tmp_path / "cut.npz")
-    file.write_bytes(file.read_bytes()[:300])
-    with pytest.raises(DataError, match="cannot be read"):
-        open_dataset(str(file), tmp_path)
+def test_a_damaged_npz_is_one_line(tmp_path: Path) -> None:
+    whole = write(tmp_path / "whole.npz").read_bytes()
+    array = tmp_path / "array.npz"
+    with array.open("wb") as handle:
+        np.save(handle, np.zeros(3))
+    for content in (b"", whole[:300], whole[:-30], array.read_bytes()):
+        file = tmp_path / "cut.npz"
+        file.write_bytes(content)
+        with pytest.raises(DataError, match=r"cannot be read .*; it must be an .npz of x_train") as caught:
+            open_dataset(str(file), tmp_path)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_known_set_of_other_content_is_one_line(tmp_path: Path) -> None:
     write(tmp_path / "mnist.npz")
     with pytest.raises(DataError, match=r"images of mnist are \(1, 28, 28\)"):
         open_dataset("mnist", tmp_path)
+    write(tmp_path / "mnist.npz", y_train=None, y_test=None)
+    with pytest.raises(DataError, match="has no y_train"):
+        open_dataset("mnist", tmp_path)
+    images = np.zeros((10, 32, 32, 3), np.uint8)
+    write(
+        tmp_path / "cifar10.npz",
+        x_train=images,
+        x_test=images,
+        y_train=np.arange(10),
+        y_test=np.arange(10),
+        classes=np.array([f"class {i}" for i in range(10)]),
+    )
+    with pytest.raises(DataError, match=r"the classes of cifar10 are airplane, automobile, .*in this order"):
+        open_dataset("cifar10", tmp_path)
+    write(
+        tmp_path / "lines.npz",
+        x_train=images[..., 0],
+        x_test=images[..., 0],
+        y_train=np.arange(10),
+        y_test=np.arange(10),
+    )
+    with pytest.raises(DataError, match="lines has no classes; leave y_train out"):
+        open_dataset("lines", tmp_path)
+
+
+def test_training_labels_may_be_hidden_and_test_labels_not(tmp_path: Path) -> None:
+    file = write(tmp_path / "part.npz", y_train=np.array([0, 1, -1, -1, -1, -1]))
+    assert open_dataset(str(file), tmp_path).train.labels.tolist() == [0, 1, HIDDEN, HIDDEN, HIDDEN, HIDDEN]
+    write(tmp_path / "part.npz", x_test=np.zeros((3, 4, 5), np.uint8), y_test=np.array([0, 1, -1]))
+    with pytest.raises(DataError, match="those of test, from -1 to 1"):
+        open_dataset(str(file), tmp_path)
 
 
 def fill(root: Path) -> Path:
@@ -198,12 +379,18 @@ def test_a_folder_of_ones_own(tmp_path: Path) -> None:
     assert source.spec == ImageSpec(1, 4, 5, ("cat", "dog"))
     assert source.train.labels.tolist() == [0, 0, 1, 1]
     assert source.test.images[2].unique().tolist() == [100]
+    (tmp_path / "own" / "train" / ".ipynb_checkpoints").mkdir()
+    (tmp_path / "own" / "train" / "cat" / ".DS_Store").touch()
+    assert open_dataset(str(tmp_path / "own"), tmp_path).spec == source.spec
 
 
 def test_wrong_folders_are_one_line(tmp_path: Path) -> None:
     root = fill(tmp_path / "own")
     (root / "train" / "dog" / "1.png").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"1\.png is no image that can be read"):
+        open_dataset(str(root), tmp_path)
+    Image.fromarray(np.full((4, 5), 40_000, np.uint16)).save(root / "train" / "dog" / "1.png")
+    with pytest.raises(DataError, match=r"1\.png has more than 8 bits per channel \(mode I;16\)"):
         open_dataset(str(root), tmp_path)
     Image.new("L", (9, 9)).save(root / "train" / "dog" / "1.png")
     with pytest.raises(DataError, match=r"1\.png is \(9, 9, 1\) .*make them alike"):
@@ -228,7 +415,9 @@ def test_a_truncated_image_is_named(tmp_path: Path) -> None:
 
 
 def test_neither_a_name_nor_a_path(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no data set 'mnits': there are cifar10, digits, .* or give a path"):
+    with pytest.raises(
+        DataError, match=r"no data set 'mnits' \(did you mean 'mnist'\?\); there are: cifar10, .* or give a path"
+    ):
         open_dataset("mnits", tmp_path)
 
 
@@ -239,8 +428,19 @@ def test_a_fingerprint_follows_the_content(tmp_path: Path) -> None:
     write(tmp_path / "a.npz", x_test=np.ones((2, 4, 5), np.uint8))
     assert len(first) == 16
     assert fingerprint(str(file)) != first
-    with pytest.raises(DataError, match="neither a known name"):
+    with pytest.raises(DataError, match=r"no data set .*none.*; there are: cifar10, "):
         fingerprint(str(tmp_path / "none"))
+
+
+def test_a_folders_fingerprint_follows_names_and_content_but_not_hidden_files(tmp_path: Path) -> None:
+    root = fill(tmp_path / "own")
+    first = fingerprint(str(root))
+    (root / "train" / ".DS_Store").write_text("a file manager was here")
+    assert fingerprint(str(root)) == first
+    (root / "train" / "cat" / "0.png").rename(root / "train" / "cat" / "9.png")
+    renamed = fingerprint(str(root))
+    (root / "train" / "cat" / "9.png").write_bytes(b"other")
+    assert len({first, renamed, fingerprint(str(root))}) == 3
 
 
 def test_a_split_refuses_what_is_no_split() -> None:

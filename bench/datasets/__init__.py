@@ -6,11 +6,14 @@ A file has ``SPEC: ImageSpec`` and ``load(split, data_dir) -> Split``. ``<data d
 from __future__ import annotations
 
 import hashlib
+import http.client
 import os
+import shutil
 import socket
-import tempfile
 import zipfile
-from collections.abc import Callable, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,10 +22,10 @@ import numpy as np
 import torch
 from filelock import FileLock
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from bench.contract import HIDDEN, DataError, ImageSpec, Split
-from bench.registry import names, take
+from bench.registry import names, take, unknown
 
 SplitName = Literal["train", "test"]
 SPLITS: tuple[SplitName, SplitName] = ("train", "test")
@@ -30,6 +33,20 @@ LAYOUT = (
     "x_train, y_train, x_test, y_test: uint8 images (N, H, W) or (N, H, W, C) with C 1 or 3, and their integer labels"
 )
 NETWORK_SECONDS = 20.0  # after which a server that does not answer counts as out of reach
+# What the readers of other libraries raise over a damaged file.
+DAMAGED = (
+    OSError,
+    EOFError,
+    LookupError,
+    ValueError,
+    TypeError,
+    AssertionError,
+    RuntimeError,
+    SyntaxError,
+    zipfile.BadZipFile,
+    zlib.error,
+    Image.DecompressionBombError,
+)
 
 
 @dataclass(frozen=True)
@@ -53,16 +70,14 @@ def open_dataset(name: str, data_dir: Path) -> Source:
         own = data_dir / f"{name}.npz"
         if own.exists():
             return _read_npz(own, name, module.SPEC)
-        return Source(name, module.SPEC, *(module.load(split, data_dir) for split in SPLITS))
+        source = Source(name, module.SPEC, *(module.load(split, data_dir) for split in SPLITS))
+        return _checked(source, data_dir / getattr(module, "PLACE", ""))
     path = Path(name)
     if path.is_dir():
         return _read_folder(path, name)
     if path.suffix == ".npz" and path.exists():
         return _read_npz(path, name, None)
-    raise DataError(
-        f"no data set {name!r}: there are {', '.join(names('datasets'))}, or give a path to a .npz file or to a folder "
-        "train/<class>/*, test/<class>/*"
-    )
+    raise _no_such(name)
 
 
 def fingerprint(name: str) -> str:
@@ -75,14 +90,17 @@ def fingerprint(name: str) -> str:
         return ""
     path = Path(name)
     files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
-    if not files:
-        raise DataError(
-            f"no data set {name!r}: neither a known name ({', '.join(names('datasets'))}) nor a path with files"
-        )
     digest = hashlib.sha256()
+    found = False
     for file in files:
-        digest.update(str(file.relative_to(path)).encode())
-        digest.update(file.read_bytes())
+        place = file.relative_to(path)
+        if any(part.startswith(".") for part in place.parts):
+            continue
+        found = True
+        with file.open("rb") as content:
+            digest.update(place.as_posix().encode() + b"\0" + hashlib.file_digest(content, "sha256").digest())
+    if not found:
+        raise _no_such(name)
     return digest.hexdigest()[:16]
 
 
@@ -114,93 +132,157 @@ def fetched(name: str, data_dir: Path, place: str, fetch: Callable[[Path], objec
         read: reads one split from ``data_dir``.
 
     Raises:
-        DataError: no network, or what is there is damaged. Nothing half-written is left.
+        DataError: no network, no room, or what is there is damaged. Nothing half-written is left.
     """
-    data_dir.mkdir(parents=True, exist_ok=True)
-    with FileLock(data_dir / f".{name}.lock"):
-        if not (data_dir / place).exists():
-            _download(name, data_dir, place, fetch)
-        try:
-            return read()
-        except (OSError, ValueError, RuntimeError, EOFError, KeyError, IndexError) as error:
-            raise DataError(
-                f"{data_dir / place} is damaged ({type(error).__name__}: {error}); remove it and {name} is fetched again"
-            ) from error
+    target = data_dir / place
+    if not target.exists():  # what is there can be read where nothing can be written
+        with filling(data_dir, name):
+            if not target.exists():
+                _download(name, data_dir, place, fetch)
+    try:
+        return read()
+    except DAMAGED as error:
+        raise DataError(f"{target} is damaged ({_reason(error)}); remove it and {name} is fetched again") from error
 
 
 def _download(name: str, data_dir: Path, place: str, fetch: Callable[[Path], object]) -> None:
+    partial = data_dir / f".{place}.partial"
+    shutil.rmtree(partial, ignore_errors=True)  # what a killed download left
     patience = socket.getdefaulttimeout()
-    with tempfile.TemporaryDirectory(prefix=".download-", dir=data_dir) as folder:
-        socket.setdefaulttimeout(NETWORK_SECONDS)
-        try:
-            fetch(Path(folder))
-        except (OSError, RuntimeError) as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise DataError(
-                f"cannot download {name} into {data_dir}: {reason}; put it there yourself as {name}.npz ({LAYOUT})"
-            ) from error
-        finally:
-            socket.setdefaulttimeout(patience)
-        os.replace(Path(folder) / place, data_dir / place)
+    socket.setdefaulttimeout(NETWORK_SECONDS)
+    try:
+        partial.mkdir()
+        fetch(partial)
+        os.replace(partial / place, data_dir / place)
+    except (*DAMAGED, http.client.HTTPException) as error:
+        raise DataError(
+            f"cannot download {name} into {data_dir}: {_reason(error)}; put it there yourself as {name}.npz ({LAYOUT}) or"
+            f" as {place} in torchvision's layout"
+        ) from error
+    finally:
+        socket.setdefaulttimeout(patience)
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def filling(data_dir: Path, what: str) -> Iterator[None]:
+    """Be the only process that puts ``what`` into ``data_dir``, which is made where it is not there.
+
+    Raises:
+        DataError: nothing can be written there.
+    """
+    lock = FileLock(data_dir / f".{what}.lock")
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        raise DataError(f"cannot write {what} into {data_dir}: {_reason(error)}") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write a cache whole or not at all."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npz", delete=False) as partial:
-        try:
-            np.savez(partial, allow_pickle=False, **arrays)
-        except BaseException:
-            os.unlink(partial.name)
-            raise
-    os.replace(partial.name, path)
+    """Write a cache whole or not at all; the caller is `filling` its folder.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+        os.replace(partial, path)
+    except OSError as error:
+        raise DataError(f"cannot write {path}: {_reason(error)}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_image(file: Path) -> Image.Image:
+    """One whole image, grey (mode L) or RGB.
+
+    Raises:
+        DataError: it is no image, or has more than 8 bits per channel.
+    """
+    try:
+        with Image.open(file) as image:
+            if image.mode.startswith(("I", "F")):
+                raise DataError(f"{file} has more than 8 bits per channel (mode {image.mode}); save it with 8")
+            return image.convert("L" if image.mode in ("1", "L", "LA") else "RGB")
+    except DAMAGED as error:
+        raise DataError(f"{file} is no image that can be read ({_reason(error)}); mend or remove it") from error
 
 
 def _read_npz(path: Path, name: str, spec: ImageSpec | None) -> Source:
     try:
         with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} cannot be read ({error}); it must be an .npz of {LAYOUT}") from error
-    splits = []
-    for split in SPLITS:
-        images, labels = arrays.get(f"x_{split}"), arrays.get(f"y_{split}")
-        if images is None:
-            raise DataError(f"{path} has no x_{split}; it must hold {LAYOUT}")
-        if (
-            images.dtype != np.uint8
-            or images.ndim not in (3, 4)
-            or (images.ndim == 4 and images.shape[3] not in (1, 3))
-        ):
-            raise DataError(f"{path}: x_{split} is {images.dtype} {images.shape}; it must be as in {LAYOUT}")
-        if not len(images):
-            raise DataError(f"{path}: x_{split} holds no images")
-        if labels is not None and (labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer)):
-            raise DataError(
-                f"{path}: y_{split} is {labels.dtype} {labels.shape}; it must be whole numbers, one for each of {len(images)}"
-            )
-        splits.append(from_arrays(images, labels))
-    train, test = splits
+            arrays = {key: np.asarray(file[key]) for key in file.files}
+    except DAMAGED as error:
+        raise DataError(
+            f"{path} cannot be read ({_reason(error)}); it must be an .npz of {LAYOUT}{', or be removed' if spec else ''}"
+        ) from error
+    train, test = (_split_of(path, arrays, split, labelled=bool(spec and spec.classes)) for split in SPLITS)
     if train.images.shape[1:] != test.images.shape[1:]:
         raise DataError(
             f"{path}: x_train and x_test hold images of different shapes, {_shape(train)} and {_shape(test)}"
         )
-    labelled = [split for split in splits if (split.labels != HIDDEN).any()]
-    highest = max((int(split.labels.max()) for split in labelled), default=-1)
+    if ("y_train" in arrays) != ("y_test" in arrays):
+        raise DataError(f"{path} has labels for one split alone; it must hold both y_train and y_test, or neither")
+    classes = tuple(str(word) for word in arrays["classes"].flat) if "classes" in arrays else None
+    if classes is not None and len(set(classes)) < len(classes):
+        raise DataError(f"{path}: classes are {', '.join(classes)}; their names must differ")
     if spec is None:
-        classes = (
-            [str(word) for word in arrays["classes"]] if "classes" in arrays else [str(i) for i in range(highest + 1)]
+        if classes is None:
+            highest = max(int(split.labels.max()) for split in (train, test))
+            classes = tuple(str(label) for label in range(highest + 1))
+        spec = ImageSpec(*_shape(train), classes)
+    elif classes not in (None, spec.classes):
+        raise DataError(f"{path}: the classes of {name} are {', '.join(spec.classes)}, in this order")
+    return _checked(Source(name, spec, train, test), path)
+
+
+def _split_of(path: Path, arrays: Mapping[str, NDArray[Any]], split: SplitName, *, labelled: bool) -> Split:
+    images, labels = arrays.get(f"x_{split}"), arrays.get(f"y_{split}")
+    if images is None or (labelled and labels is None):
+        raise DataError(f"{path} has no {'x' if images is None else 'y'}_{split}; it must hold {LAYOUT}")
+    if images.dtype != np.uint8 or images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] not in (1, 3)):
+        raise DataError(f"{path}: x_{split} is {images.dtype} {images.shape}; it must be as in {LAYOUT}")
+    if not images.size:
+        raise DataError(f"{path}: x_{split} holds no images")
+    if labels is not None and (labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer)):
+        raise DataError(
+            f"{path}: y_{split} is {labels.dtype} {labels.shape}; it must be whole numbers, one for each of {len(images)}"
         )
-        channels, height, width = train.images.shape[1:]
-        spec = ImageSpec(channels, height, width, tuple(classes))
-    if tuple(train.images.shape[1:]) != spec.shape:
-        raise DataError(f"{path}: images of {name} are {spec.shape} (C, H, W), not {_shape(train)}")
-    for word, part in zip(SPLITS, splits, strict=True):
-        if highest >= len(spec.classes) or int(part.labels.min()) < HIDDEN:
-            raise DataError(f"{path}: labels run from 0 to {len(spec.classes) - 1}; y_{word} or its twin holds others")
-        for label, class_name in enumerate(spec.classes if len(labelled) == 2 else ()):
-            if not (part.labels == label).any():
-                raise DataError(f"{path}: class {class_name!r} has no images in {word}")
-    return Source(name, spec, train, test)
+    return from_arrays(images, labels)
+
+
+def _checked(source: Source, where: Path) -> Source:
+    """``source``, if its images and labels are as its spec says.
+
+    Raises:
+        DataError: they are not; ``where`` begins the line.
+    """
+    classes = source.spec.classes
+    for word, split in zip(SPLITS, (source.train, source.test), strict=True):
+        if _shape(split) != source.spec.shape:
+            raise DataError(f"{where}: images of {source.name} are {source.spec.shape} (C, H, W), not {_shape(split)}")
+        lowest, highest = int(split.labels.min()), int(split.labels.max())
+        if not classes:
+            if (lowest, highest) != (HIDDEN, HIDDEN):
+                raise DataError(f"{where}: {source.name} has no classes; leave y_{word} out")
+            continue
+        # A training label may be hidden; a model is measured against all of the others.
+        if lowest < (HIDDEN if word == "train" else 0) or highest >= len(classes):
+            raise DataError(
+                f"{where}: labels run from 0 to {len(classes) - 1}; those of {word}, from {lowest} to {highest}"
+            )
+        counts = torch.bincount(split.labels[split.labels != HIDDEN], minlength=len(classes))
+        if not counts.all():
+            absent = int(counts.argmin())
+            raise DataError(f"{where}: class {classes[absent]!r} has no images in {word} (label {absent})")
+    return source
 
 
 def _read_folder(root: Path, name: str) -> Source:
@@ -209,7 +291,8 @@ def _read_folder(root: Path, name: str) -> Source:
     splits = []
     for split in SPLITS:
         folder = root / split
-        found = tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir())) if folder.is_dir() else ()
+        entries = folder.iterdir() if folder.is_dir() else ()
+        found = tuple(sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")))
         if not found:
             raise DataError(f"{folder} must hold one folder of images for each class, as in {split}/<class>/*")
         if classes and found != classes:
@@ -224,7 +307,8 @@ def _read_folder(root: Path, name: str) -> Source:
             if not files:
                 raise DataError(f"{folder / word}: class {word!r} has no images in {split}")
             for file in files:
-                image = _read_image(file)
+                image = np.asarray(read_image(file))
+                image = image[..., None] if image.ndim == 2 else image
                 shape = shape or image.shape
                 if image.shape != shape:
                     raise DataError(
@@ -233,19 +317,21 @@ def _read_folder(root: Path, name: str) -> Source:
                 images.append(image)
                 labels.append(label)
         splits.append(from_arrays(np.stack(images), np.array(labels)))
-    channels, height, width = splits[0].images.shape[1:]
-    return Source(name, ImageSpec(channels, height, width, classes), *splits)
+    return Source(name, ImageSpec(*_shape(splits[0]), classes), *splits)
 
 
-def _read_image(file: Path) -> NDArray[np.uint8]:
-    """One image, ``[H, W, C]``, grey or RGB."""
-    try:
-        with Image.open(file) as image:
-            pixels = np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
-    except (OSError, SyntaxError, UnidentifiedImageError) as error:
-        raise DataError(f"{file} is no image that can be read ({error}); mend or remove it") from error
-    return pixels[..., None] if pixels.ndim == 2 else pixels
+def _no_such(name: str) -> DataError:
+    return DataError(
+        f"{unknown('data set', name, names('datasets'))}; or give a path to a .npz file or to a folder train/<class>/*, "
+        "test/<class>/*"
+    )
 
 
-def _shape(split: Split) -> tuple[int, ...]:
-    return tuple(split.images.shape[1:])
+def _reason(error: BaseException) -> str:
+    """What an exception says, on one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _shape(split: Split) -> tuple[int, int, int]:
+    channels, height, width = split.images.shape[1:]
+    return channels, height, width

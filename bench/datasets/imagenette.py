@@ -14,8 +14,8 @@ import torchvision
 from numpy.typing import NDArray
 from torchvision.transforms import v2
 
-from bench.contract import ImageSpec, Split
-from bench.datasets import SPLITS, SplitName, fetched, from_arrays, write_npz
+from bench.contract import DataError, ImageSpec, Split
+from bench.datasets import SPLITS, SplitName, fetched, filling, from_arrays, read_image, write_npz
 
 CLASSES = (
     "tench",
@@ -46,19 +46,29 @@ def load(split: SplitName, data_dir: Path) -> Split:
 
     def read() -> Split:
         if not cache.exists():
-            arrays: dict[str, NDArray[Any]] = {"classes": np.array(CLASSES)}
-            for part in SPLITS:
-                arrays[f"x_{part}"], arrays[f"y_{part}"] = _resized(part, data_dir)
-            write_npz(cache, arrays)
-        with np.load(cache) as file:
+            with filling(data_dir, "imagenette"):
+                if not cache.exists():  # another process was faster
+                    write_npz(cache, _resized(data_dir))
+        with cache.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
             return from_arrays(file[f"x_{split}"], file[f"y_{split}"])
 
     return fetched("imagenette", data_dir, PLACE, fetch, read)
 
 
-def _resized(split: SplitName, data_dir: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Images ``[N, 64, 64, 3]`` and labels ``[N]``."""
+def _resized(data_dir: Path) -> dict[str, NDArray[Any]]:
+    """What the cache holds: images ``[N, 64, 64, 3]``, labels ``[N]`` and the names of the classes."""
     resize = v2.Compose([v2.Resize(64, antialias=True), v2.CenterCrop(64)])
-    folder = torchvision.datasets.Imagenette(data_dir, split="train" if split == "train" else "val", size="160px")
-    pairs = [(np.asarray(resize(image.convert("RGB"))), label) for image, label in folder]
-    return np.stack([image for image, _ in pairs]), np.array([label for _, label in pairs])
+    arrays: dict[str, NDArray[Any]] = {"classes": np.array(CLASSES)}
+    for split, part in zip(SPLITS, ("train", "val"), strict=True):
+        folder = torchvision.datasets.Imagenette(
+            data_dir, part, size="160px", loader=lambda file: read_image(Path(file))
+        )
+        # torchvision numbers the folders that it finds: without one of them the others would change their labels.
+        if tuple(words[0] for words in folder.classes) != CLASSES:
+            raise DataError(
+                f"{data_dir / PLACE / part} must hold one folder for each of ten classes, not {len(folder.classes)} folders"
+            )
+        pairs = [(np.asarray(resize(image.convert("RGB"))), label) for image, label in folder]
+        arrays[f"x_{split}"] = np.stack([image for image, _ in pairs])
+        arrays[f"y_{split}"] = np.array([label for _, label in pairs])
+    return arrays
