@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import hashlib
 import os
 import socket
 import subprocess
@@ -210,8 +211,9 @@ class Driver:
     def _gives_up(self, trial: Trial, event: Epoch, queue: Queue, work: Work) -> bool:
         """Whether a search has seen enough of the trial; only the held-out loss can be followed while it trains."""
         progress = event.progress
+        loss = progress.held_out.get("loss")
         prunes = isinstance(queue, Search) and self.study.prune and self.study.metrics[0] == "test_loss"
-        if not prunes or not progress.epoch or not queue.report(trial, progress.epoch, progress.held_out["loss"]):
+        if not prunes or loss is None or not progress.epoch or not queue.report(trial, progress.epoch, loss):
             return False
         self._writer.prune(trial, progress.epoch)
         self._writer.flush(FLUSH_SECONDS)
@@ -318,6 +320,4 @@ def _measures(trial: Trial, event: Epoch) -> dict[str, float]:
 
 
 def _hash(space: Mapping[str, Any], key: str) -> str:
-    import hashlib
-
     return hashlib.sha256(f"{sorted(space.items())!r} {key}".encode()).hexdigest()[:8]

@@ -111,6 +111,9 @@ def build(
         reader.fail("trials", tables.get("trials"), "the number of configurations to try, since [vary] holds a range")
     if trials and not search:
         reader.fail("trials", trials, "left out: [vary] holds no range, so its grid says how many there are")
+    for key in ("prune", "confirm"):
+        if key in tables and not search:
+            reader.fail(key, tables[key], "left out: it is for searches, and [vary] holds no range")
     prune = tables.get("prune", True)
     if not isinstance(prune, bool):
         reader.fail("prune", prune, "true or false")

@@ -249,6 +249,11 @@ def test_a_study_without_runs_is_an_empty_table(store: Store) -> None:
     assert len(store.table()) == 0
 
 
+def test_a_folder_that_no_address_can_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="holds #, which an SQLite address cannot"):
+        Store(tmp_path / "c#" / "mlruns", None, "x", "", create=True)
+
+
 def test_passwords_are_not_shown() -> None:
     assert without_password("postgresql+psycopg://me:secret@host/db") == "postgresql+psycopg://me:***@host/db"
     assert without_password("sqlite:////a/b") == "sqlite:////a/b"

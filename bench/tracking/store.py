@@ -65,6 +65,8 @@ class Store:
         self.uri = uri or f"sqlite:///{folder.resolve()}/mlflow.db"
         self.study = study
         self.folder = folder
+        if self.local and (odd := set("%?#") & set(str(folder.resolve()))):
+            raise StoreError(f"{folder.resolve()} holds {' '.join(odd)}, which an SQLite address cannot; run elsewhere")
         try:
             self.client = MlflowClient(tracking_uri=self.uri)
             found = self.client.get_experiment_by_name(study)
