@@ -1,7 +1,8 @@
 """The deep convolutional GAN: Radford, Metz and Chintala, Unsupervised Representation Learning with DCGANs, 2016.
 
-https://arxiv.org/abs/1511.06434. Generators of document 003, figures 13 and 14; the discriminator, which it does not print, is
-the paper's: strided convolutions, batch normalisation but in the first, LeakyReLU, as wide as the generator it faces.
+https://arxiv.org/abs/1511.06434. Generators of document 003, figures 13 and 14. It does not print the discriminators: here they
+are strided convolutions with LeakyReLU and dropout, as wide as the generator they face. With the paper's batch normalisation in
+place of dropout the discriminator outruns these small generators on MNIST (a loss of 0.1 against 6) and the images stay noise.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from bench.contract import Batch, ImageSpec, Model, Unsupported, Update
-from bench.losses import judged_fake, judged_real
+from bench.games import non_saturating
 from bench.nets import chosen, conv, keras_same_transpose, leaky, positive
 
 TRAINING: dict[str, Any] = {"learning_rate": 2e-4, "betas": (0.5, 0.999)}  # section 4 of the paper
+DROPOUT = 0.3  # in the discriminator
 
 
 @final
@@ -46,8 +48,8 @@ class DCGAN(Model):
         shrink = 2 ** (len(widths) - 1)
         flat = widths[-1] * (spec.height // shrink) * (spec.width // shrink)
         layers = [
-            conv(*pair, 5, 2, 2, batch_norm=index > 0, activation=leaky(0.2))
-            for index, pair in enumerate(pairwise(widths))
+            nn.Sequential(*conv(*pair, 5, 2, 2, activation=leaky(0.2)), nn.Dropout(DROPOUT))
+            for pair in pairwise(widths)
         ]
         self.discriminator = nn.Sequential(*layers, nn.Flatten(), nn.Linear(flat, 1))
         self.apply(_initialise)
@@ -57,14 +59,9 @@ class DCGAN(Model):
         return {"discriminator": self.discriminator, "generator": self.generator}
 
     def step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
-        """One discriminator step on a real and a fake batch, then one generator step with the non-saturating loss."""
-        fake = self.generator(self._noise(len(batch)))
-        real_logits, fake_logits = self.discriminator(batch.images * 2 - 1), self.discriminator(fake.detach())
-        discriminator_loss = judged_real(real_logits) + judged_fake(fake_logits)
-        update("discriminator", discriminator_loss)
-        generator_loss = judged_real(self.discriminator(fake))
-        update("generator", generator_loss)
-        return {"discriminator": discriminator_loss, "generator": generator_loss}
+        """Play one round of the non-saturating game."""
+        noise = self._noise(len(batch))
+        return non_saturating(self.generator, self.discriminator, batch.images * 2 - 1, noise, update)
 
     def sample(self, n: int, labels: Tensor | None = None) -> Tensor:
         """Generate from ``n`` draws of noise."""

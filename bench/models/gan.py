@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.contract import Batch, ImageSpec, Model, Update
-from bench.losses import judged_fake, judged_real
+from bench.games import non_saturating
 from bench.nets import image_mlp, leaky, mlp, positive
 
 # Document 002's rate and batch. With Adam's usual first moment of 0.9 the generator collapses to one grey blob on MNIST.
@@ -45,14 +45,9 @@ class GAN(Model):
         return {"discriminator": self.discriminator, "generator": self.generator}
 
     def step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
-        """Algorithm 1 with one discriminator step, and the generator's non-saturating loss (section 3)."""
-        fake = self.generator(self._noise(len(batch)))
-        real_logits, fake_logits = self.discriminator(batch.images * 2 - 1), self.discriminator(fake.detach())
-        discriminator_loss = judged_real(real_logits) + judged_fake(fake_logits)
-        update("discriminator", discriminator_loss)
-        generator_loss = judged_real(self.discriminator(fake))
-        update("generator", generator_loss)
-        return {"discriminator": discriminator_loss, "generator": generator_loss}
+        """Play one round of the non-saturating game."""
+        noise = self._noise(len(batch))
+        return non_saturating(self.generator, self.discriminator, batch.images * 2 - 1, noise, update)
 
     def sample(self, n: int, labels: Tensor | None = None) -> Tensor:
         """Generate from ``n`` draws of noise."""
