@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
@@ -110,37 +111,36 @@ def curves(panels: Mapping[str, Mapping[str, Mapping[str, Curve]]], xlabel: str 
 
     Lines are means over seeds, bands the range from the lowest seed to the highest; the training split is dashed.
     """
-    figure = Figure(figsize=(5.2 * len(panels), 3.9), layout="constrained", dpi=110)
-    for index, (term, variants) in enumerate(panels.items()):
-        axes = figure.add_subplot(1, len(panels), index + 1)
-        for colour, (variant, splits) in zip(_cycled(len(variants)), variants.items(), strict=True):
+    variants = list(dict.fromkeys(variant for panel in panels.values() for variant in panel))
+    colours = {variant: COLOURS[index % len(COLOURS)] for index, variant in enumerate(variants)}
+    columns = min(3, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    figure = Figure(figsize=(5.2 * columns, 3.6 * rows + 0.4), layout="constrained", dpi=110)
+    legend: dict[str, Artist] = {}
+    for index, (term, panel) in enumerate(panels.items()):
+        axes = figure.add_subplot(rows, columns, index + 1)
+        for variant, splits in panel.items():
             for split, curve in splits.items():
                 epochs = sorted(curve)
                 values = [curve[epoch] for epoch in epochs]
                 style = "--" if split == "train" else "-"
-                means = [float(np.mean(each)) for each in values]
                 marker = "o" if len(epochs) == 1 else None
-                axes.plot(
-                    epochs, means, style, marker=marker, color=colour, linewidth=1.4, label=f"{variant} ({split})"
-                )
+                means = [float(np.mean(each)) for each in values]
+                (line,) = axes.plot(epochs, means, style, marker=marker, color=colours[variant], linewidth=1.4)
+                legend[f"{variant} ({split})"] = line
                 lows, highs = [min(each) for each in values], [max(each) for each in values]
-                axes.fill_between(epochs, lows, highs, color=colour, alpha=0.15, linewidth=0)
+                axes.fill_between(epochs, lows, highs, color=colours[variant], alpha=0.15, linewidth=0)
         axes.set_title(term, fontsize=11)
         axes.set_xlabel(xlabel)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
-        if index == 0:
+        if index % columns == 0:
             axes.set_ylabel("nats per image")
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+    figure.legend(list(legend.values()), list(legend), loc="outside lower center", ncols=4, fontsize=8, frameon=False)
     content = io.BytesIO()
     figure.savefig(content, format="png", metadata={"Software": None})
     return picture(content.getvalue())
-
-
-def _cycled(n: int) -> list[str]:
-    return [COLOURS[index % len(COLOURS)] for index in range(n)]
 
 
 def _tiles(images: Any) -> Picture:

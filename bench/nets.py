@@ -131,9 +131,8 @@ def chosen(name: str, value: str, choices: Sequence[str]) -> None:
 
 def keras_count(module: nn.Module) -> int:
     """Parameters as Keras's ``summary()`` totals them: batch normalisation's moving mean and variance count too."""
-    counters = sum(
-        buffer.numel() for name, buffer in module.named_buffers() if not name.endswith("num_batches_tracked")
-    )
+    moving = ("running_mean", "running_var")
+    counters = sum(buffer.numel() for name, buffer in module.named_buffers() if name.endswith(moving))
     return sum(parameter.numel() for parameter in module.parameters()) + counters
 
 
