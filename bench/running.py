@@ -80,8 +80,11 @@ class Driver:
         """Everything that can be known before it starts, checked; see `Planner.plan`."""
         return self.planner.plan(self.records, rerun=rerun, remeasure=remeasure)
 
-    def run(self, plan: Plan, executor: str, resources: Resources) -> Iterator[tuple[Trial, Event]]:
-        """Run what is missing and yield every event once it is handed to the tracker; `outcome` says how it ended."""
+    def run(self, plan: Plan, executor: str, resources: Resources) -> Generator[tuple[Trial, Event], None, None]:
+        """Run what is missing and yield every event once it is handed to the tracker; `outcome` says how it ended.
+
+        Closing the generator stops every trial, and notes it as interrupted.
+        """
         self._writer = Writer(self.store, provenance(self.command))
         try:
             self._fetch_weights(resources)

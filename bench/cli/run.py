@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -134,12 +135,12 @@ def _run(kind: str, name: str, study: Study, known: Catalogue, places: Places, o
             return
         click.echo(_announce(study, plan))
         interrupted = False
-        with Display(plan) as display:
-            try:
-                for trial, event in driver.run(plan, options["executor"], resources):
+        try:
+            with Display(plan) as display, closing(driver.run(plan, options["executor"], resources)) as events:
+                for trial, event in events:
                     display.show(trial, event)
-            except KeyboardInterrupt:
-                interrupted = True
+        except KeyboardInterrupt:
+            interrupted = True
         for note in driver.outcome.notes:
             click.echo(note, err=True)
         if interrupted:
