@@ -13,7 +13,7 @@ from bench.study import Study, StudyError
 
 LARGEST = 1e300  # a tracking store keeps an infinity as the largest float
 TOP = 10  # rows of a search that are shown; all are in the CSV
-ROW = ["dataset", "split", "variant"]
+ROW = ["dataset", "split", "variant", "configuration"]  # two that share a rounded name are two rows
 PICTURES = {
     "samples.png": "Samples, from the same noise in every variant",
     "reconstructions.png": "Held-out images over their reconstructions",
@@ -30,7 +30,7 @@ def summary(study: Study, runs: pd.DataFrame, better: Mapping[str, str]) -> pd.D
     if not len(runs):
         raise StudyError(f"no trial of study {study.name} is tracked yet; run: bench run study {study.name}")
     rows = []
-    for (dataset, split, variant), trials in runs.groupby(ROW, sort=False):
+    for (dataset, split, variant, _), trials in runs.groupby(ROW, sort=False):
         finished = trials[trials["state"] == "finished"]
         row: dict[str, object] = {
             "dataset": dataset,
@@ -124,7 +124,12 @@ def write(
     lines = [f"# {study.name}", "", study.question, "", f"> {study.source}", ""]
     for (dataset, split), rows in table.groupby(["dataset", "split"], sort=False):
         trials = runs[(runs["dataset"] == dataset) & (runs["split"] == split)]
-        lines += [f"## {dataset}", "", _caption(study, rows, trials, str(split)), ""]
+        lines += [
+            f"## {dataset}{'' if split == 'test' else f', {split} split'}",
+            "",
+            _caption(study, rows, trials, str(split)),
+            "",
+        ]
         shown = rows.head(TOP) if study.is_search else rows
         lines += [markdown_table(study, shown, better), ""]
         stem = f"{Path(str(dataset)).stem}-{split}"
