@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from torch import nn
 
-from bench.contract import ImageSpec
+from bench.contract import Batch, ImageSpec, Unsupported, aside, no_update
 from bench.models.conv_vae import ConvVAE
 from bench.models.dcgan import DCGAN
 from bench.models.gan import GAN
@@ -80,3 +81,58 @@ def test_dcgan_is_figures_13_and_14_of_document_003(spec: ImageSpec, depth: str,
 def test_mirrored_conv_vae_halves_the_image(conv_layers: int, side: int) -> None:
     model = ConvVAE(MNIST, conv_layers=conv_layers, width=32)
     assert model.mean.in_features == 32 * 2 ** (conv_layers - 1) * side * side
+
+
+@pytest.mark.parametrize("upsample", ["transposed", "nearest"])
+@pytest.mark.parametrize("linear_layers", [1, 2])
+@pytest.mark.parametrize("conv_layers", [3, 4])
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (1, 33, 33)])
+def test_mirrored_decoder_returns_to_the_image(
+    shape: tuple[int, int, int], conv_layers: int, linear_layers: int, upsample: str
+) -> None:
+    model = ConvVAE(
+        ImageSpec(*shape),
+        conv_layers=conv_layers,
+        linear_layers=linear_layers,  # type: ignore[arg-type]
+        upsample=upsample,  # type: ignore[arg-type]
+        width=4,
+        spectral_norm=True,
+    )
+    images = torch.rand(2, *shape)
+    with aside(model):
+        assert model.decode(model.encode(images)).shape == images.shape
+
+
+def test_unpadded_decoder_returns_to_the_image() -> None:
+    model = ConvVAE(ImageSpec(3, 64, 64), architecture="unpadded")
+    with aside(model):
+        assert model.sample(2).shape == (2, 3, 64, 64)
+
+
+def test_a_decoder_that_misses_the_image_names_the_one_that_reaches_it() -> None:
+    with pytest.raises(Unsupported, match="cannot reach 33x32; take upsample = 'nearest'"):
+        ConvVAE(ImageSpec(1, 33, 32), conv_layers=3)
+    assert ConvVAE(ImageSpec(1, 33, 32), conv_layers=3, upsample="nearest").sample(1).shape == (1, 1, 33, 32)
+
+
+def test_spectral_norm_bounds_every_convolution_and_adds_no_parameter() -> None:
+    plain, bounded = ConvVAE(MNIST, width=4), ConvVAE(MNIST, width=4, spectral_norm=True)
+    assert keras_count(plain) == keras_count(bounded)
+    batch = Batch(torch.rand(2, 1, 28, 28), torch.zeros(2, dtype=torch.int64))
+    for _ in range(50):  # one power iteration for each pass: the estimate closes in on the largest singular value
+        bounded.step(batch, no_update)
+    layers = [layer for layer in bounded.modules() if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d))]
+    assert len(layers) == 6
+    for layer in layers:
+        weight = layer.weight.transpose(0, 1) if isinstance(layer, nn.ConvTranspose2d) else layer.weight
+        assert torch.linalg.matrix_norm(weight.flatten(1), ord=2).item() == pytest.approx(1, abs=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("spec", "start"), [(ImageSpec(3, 64, 64), (512, 4, 4)), (ImageSpec(3, 96, 32), (512, 6, 2)), (MNIST, (128, 7, 7))]
+)
+def test_dcgan_starts_from_the_size_that_doubles_to_the_image(spec: ImageSpec, start: tuple[int, int, int]) -> None:
+    model = DCGAN(spec)
+    assert next(layer for layer in model.generator if isinstance(layer, nn.Unflatten)).unflattened_size == start
+    with aside(model):
+        assert model.discriminator(model.sample(2)).shape == (2, 1)

@@ -148,6 +148,13 @@ def test_codes_decode_to_images(case: tuple[Model, Batch, ImageSpec]) -> None:
     assert 0 <= decoded.min() <= decoded.max() <= 1
 
 
+@pytest.mark.parametrize(
+    ("name", "autoencodes"), [("ae", True), ("vae", True), ("conv_vae", True), ("gan", False), ("dcgan", False)]
+)
+def test_only_autoencoders_autoencode(name: str, *, autoencodes: bool) -> None:
+    assert isinstance(build(name, SPECS["grey"]), Autoencodes) == autoencodes
+
+
 def test_weights_travel_as_safetensors(case: tuple[Model, Batch, ImageSpec], tmp_path: Path) -> None:
     model = case[0]
     save_file({name: value.contiguous() for name, value in model.state_dict().items()}, tmp_path / "m.safetensors")
@@ -166,6 +173,7 @@ def test_weights_travel_as_safetensors(case: tuple[Model, Batch, ImageSpec], tmp
         ("vae", {"hidden_dims": [512, -1]}, r"hidden_dims = \[512, -1\]: must be positive"),
         ("ae", {"reconstruction": "l1"}, "reconstruction = 'l1': must be one of bce, mse"),
         ("conv_vae", {"conv_layers": 5}, "can be halved 4 times at most"),
+        ("conv_vae", {"linear_layers": 3}, "linear_layers = 3: must be 1 or 2"),
         ("conv_vae", {"architecture": "unpadded"}, "64x64 images, not 28x28"),
         ("dcgan", {"depth": "abyssal"}, "must be one of shallow, deep"),
     ],

@@ -56,6 +56,8 @@ class ConvVAE(Model):
         positive(latent_dim=latent_dim, conv_layers=conv_layers, linear_width=linear_width, width=width)
         chosen("architecture", architecture, ("unpadded", "mirrored"))
         chosen("upsample", upsample, ("transposed", "nearest"))
+        if linear_layers not in (1, 2):
+            raise Unsupported(f"linear_layers = {linear_layers}: must be 1 or 2")
         self.latent_dim = latent_dim
         if architecture == "unpadded":
             if (spec.height, spec.width) != (64, 64):
