@@ -5,11 +5,14 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-from matplotlib.artist import Artist
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
@@ -22,6 +25,8 @@ WHITE = 255
 # Okabe and Ito, Color Universal Design, 2008: told apart by colour-blind readers too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 GIF_MILLISECONDS = 400
+CAPTION, LEADING = 18, 24  # height and line distance of captions, in pixels
+DECADES = 100  # an axis is logarithmic where its largest value is so many times its smallest
 
 
 def grid(images: Any, columns: int | None = None, gap: int = GAP) -> Picture:
@@ -32,21 +37,16 @@ def grid(images: Any, columns: int | None = None, gap: int = GAP) -> Picture:
         columns: how many in a row; the square root of N where None.
     """
     tiles = _tiles(images)
-    columns = columns or math.ceil(math.sqrt(len(tiles)))
-    rows = math.ceil(len(tiles) / columns)
-    height, width = tiles.shape[1:3]
-    sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), WHITE, dtype=np.uint8)
-    for index, tile in enumerate(tiles):
-        top, left = index // columns * (height + gap), index % columns * (width + gap)
-        sheet[top : top + height, left : left + width] = tile
-    return enlarge(sheet)
+    return _sheet(tiles, columns or math.ceil(math.sqrt(len(tiles))), gap)
 
 
 def reconstructions(originals: Any, decoded: Any, columns: int = 8) -> Picture:
     """Rows of originals ``[N, C, H, W]``, each over a row of what became of them."""
-    pairs = zip(_rows(_tiles(originals), columns), _rows(_tiles(decoded), columns), strict=True)
-    tiles = np.concatenate([row for pair in pairs for row in pair])
-    return grid(tiles.transpose(0, 3, 1, 2), columns)
+    above, below = _tiles(originals), _tiles(decoded)
+    columns = min(columns, len(above))
+    blanks = np.full((-len(above) % columns, *above.shape[1:]), WHITE, dtype=np.uint8)  # the last row may be short
+    rows = [np.concatenate((tiles, blanks)).reshape(-1, columns, *above.shape[1:]) for tiles in (above, below)]
+    return _sheet(np.stack(rows, axis=1).reshape(-1, *above.shape[1:]), columns, GAP)
 
 
 def strips(images: Any) -> Picture:
@@ -85,10 +85,11 @@ def gif(frames: Sequence[Picture], milliseconds: int = GIF_MILLISECONDS) -> byte
 
 def side_by_side(pictures: Mapping[str, Picture], columns: int = 3) -> Picture:
     """Pictures in rows, each under its name; smaller ones are centred in the largest's place."""
-    font = ImageFont.load_default(18)
+    font = ImageFont.load_default(CAPTION)
     height = max(each.shape[0] for each in pictures.values())
     width = max(each.shape[1] for each in pictures.values())
-    caption, margin = 30, 14
+    names = {name: _wrapped(name, font, width) for name in pictures}
+    caption, margin = LEADING * max(map(len, names.values())) + 6, 14
     columns = min(columns, len(pictures))
     rows = math.ceil(len(pictures) / columns)
     size = (columns * (width + margin) + margin, rows * (height + caption + margin) + margin)
@@ -97,39 +98,46 @@ def side_by_side(pictures: Mapping[str, Picture], columns: int = 3) -> Picture:
     for index, (name, each) in enumerate(pictures.items()):
         left = margin + index % columns * (width + margin)
         top = margin + index // columns * (height + caption + margin)
-        pen.text((left + width / 2, top + caption / 2), name, "black", font, "mm")
-        place = (left + (width - each.shape[1]) // 2, top + caption + (height - each.shape[0]) // 2)
-        sheet.paste(Image.fromarray(each), place)
+        for line, text in enumerate(names[name]):
+            place = (left + width / 2, top + 3 + LEADING * (line + 0.5))
+            pen.text(place, text, "black", font, "mm")
+        corner = (left + (width - each.shape[1]) // 2, top + caption + (height - each.shape[0]) // 2)
+        sheet.paste(Image.fromarray(each), corner)
     return np.asarray(sheet)
 
 
 Curve = Mapping[int, Sequence[float]]  # epoch -> the value of each seed
+Panels = Mapping[str, Mapping[str, Mapping[str, Curve]]]  # loss term -> variant -> split -> curve
 
 
-def curves(panels: Mapping[str, Mapping[str, Mapping[str, Curve]]], xlabel: str = "epoch") -> Picture:
-    """Loss curves: panel (a loss term) -> variant -> split -> curve.
+def curves(panels: Panels, xlabel: str = "epoch") -> Picture:
+    """Loss curves, a panel for each term and a colour for each variant.
 
-    Lines are means over seeds, bands the range from the lowest seed to the highest; the training split is dashed.
+    Lines are means over seeds, bands the range from the lowest seed to the highest; the training split is dashed. An
+    axis is logarithmic only where its values are positive and span two decades.
     """
     variants = list(dict.fromkeys(variant for panel in panels.values() for variant in panel))
-    colours = {variant: COLOURS[index % len(COLOURS)] for index, variant in enumerate(variants)}
+    colours = dict(zip(variants, _colours(len(variants)), strict=True))
     columns = min(3, len(panels))
     rows = math.ceil(len(panels) / columns)
-    figure = Figure(figsize=(5.2 * columns, 3.6 * rows + 0.4), layout="constrained", dpi=110)
-    legend: dict[str, Artist] = {}
+    names = [Line2D([], [], color=colour, label=variant) for variant, colour in colours.items()]
+    splits = dict.fromkeys(split for panel in panels.values() for curve in panel.values() for split in curve)
+    names += [Line2D([], [], color="dimgrey", linestyle=_style(split), label=split) for split in splits]
+    entry = 0.7 + 0.075 * max(len(variant) for variant in variants)  # inches that the legend needs for a name
+    width = max(5.2 * columns, entry)
+    across = min(8, int(width / entry))
+    height = 3.6 * rows + 0.2 * math.ceil(len(names) / across)
+    figure = Figure(figsize=(width, height), layout="constrained", dpi=110)
     for index, (term, panel) in enumerate(panels.items()):
         axes = figure.add_subplot(rows, columns, index + 1)
-        for variant, splits in panel.items():
-            for split, curve in splits.items():
-                epochs = sorted(curve)
-                values = [curve[epoch] for epoch in epochs]
-                style = "--" if split == "train" else "-"
-                marker = "o" if len(epochs) == 1 else None
-                means = [float(np.mean(each)) for each in values]
-                (line,) = axes.plot(epochs, means, style, marker=marker, color=colours[variant], linewidth=1.4)
-                legend[f"{variant} ({split})"] = line
-                lows, highs = [min(each) for each in values], [max(each) for each in values]
-                axes.fill_between(epochs, lows, highs, color=colours[variant], alpha=0.15, linewidth=0)
+        for variant, each in panel.items():
+            for split, curve in each.items():
+                _draw(axes, curve, colours[variant], _style(split))
+        values = [
+            value for each in panel.values() for curve in each.values() for seeds in curve.values() for value in seeds
+        ]
+        if 0 < DECADES * min(values) < max(values):
+            axes.set_yscale("log")
         axes.set_title(term, fontsize=11)
         axes.set_xlabel(xlabel)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
@@ -137,10 +145,41 @@ def curves(panels: Mapping[str, Mapping[str, Mapping[str, Curve]]], xlabel: str 
         axes.spines[["top", "right"]].set_visible(False)
         if index % columns == 0:
             axes.set_ylabel("nats per image")
-    figure.legend(list(legend.values()), list(legend), loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+    figure.legend(handles=names, loc="outside lower center", ncols=across, fontsize=8, frameon=False)
     content = io.BytesIO()
     figure.savefig(content, format="png", metadata={"Software": None})
     return picture(content.getvalue())
+
+
+def _draw(axes: Axes, curve: Curve, colour: str, style: Literal["--", "-"]) -> None:
+    epochs = sorted(curve)
+    marker = "o" if len(epochs) == 1 else None
+    means = [float(np.mean(curve[epoch])) for epoch in epochs]
+    axes.plot(epochs, means, style, marker=marker, color=colour, linewidth=1.4)
+    lows, highs = [min(curve[epoch]) for epoch in epochs], [max(curve[epoch]) for epoch in epochs]
+    axes.fill_between(epochs, lows, highs, color=colour, alpha=0.15, linewidth=0)
+
+
+def _style(split: str) -> Literal["--", "-"]:
+    return "--" if split == "train" else "-"
+
+
+def _colours(n: int) -> list[str]:
+    """As many colours as there are variants: named ones while they last, then steps of a colour map."""
+    if n <= len(COLOURS):
+        return list(COLOURS[:n])
+    return [to_hex(colour) for colour in colormaps["viridis"](np.linspace(0, 0.93, n))]  # its end is too pale on white
+
+
+def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> list[str]:
+    """The words in lines no wider than ``width`` pixels; a word that is wider has a line of its own."""
+    lines: list[str] = []
+    for word in text.split():
+        if lines and font.getlength(f"{lines[-1]} {word}") <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines
 
 
 def _tiles(images: Any) -> Picture:
@@ -151,9 +190,15 @@ def _tiles(images: Any) -> Picture:
     return np.broadcast_to(array.transpose(0, 2, 3, 1), (len(array), *array.shape[2:], 3))
 
 
-def _rows(tiles: Picture, columns: int) -> list[Picture]:
-    whole = len(tiles) // columns * columns
-    return list(tiles[:whole].reshape(-1, columns, *tiles.shape[1:]))
+def _sheet(tiles: Picture, columns: int, gap: int) -> Picture:
+    """Tiles ``[N, H, W, 3]`` in rows with ``gap`` pixels of white between, enlarged."""
+    rows = math.ceil(len(tiles) / columns)
+    height, width = tiles.shape[1:3]
+    sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), WHITE, dtype=np.uint8)
+    for index, tile in enumerate(tiles):
+        top, left = index // columns * (height + gap), index % columns * (width + gap)
+        sheet[top : top + height, left : left + width] = tile
+    return enlarge(sheet)
 
 
 def _saved(image: Image.Image, **options: Any) -> bytes:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 
 from bench import figures
@@ -50,6 +52,14 @@ def test_originals_stand_over_their_reconstructions() -> None:
     assert column[:4].tolist() == [0, 255, 102, 153]
 
 
+def test_a_last_row_of_reconstructions_may_be_short() -> None:
+    sheet = figures.reconstructions(tiles(0.0, 0.2, 0.4), tiles(0.8, 0.6, 0.4), columns=2)
+    factor = sheet.shape[0] // 14
+    starts = sheet[:: factor * 4, :: factor * 4, 0]
+    np.testing.assert_array_equal(starts, [[0, 51], [204, 153], [102, 255], [102, 255]])
+    assert figures.reconstructions(tiles(0.5, side=300), tiles(0.5, side=300)).shape == (602, 300, 3)
+
+
 def test_strips_run_from_left_to_right() -> None:
     images = torch.stack((tiles(0.0, 0.2, 0.4), tiles(0.6, 0.8, 1.0)))
     sheet = figures.strips(images)
@@ -76,6 +86,63 @@ def test_pictures_side_by_side_keep_their_pixels() -> None:
     assert (sheet == 10).all(axis=2).sum() >= 50 * 60
     assert (sheet[60, 30] == 10).all()
     assert (sheet[60, 110] == 200).all()
+
+
+def test_captions_too_long_for_their_picture_take_more_lines() -> None:
+    black = np.zeros((50, 200, 3), np.uint8)
+    short = figures.side_by_side({"a": black, "b": black})
+    long = figures.side_by_side({"latent_dim=10 hidden_dims=512-256": black, "b": black})
+    assert long.shape[0] == short.shape[0] + figures.LEADING
+    np.testing.assert_array_equal(long[:, 14 + 200 : 14 + 200 + 14], 255)  # nothing reaches over into the gap
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that are drawn in the test."""
+    kept: list[Figure] = []
+
+    class Kept(Figure):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            kept.append(self)
+
+    monkeypatch.setattr(figures, "Figure", Kept)
+    return kept
+
+
+def test_a_curve_is_the_mean_over_seeds_in_a_band_from_lowest_to_highest(drawn: list[Figure]) -> None:
+    figures.curves({"loss": {"a": {"train": {1: [3.0, 4.0], 2: [2.0, 2.5]}, "test": {2: [3.0], 1: [4.0]}}}})
+    train, test = drawn[0].axes[0].lines
+    assert np.asarray(train.get_xydata()).tolist() == [[1, 3.5], [2, 2.25]]
+    assert np.asarray(test.get_xydata()).tolist() == [[1, 4], [2, 3]]
+    assert (train.get_linestyle(), test.get_linestyle()) == ("--", "-")
+    band = np.asarray(drawn[0].axes[0].collections[0].get_paths()[0].vertices)
+    assert (band[:, 1].min(), band[:, 1].max()) == (2.0, 4.0)
+
+
+def test_a_variant_keeps_its_colour_and_all_are_in_the_legend(drawn: list[Figure]) -> None:
+    falling = {"train": {1: [2.0], 2: [1.0]}}
+    figures.curves(
+        {"loss": {"vae": falling}, "generator": {"gan": falling}, "critic": {"gan": falling, "vae": falling}}
+    )
+    colours = [[line.get_color() for line in axes.lines] for axes in drawn[0].axes]
+    vae, gan = figures.COLOURS[:2]
+    assert colours == [[vae], [gan], [gan, vae]]
+    assert [text.get_text() for text in drawn[0].legends[0].texts] == ["vae", "gan", "train"]
+
+
+def test_more_variants_than_named_colours_still_differ(drawn: list[Figure]) -> None:
+    names = [f"latent_dim={n} hidden_dims=512-256 learning_rate=0.00123 batch_size=64" for n in range(9)]
+    picture = figures.curves({"loss": {name: {"test": {1: [2.0], 2: [1.0]}} for name in names}})
+    assert len({line.get_color() for line in drawn[0].axes[0].lines}) == 9
+    box = drawn[0].legends[0].get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= picture.shape[1]  # long names are not cut off
+
+
+def test_an_axis_is_logarithmic_only_over_two_decades_of_positive_values(drawn: list[Figure]) -> None:
+    ends = {"narrow": (99.0, 1.0), "wide": (101.0, 1.0), "negative": (101.0, -1.0)}
+    figures.curves({name: {"a": {"test": {1: [first], 2: [last]}}} for name, (first, last) in ends.items()})
+    assert [axes.get_yscale() for axes in drawn[0].axes] == ["linear", "log", "linear"]
 
 
 def test_curves_are_the_same_bytes_for_the_same_numbers() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -112,7 +114,10 @@ def test_two_protocols_do_not_share_a_column(study: Study, runs: pd.DataFrame) -
     assert report.summary(study, runs, BETTER)["test_loss_mean"].notna().all()  # that run has no value
     runs["protocol.test_loss"] = [PROTOCOL, json.dumps({"images": "10", "split": "test"}), *[PROTOCOL] * 3]
     assert report.summary(study, runs, BETTER)["test_loss_mean"].isna().all()
-    assert any("2 protocols" in note for note in report.notes(study, runs))
+    assert (
+        "test_loss on digits was taken under 2 protocols, which one column cannot hold: images 10, split test; "
+        "images 9, split test"
+    ) in report.notes(study, runs)
     runs["protocol.test_loss"] = [PROTOCOL, '{"images": "9",  "split":"test"}', *[PROTOCOL] * 3]
     assert report.summary(study, runs, BETTER)["test_loss_mean"].notna().all()  # the same in another order
 
@@ -130,9 +135,16 @@ def test_the_best_is_bold_in_its_own_direction(study: Study, runs: pd.DataFrame)
     ("mean", "std", "text"),
     [
         (123.456, 1.234, "123.5 ± 1.2"),
-        (0.012345, 0.00012, "0.0123 ± 0.0001"),
+        (0.012344, 0.00012, "0.01234 ± 0.00012"),
+        (0.01352, 0.00004, "0.01352 ± 0.00004"),
+        (0.00024, 0.00001, "0.0002400 ± 0.0000100"),
         (1234.5, float("nan"), "1234"),
         (9.0, 0.5, "9.000 ± 0.500"),
+        (104.6, 0.04, "104.60 ± 0.04"),  # one place more, where the deviation would be 0
+        (5.0, 1e-16, "5.000 ± 0.000"),
+        (0.0003, 0.5, "0.0003 ± 0.5000"),
+        (0.0, float("nan"), "0.000"),
+        (3.25e20, 1e19, "3.250e+20 ± 1.000e+19"),
     ],
 )
 def test_numbers_have_four_digits_and_their_spread_the_same_places(mean: float, std: float, text: str) -> None:
@@ -177,10 +189,8 @@ def test_a_report_is_a_page_two_tables_and_pictures_and_the_same_bytes_again(
         "latent_dim=10",
         "latent_dim=10",
     ]
-    report.write(study, runs.iloc[::-1].reset_index(drop=True), curves, pictures, tmp_path / "x", BETTER)
-    again = {file.name: file.read_bytes() for file in path.parent.iterdir()}
-    assert again["summary.csv"] == files["summary.csv"]
-    assert again["README.md"] == files["README.md"]
+    report.write(study, runs.iloc[::-1], curves.iloc[::-1], pictures, tmp_path / "x", BETTER)
+    assert {file.name: file.read_bytes() for file in path.parent.iterdir()} == files
 
 
 def test_no_trial_is_one_line(study: Study) -> None:
@@ -208,4 +218,122 @@ def test_a_search_shows_its_best_first_and_what_confirmed_them(
     assert table["test_loss_mean"].tolist() == [90.0, 90.0, 120.0, 152.0]
     empty = pd.DataFrame(columns=["run_id", "name", "step", "value"])
     text = report.write(search, both, empty, {}, tmp_path, BETTER).read_text()
-    assert text.index("Confirmed:") < text.index("Proposals, the best 3 of 3 by test_loss")
+    assert text.index("Confirmed:") < text.index(
+        "3 proposals, the best 3 by test_loss (lower is better): 3 finished, 0 pruned, 0 failed."
+    )
+
+
+def test_a_study_of_which_nothing_finished_has_a_report_too(
+    study: Study, runs: pd.DataFrame, no_curves: pd.DataFrame, tmp_path: Path
+) -> None:
+    early = {"data": "{}", "versions": "{}", "device": "", "parameters": None, "seconds_per_epoch": None}
+    page = report.write(study, runs.iloc[:1].assign(**early), no_curves, {}, tmp_path, BETTER).read_text()
+    assert "| latent_dim=10 |" in page
+    assert "| 0/1 " in page
+    assert "latent_dim=10 seed 1 on digits failed: diverged: loss is nan" in page
+    assert "* commit: abc\n" in page
+    assert "0 finished of 1" in page
+    assert "* data:" not in page
+    assert "```\nbench run study x\n```" in page
+
+
+@pytest.fixture
+def no_curves() -> pd.DataFrame:
+    return pd.DataFrame(columns=["run_id", "name", "step", "value"])
+
+
+def test_configurations_that_share_a_name_are_told_apart(study: Study, runs: pd.DataFrame) -> None:
+    short = row(5, 1, 130.0, configuration="other")
+    both = pd.concat([runs.assign(**{"param.epochs": "50"}), pd.DataFrame([{**short, "param.epochs": "5"}])])
+    table = report.summary(study, both, BETTER)
+    assert table["variant"].tolist() == [
+        "latent_dim=2",
+        "latent_dim=5 (epochs=5)",
+        "latent_dim=5 (epochs=50)",
+        "latent_dim=10",
+    ]
+    assert table["test_loss_mean"].tolist() == [150.0, 130.0, 120.0, 90.0]
+    assert table["test_loss_n"].tolist() == [2, 1, 1, 1]
+
+
+def test_curves_leave_out_epoch_0_and_infinities_and_go_by_seed(
+    study: Study, runs: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [("r2-1", "test/loss", 1, 7.0), ("r2-0", "test/loss", 1, 5.0), ("r2-0", "test/loss", 0, 900.0)]
+    rows += [("r2-0", "train/kl", 1, 1.0), ("r2-0", "train/loss", 1, LARGEST), ("r10-1", "test/loss", 1, 3.0)]
+    seen: list[Any] = []
+
+    def curves(panels: Any) -> figures.Picture:
+        seen.append(panels)
+        return np.zeros((9, 9, 3), np.uint8)
+
+    monkeypatch.setattr(figures, "curves", curves)
+    report.write(study, runs, pd.DataFrame(rows, columns=["run_id", "name", "step", "value"]), {}, tmp_path, BETTER)
+    assert seen == [
+        {"loss": {"latent_dim=2": {"test": {1: [5.0, 7.0]}}}, "kl": {"latent_dim=2": {"train": {1: [1.0]}}}}
+    ]
+    assert list(seen[0]) == ["loss", "kl"]
+
+
+def test_a_printed_table_fits_a_terminal_and_lacks_no_row(known: Catalogue, study: Study, runs: pd.DataFrame) -> None:
+    wide = dataclasses.replace(study, vary={"latent_dim": tuple(range(2, 16))})
+    many = pd.DataFrame([row(n, 0, 100.0 + n) for n in range(2, 16)])
+    text = report.console(wide, many, BETTER)
+    assert all(f"latent_dim={n} " in text for n in range(2, 16))
+    assert "fid ↓" not in text  # blank in every row, which the notes explain
+    assert "fid on digits is blank for vae: no Inception weights" in text
+    name = "latent_dim=10 hidden_dims=512-256 learning_rate=0.00123 batch_size=64 weight_decay=0.000321 dropout=on"
+    lines = report.console(study, runs.assign(variant=name, configuration="c"), BETTER).splitlines()
+    table = lines[: lines.index("")]
+    assert max(map(len, table)) <= 120
+    assert " ".join(" ".join(line[:60].split("  ")[0] for line in table[3:]).split()) == name
+
+
+def test_no_place_of_this_machine_is_in_a_report(
+    study: Study, runs: pd.DataFrame, no_curves: pd.DataFrame, tmp_path: Path
+) -> None:
+    faces = "/home/someone/my data/faces.npz".replace(" ", "_")
+    own = runs.assign(
+        dataset=faces,
+        command=f"bench run study x --dataset {faces}",
+        **{"reason.fid": "no weights at /home/someone/.cache/inception.pth, see https://example.org/a/b"},
+    )
+    path = report.write(study, own, no_curves, {}, tmp_path, BETTER)
+    for file in path.parent.iterdir():
+        assert "/home" not in file.read_text()
+    page = path.read_text()
+    assert "## faces.npz\n" in page
+    assert "bench run study x --dataset faces.npz" in page
+    assert "no weights at inception.pth, see https://example.org/a/b" in page
+
+
+def test_two_data_sets_of_one_name_keep_their_own_pictures(
+    study: Study, runs: pd.DataFrame, no_curves: pd.DataFrame, tmp_path: Path
+) -> None:
+    both = pd.DataFrame([row(2, 0, 1.0, dataset=f"{place}/faces.npz", run_id=place) for place in ("a", "b")])
+    pictures = {
+        place: {"samples.png": figures.png(np.full((9, 9, 3), shade, np.uint8))}
+        for place, shade in (("a", 7), ("b", 99))
+    }
+    path = report.write(study, both, no_curves, pictures, tmp_path, BETTER)
+    for name, shade in (("faces-test-samples.png", 7), ("faces-test-2-samples.png", 99)):
+        assert f"]({name})" in path.read_text()
+        assert (figures.picture((tmp_path / name).read_bytes()) == shade).all(axis=2).sum() >= 81
+
+
+def test_a_report_that_cannot_be_written_leaves_the_old_one(
+    study: Study, runs: pd.DataFrame, no_curves: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report.write(study, runs, no_curves, {}, tmp_path, BETTER)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    write_bytes = Path.write_bytes
+
+    def until_full(file: Path, content: bytes) -> int:
+        if file.name == "README.md":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write_bytes(file, content)
+
+    monkeypatch.setattr(Path, "write_bytes", until_full)
+    with pytest.raises(OSError, match="No space left"):
+        report.write(study, runs.iloc[:1], no_curves, {}, tmp_path, BETTER)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
