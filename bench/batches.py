@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from bench.contract import HIDDEN, Batch, Data, DataError, ImageSpec, Split
+from bench.contract import HIDDEN, Batch, Data, DataError, ImageSpec, Part, Split
 
 SPLIT_SEED = 0  # one division of the data for every trial, so that trials differ in their own seed alone
 
@@ -23,6 +23,8 @@ class DataOptions:
         test_images: at most so many test images, likewise.
         validation: the share of the training images that is held out and measured on, as a search does; 0 measures on test.
         labelled: how many training labels are kept, the same number of each class; None keeps all.
+        labelled_share: the part of every batch whose labels are known, where others are hidden.
+        second_half: classes that fill the second half of every batch, as the others fill the first (document 001, 1.3).
         horizontal_flip: mirror each training image with probability one half.
     """
 
@@ -31,6 +33,8 @@ class DataOptions:
     test_images: int | None = None
     validation: float = 0.0
     labelled: int | None = None
+    labelled_share: float = 0.5
+    second_half: tuple[str, ...] = ()
     horizontal_flip: bool = False
 
 
@@ -41,11 +45,7 @@ def prepare(name: str, spec: ImageSpec, train: Split, test: Split, options: Data
         DataError: an option does not fit this data set.
     """
     if options.classes:
-        for wanted in options.classes:
-            if wanted not in spec.classes:
-                raise DataError(f"data set {name} has no class {wanted!r}; it has: {', '.join(spec.classes) or 'none'}")
-        if len(set(options.classes)) < len(options.classes):
-            raise DataError(f"classes = {list(options.classes)}: each can be kept once")
+        _known(name, options.classes, spec)
         train, test = (_only_classes(split, spec, options.classes) for split in (train, test))
         spec = replace(spec, classes=options.classes)
     for split, most, word in (
@@ -68,15 +68,28 @@ def prepare(name: str, spec: ImageSpec, train: Split, test: Split, options: Data
         held_out, held_out_name, train = train.take(chosen), "validation", train.take(~chosen)
     if options.labelled is not None:
         train = _hide_labels(name, spec, train, options.labelled)
-    return Data(name, spec, train, held_out, held_out_name, options.horizontal_flip)
+    parts = _parts(name, spec, train, options)
+    return Data(name, spec, train, held_out, held_out_name, options.horizontal_flip, parts)
 
 
-def steps_per_epoch(images: int, batch_size: int) -> int:
-    """How many whole batches a pass over the images makes; at least one."""
-    return max(1, images // batch_size)
+def steps_per_epoch(images: int, batch_size: int, parts: Sequence[Part] = ()) -> int:
+    """How many whole batches a pass over the images makes; at least one.
+
+    Where a batch is made of ``parts``, a pass is one over that which takes longest.
+    """
+    if not parts:
+        return max(1, images // batch_size)
+    sizes = [len(part.index) for part in parts]
+    return max(size // count for size, count in zip(sizes, _counts(parts, batch_size), strict=True))
 
 
-def stream(split: Split, batch_size: int, generator: torch.Generator, horizontal_flip: bool = False) -> Iterator[Batch]:
+def stream(
+    split: Split,
+    batch_size: int,
+    generator: torch.Generator,
+    horizontal_flip: bool = False,
+    parts: Sequence[Part] = (),
+) -> Iterator[Batch]:
     """Whole batches for ever, every pass in a fresh order.
 
     What a pass leaves over after its last whole batch is dropped: a batch of one breaks batch normalisation, and as the
@@ -87,18 +100,74 @@ def stream(split: Split, batch_size: int, generator: torch.Generator, horizontal
             takes to go on.
     """
     size = min(batch_size, len(split))
+    steps = steps_per_epoch(len(split), size, parts)
     device = split.images.device
     while True:
-        order = torch.randperm(len(split), generator=generator)
-        mirrored = (torch.rand(len(split), generator=generator) < 0.5).to(device) if horizontal_flip else None
+        order = _order(len(split), size, steps, parts, generator)
+        mirrored = (torch.rand(len(order), generator=generator) < 0.5).to(device) if horizontal_flip else None
         order = order.to(device)
-        for step in range(steps_per_epoch(len(split), size)):
+        for step in range(steps):
             index = order[step * size : (step + 1) * size]
             images = split.images[index].float().div(255)
             if mirrored is not None:
                 mirror = mirrored[step * size : (step + 1) * size].view(-1, 1, 1, 1)
                 images = torch.where(mirror, images.flip(3), images)
             yield Batch(images, split.labels[index])
+
+
+def _order(images: int, size: int, steps: int, parts: Sequence[Part], generator: torch.Generator) -> Tensor:
+    """The places of the images of one pass, batch after batch; a part that runs out begins again in a fresh order."""
+    if not parts:
+        return torch.randperm(images, generator=generator)
+    columns = []
+    for part, count in zip(parts, _counts(parts, size), strict=True):
+        rounds = -(-steps * count // len(part.index))
+        places = torch.cat([torch.randperm(len(part.index), generator=generator) for _ in range(rounds)])
+        columns.append(part.index[places[: steps * count]].view(steps, count))
+    return torch.cat(columns, dim=1).flatten()
+
+
+def _counts(parts: Sequence[Part], size: int) -> list[int]:
+    """How many images of each part make a batch of ``size``: at least one, and all of them together ``size``.
+
+    Raises:
+        DataError: the batch is too small to hold one of each.
+    """
+    counts = [max(1, round(part.share * size)) for part in parts[:-1]]
+    if sum(counts) >= size:
+        raise DataError(f"batch_size = {size}: too small to hold images of each of {len(parts)} parts")
+    return [*counts, size - sum(counts)]
+
+
+def _parts(name: str, spec: ImageSpec, train: Split, options: DataOptions) -> tuple[Part, ...]:
+    """What every batch is to hold."""
+    first = torch.ones(len(train), dtype=torch.bool)
+    share = 0.5
+    if options.second_half:
+        _known(name, options.second_half, spec)
+        if options.labelled is not None:
+            raise DataError("second_half and labelled: a batch can be made up by one of the two")
+        for label, word in enumerate(spec.classes):
+            if word in options.second_half:
+                first &= train.labels != label
+    elif options.labelled is not None:
+        share = options.labelled_share
+        if not 0 < share < 1:
+            raise DataError(f"labelled_share = {share}: must be more than 0 and less than 1")
+        first = train.labels != HIDDEN
+    if first.all():
+        return ()
+    if not first.any():
+        raise DataError(f"second_half = {list(options.second_half)}: no class is left for the first half")
+    return Part(first.nonzero().flatten(), share), Part((~first).nonzero().flatten(), 1 - share)
+
+
+def _known(name: str, classes: tuple[str, ...], spec: ImageSpec) -> None:
+    for wanted in classes:
+        if wanted not in spec.classes:
+            raise DataError(f"data set {name} has no class {wanted!r}; it has: {', '.join(spec.classes) or 'none'}")
+    if len(set(classes)) < len(classes):
+        raise DataError(f"classes = {list(classes)}: each can be kept once")
 
 
 def _only_classes(split: Split, spec: ImageSpec, classes: tuple[str, ...]) -> Split:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import ModuleType
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -137,8 +137,8 @@ class Model(nn.Module, ABC):
         """
 
     @abstractmethod
-    def sample(self, n: int, labels: Tensor | None = None) -> Tensor:
-        """Draw ``n`` images, float32 ``[n, C, H, W]`` in ``[0, 1]``; ``labels`` int64 ``[n]`` where it is `Conditional`."""
+    def sample(self, n: int, condition: Tensor | None = None) -> Tensor:
+        """Draw ``n`` images, float32 ``[n, C, H, W]`` in ``[0, 1]``; ``condition`` where it is `Conditional`."""
 
     @property
     def device(self) -> torch.device:
@@ -148,13 +148,24 @@ class Model(nn.Module, ABC):
 
 @runtime_checkable
 class Autoencodes(Protocol):
-    """Has a code for every image and an image for every code, so it reconstructs and interpolates."""
+    """Has a code for every image and an image for every code, so it reconstructs and interpolates.
 
-    def encode(self, images: Tensor) -> Tensor:
+    ``condition`` is what `condition_of` makes: None but where the model is `Conditional`.
+    """
+
+    def encode(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
         """float32 ``[B, C, H, W]`` in ``[0, 1]`` to codes ``[B, ...]``: the mean where the code is a distribution."""
 
-    def decode(self, z: Tensor) -> Tensor:
+    def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """Codes ``[B, ...]`` to float32 ``[B, C, H, W]`` in ``[0, 1]``."""
+
+
+@runtime_checkable
+class Infers(Autoencodes, Protocol):
+    """Has a Gaussian distribution over the codes of an image, with independent units."""
+
+    def posterior(self, images: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """float32 ``[B, C, H, W]`` in ``[0, 1]`` to the mean and the log-variance of their codes, ``[B, ...]`` each."""
 
 
 @runtime_checkable
@@ -167,7 +178,7 @@ class Classifies(Protocol):
 
 @runtime_checkable
 class Conditional(Protocol):
-    """Draws what it is asked for."""
+    """Draws what it is asked for: int64 labels ``[B]``, or left halves of images, float32 ``[B, C, H, W // 2]``."""
 
     condition: Literal["labels", "left_half"]
 
@@ -176,8 +187,27 @@ class Conditional(Protocol):
 class Draws(Protocol):
     """Paints an image over several steps."""
 
-    def canvases(self, images_or_n: Tensor | int) -> Tensor:
+    def canvases(self, images_or_n: Tensor | int, condition: Tensor | None = None) -> Tensor:
         """Reconstructed from images or generated, float32 ``[T, n, C, H, W]`` in ``[0, 1]``."""
+
+
+def condition_of(model: Model, batch: Batch) -> Tensor | None:
+    """What ``model`` is told of the images in ``batch``: their labels, their left halves, or nothing."""
+    if not isinstance(model, Conditional):
+        return None
+    return batch.labels if model.condition == "labels" else left_half(batch.images)
+
+
+def left_half(images: Tensor) -> Tensor:
+    """``[B, C, H, W]`` to ``[B, C, H, W // 2]``."""
+    return images[..., : images.shape[3] // 2]
+
+
+def reconstruct(model: Model, batch: Batch) -> Tensor:
+    """The images of ``batch`` decoded from their (mean) codes, by a model that is `Autoencodes`."""
+    condition = condition_of(model, batch)
+    codec = cast("Autoencodes", model)
+    return codec.decode(codec.encode(batch.images, condition), condition)
 
 
 class Extractor(Protocol):
@@ -194,6 +224,19 @@ class Extractor(Protocol):
 
 
 @dataclass(frozen=True)
+class Part:
+    """Training images that fill the same share of every batch.
+
+    Attributes:
+        index: int64, their places in the training split; on the CPU.
+        share: of the batch, in (0, 1).
+    """
+
+    index: Tensor
+    share: float
+
+
+@dataclass(frozen=True)
 class Data:
     """A data set made ready for one trial.
 
@@ -204,6 +247,7 @@ class Data:
         held_out: what it is measured on.
         held_out_name: ``"test"``, or ``"validation"`` in a search.
         horizontal_flip: mirror each training image with probability one half.
+        parts: what every batch is made of, in this order; empty where any training image may stand anywhere.
     """
 
     name: str
@@ -212,6 +256,7 @@ class Data:
     held_out: Split
     held_out_name: str = "test"
     horizontal_flip: bool = False
+    parts: tuple[Part, ...] = ()
 
     def to(self, device: torch.device) -> Data:
         """The same data on ``device``."""

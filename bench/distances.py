@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -53,3 +55,31 @@ def _roots(eigenvalues: Tensor) -> Tensor:
     if eigenvalues.min() < -TOLERANCE * eigenvalues.abs().max():
         raise ValueError(f"a covariance has the negative eigenvalue {float(eigenvalues.min()):.3g}")
     return eigenvalues.clamp(min=0).sqrt()
+
+
+def nearest_by_cosine(queries: Tensor, references: Tensor) -> tuple[Tensor, Tensor]:
+    """The cosine distance of each query ``[Q, D]`` to the nearest of ``references [R, D]``, and which it is: ``[Q]`` each."""
+    unit = torch.nn.functional.normalize
+    similarity, index = (unit(queries.double(), dim=1) @ unit(references.double(), dim=1).T).max(dim=1)
+    return 1 - similarity, index
+
+
+def line_angles(images: Tensor) -> Tensor:
+    """The angles of lines from the centre of images ``[N, 1, H, W]``, in (-pi, pi]: the directions of their centres of mass."""
+    height, width = images.shape[2:]
+    mass = images.double().squeeze(1)
+    down = (mass * (torch.arange(height, device=mass.device).view(-1, 1) - (height - 1) / 2)).sum(dim=(1, 2))
+    across = (mass * (torch.arange(width, device=mass.device) - (width - 1) / 2)).sum(dim=(1, 2))
+    return torch.atan2(-down, across)
+
+
+def unevenness(angles: Tensor) -> Tensor:
+    """How far the largest step of each path of angles ``[P, T]`` exceeds an equal one, as a share of the whole way: ``[P]``.
+
+    0 where all steps are equal. Steps are taken the short way round; a path that ends where it began gives NaN. Berthelot et al.,
+    Understanding and Improving Interpolation in Autoencoders via an Adversarial Regularizer, 2018, section 4.1: "smoothness".
+    """
+    steps = torch.remainder(angles.diff(dim=1) + math.pi, 2 * math.pi) - math.pi
+    way = steps.sum(dim=1).abs()
+    score = steps.abs().amax(dim=1) / way - 1 / steps.shape[1]
+    return torch.where(way < 1e-4, torch.nan, score)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from bench import registry
-from bench.contract import Conditional, Data, Extractor, Model, Unmeasurable, aside
+from bench.contract import Batch, Data, Extractor, Model, Unmeasurable, aside, condition_of
 
 log = logging.getLogger(__name__)
 
@@ -46,18 +46,20 @@ class Score:
     protocol: Mapping[str, str] = field(default_factory=dict)
 
 
-def draw(model: Model, n: int, *, classes: int = 0, seed: int = 0) -> Tensor:
+def draw(model: Model, n: int, data: Data, *, seed: int = 0) -> Tensor:
     """Generate ``n`` images, uint8 ``[n, C, H, W]`` on the model's device, the same for the same weights and seed.
 
-    A model conditioned on labels draws every one of ``classes`` in turn.
+    A model conditioned on labels draws every class of ``data`` in turn; one that completes images is given the left halves of
+    held-out ones, at even distances through the split.
     """
-    labels = torch.arange(n, device=model.device) % max(1, classes)
-    by_label = isinstance(model, Conditional) and model.condition == "labels"
+    labels = torch.arange(n, device=model.device) % max(1, len(data.spec.classes))
+    places = torch.arange(n, device=model.device) * len(data.held_out) // n
     parts = []
     with aside(model, seed):
         for start in range(0, n, CHUNK):
-            part = labels[start : start + CHUNK]
-            images = model.sample(len(part), part if by_label else None)
+            part = slice(start, start + CHUNK)
+            given = Batch(data.held_out.images[places[part]].float().div(255), labels[part])
+            images = model.sample(len(given), condition_of(model, given))
             parts.append(images.mul(255).round().to(torch.uint8))
     return torch.cat(parts)
 
@@ -130,7 +132,7 @@ class Comparison:
     def generated(self) -> Tensor:
         """uint8 ``[M, C, H, W]``, drawn once."""
         if self._generated is None:
-            self._generated = draw(self.model, self.options.samples, classes=len(self.data.spec.classes))
+            self._generated = draw(self.model, self.options.samples, self.data)
         return self._generated
 
     def _extract(self, extractor: str, images: Tensor) -> Tensor:

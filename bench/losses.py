@@ -16,12 +16,22 @@ def bernoulli_nll(logits: Tensor, images: Tensor) -> Tensor:
         logits: ``[B, ...]``, any real number.
         images: the same shape, in ``[0, 1]``.
     """
-    return F.binary_cross_entropy_with_logits(logits.float(), images, reduction="sum") / len(images)
+    return bernoulli_nll_each(logits, images).mean()
+
+
+def bernoulli_nll_each(logits: Tensor, images: Tensor) -> Tensor:
+    """`bernoulli_nll` of every image by itself, ``[B]``."""
+    return F.binary_cross_entropy_with_logits(logits.float(), images, reduction="none").flatten(1).sum(1)
 
 
 def squared_error(predictions: Tensor, images: Tensor) -> Tensor:
     """The squared error of ``[B, ...]``, summed over each image."""
-    return F.mse_loss(predictions.float(), images, reduction="sum") / len(images)
+    return squared_error_each(predictions, images).mean()
+
+
+def squared_error_each(predictions: Tensor, images: Tensor) -> Tensor:
+    """`squared_error` of every image by itself, ``[B]``."""
+    return (predictions.float() - images.float()).square().flatten(1).sum(1)
 
 
 def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
@@ -29,8 +39,13 @@ def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
 
     Kingma and Welling 2014, appendix B.
     """
+    return gaussian_kl_each(mean, log_variance).mean()
+
+
+def gaussian_kl_each(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """`gaussian_kl` of every code by itself, ``[B]``."""
     mean, log_variance = mean.float(), log_variance.float()
-    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum() / len(mean)
+    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).flatten(1).sum(1)
 
 
 def negative_bound(logits: Tensor, images: Tensor, mean: Tensor, log_variance: Tensor) -> dict[str, Tensor]:
@@ -47,3 +62,13 @@ def judged_real(logits: Tensor) -> Tensor:
 def judged_fake(logits: Tensor) -> Tensor:
     """-log(1 - C(x)), averaged over the batch, of a critic's logits ``[B]`` or ``[B, 1]``."""
     return F.binary_cross_entropy_with_logits(logits, torch.zeros_like(logits))
+
+
+def judged_class(logits: Tensor, labels: Tensor) -> Tensor:
+    """-log C_y(x), averaged over the batch, of a (k+1)-class critic's logits ``[B, k + 1]`` and labels int64 ``[B]``."""
+    return F.cross_entropy(logits.float(), labels)
+
+
+def judged_last_class(logits: Tensor) -> Tensor:
+    """-log C_{k+1}(x), averaged over the batch: the class of generated images (document 004, section 3.2)."""
+    return -F.log_softmax(logits.float(), dim=1)[:, -1].mean()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
@@ -19,12 +20,17 @@ def leaky(slope: float) -> Activation:
     return lambda: nn.LeakyReLU(slope)
 
 
-def mlp(widths: Sequence[int], activation: Activation = nn.ReLU) -> nn.Sequential:
-    """Linear layers from ``widths[0]`` to ``widths[-1]``, the activation between them and none at the end."""
+def mlp(widths: Sequence[int], activation: Activation = nn.ReLU, *, batch_norm: bool = False) -> nn.Sequential:
+    """Linear layers from ``widths[0]`` to ``widths[-1]``; between them the activation, after batch normalisation if asked."""
     layers: list[nn.Module] = []
-    for inputs, outputs in pairwise(widths):
-        layers += [nn.Linear(inputs, outputs), activation()]
-    return nn.Sequential(*layers[:-1])
+    for inputs, outputs in pairwise(widths[:-1]):
+        layers += dense(inputs, outputs, activation, batch_norm=batch_norm)
+    return nn.Sequential(*layers, nn.Linear(widths[-2], widths[-1]))
+
+
+def dense(inputs: int, outputs: int, activation: Activation, *, batch_norm: bool = False) -> nn.Sequential:
+    """A linear layer with what follows it."""
+    return nn.Sequential(nn.Linear(inputs, outputs), *([nn.BatchNorm1d(outputs)] if batch_norm else []), activation())
 
 
 def image_mlp(spec: ImageSpec, widths: Sequence[int], activation: Activation = nn.ReLU) -> nn.Sequential:
@@ -85,6 +91,66 @@ def keras_same_transpose(inputs: int, outputs: int, kernel: int, stride: int) ->
     return nn.ConvTranspose2d(inputs, outputs, kernel, stride, kernel // 2, output_padding=stride - 1)
 
 
+def growth(
+    channels: tuple[int, int],
+    sizes: tuple[tuple[int, int], tuple[int, int]],
+    upsample: str,
+    *,
+    batch_norm: bool = False,
+    spectral: bool = False,
+    activation: Activation | None = None,
+) -> nn.Sequential:
+    """One step of a decoder from one size to about its double: ``transposed`` convolution (kernel 4), or ``nearest``.
+
+    Raises:
+        Unsupported: a transposed convolution cannot reach the size.
+    """
+    if upsample == "nearest":
+        return upsampled_conv(*channels, sizes[1], batch_norm=batch_norm, spectral=spectral, activation=activation)
+    missing = sizes[1][0] - 2 * sizes[0][0]  # an odd size was halved downwards
+    if missing != sizes[1][1] - 2 * sizes[0][1]:
+        raise Unsupported(
+            f"transposed convolutions cannot reach {sizes[1][0]}x{sizes[1][1]}; take upsample = 'nearest'"
+        )
+    return conv_transpose(*channels, 4, 2, 1, missing, batch_norm=batch_norm, spectral=spectral, activation=activation)
+
+
+class GaussianEncoder(nn.Module):
+    """A body, and two heads on its features: the mean and the log-variance of the code."""
+
+    def __init__(self, body: nn.Module, mean: nn.Module, log_variance: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+        self.mean = mean
+        self.log_variance = log_variance
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """What the body takes to mean and log-variance."""
+        features = self.body(*inputs)
+        return self.mean(features), self.log_variance(features)
+
+
+class Discriminator(nn.Module):
+    """A body whose features are the l-th layer that VAE/GANs compare images in, and a head that judges them."""
+
+    def __init__(self, body: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+        self.head = head
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Images ``[B, C, H, W]`` to logits ``[B, classes]`` and features ``[B, ...]``."""
+        features = self.body(images)
+        return self.head(features), features
+
+
+def keras_same_conv(inputs: int, outputs: int, kernel: int, stride: int, size: tuple[int, int]) -> nn.Sequential:
+    """Keras's ``Conv2D(padding="same")`` on images of ``size``: where the padding is odd, the greater half comes last."""
+    down, across = (max(0, (-(-side // stride) - 1) * stride + kernel - side) for side in size)
+    padding = (across // 2, across - across // 2, down // 2, down - down // 2)
+    return nn.Sequential(nn.ZeroPad2d(padding), nn.Conv2d(inputs, outputs, kernel, stride))
+
+
 def halvings(spec: ImageSpec, layers: int) -> list[tuple[int, int]]:
     """The sizes that ``layers`` convolutions (kernel 4, stride 2, padding 1) pass through, the image's own first.
 
@@ -105,6 +171,29 @@ def halvings(spec: ImageSpec, layers: int) -> list[tuple[int, int]]:
 def reparameterised(mean: Tensor, log_variance: Tensor) -> Tensor:
     """A draw from N(mean, exp(log_variance)) that gradients pass through (Kingma and Welling 2014, section 2.4)."""
     return mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
+
+
+def one_hot(labels: Tensor, classes: int) -> Tensor:
+    """Labels int64 ``[B]`` to float32 ``[B, classes]``.
+
+    Raises:
+        ValueError: a label is hidden.
+    """
+    if bool((labels < 0).any()):
+        raise ValueError("a label is hidden: images without labels cannot be conditioned on them")
+    return F.one_hot(labels, classes).float()
+
+
+def normal_weights(network: nn.Module) -> None:
+    """Draw all weights anew from N(0, 2 / inputs), biases 0: the zero-centred normal of document 004, section 4.
+
+    The document gives no variance; this one keeps that of the signal through ReLUs (He et al., 2015, equation 10).
+    """
+    for layer in network.modules():
+        if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.kaiming_normal_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
 
 
 def positive(**values: int | float | Sequence[int]) -> None:

@@ -11,12 +11,14 @@ from PIL import Image
 from torch import Tensor
 
 from bench import figures
-from bench.contract import Autoencodes, Data, Model, aside
+from bench.contract import Autoencodes, Batch, Conditional, Data, Draws, Model, aside, condition_of, reconstruct
 from bench.evaluation import draw
+from bench.interpolation import interpolations
 
 Picture = NDArray[np.uint8]  # [H, W, 3]
 
 SAMPLES = 64
+PER_CLASS = 10  # samples of each class, of a model that is told it
 ROWS = 8  # of interpolation strips
 STEPS = 10  # images in a strip, both ends included
 MANIFOLD = 20  # images along each side of the latent plane
@@ -29,30 +31,48 @@ def picture_epochs(epochs: int) -> set[int]:
 
 
 def progress_pictures(model: Model, data: Data) -> dict[str, Picture]:
-    """The pictures that are followed over training: samples, and originals over reconstructions."""
-    pictures = {"samples": figures.grid(draw(model, SAMPLES, classes=len(data.spec.classes)))}
+    """The pictures that are followed over training: samples, and originals over reconstructions.
+
+    Samples of a model that is told the label are a column for every class (document 004, figures 6 and 7).
+    """
+    classes = len(data.spec.classes)
+    if isinstance(model, Conditional) and model.condition == "labels":
+        pictures = {"samples": figures.grid(draw(model, PER_CLASS * classes, data), columns=classes)}
+    else:
+        pictures = {"samples": figures.grid(draw(model, SAMPLES, data))}
     if isinstance(model, Autoencodes):
-        images = _held_out(data, SAMPLES // 2)
+        batch = _held_out(data, SAMPLES // 2)
         with aside(model):
-            pictures["reconstructions"] = figures.reconstructions(images, model.decode(model.encode(images)))
+            pictures["reconstructions"] = figures.reconstructions(batch.images, reconstruct(model, batch))
     return pictures
 
 
 def final_pictures(model: Model, data: Data) -> dict[str, Picture]:
     """All that can be drawn of a trained model."""
     pictures = progress_pictures(model, data)
+    if isinstance(model, Draws):
+        pictures |= _canvases(model, data)
     if not isinstance(model, Autoencodes):
         return pictures
-    images = _held_out(data, 2 * ROWS)
+    ends = _held_out(data, 2 * ROWS)
     with aside(model):
-        codes = model.encode(images)
-        share = torch.linspace(0, 1, STEPS, device=codes.device).view(-1, *[1] * codes.ndim)
-        path = torch.lerp(codes[:ROWS], codes[ROWS:], share)  # [STEPS, ROWS, ...]
-        strips = model.decode(path.flatten(0, 1)).unflatten(0, (STEPS, ROWS)).transpose(0, 1)
-        pictures["interpolation"] = figures.strips(strips)
-        if codes.shape[1:] == (2,):
-            pictures["manifold"] = figures.manifold(model.decode(latent_plane(MANIFOLD).to(codes.device)), MANIFOLD)
+        pictures["interpolation"] = figures.strips(interpolations(model, ends, STEPS))
+        if not isinstance(model, Conditional) and model.encode(ends.images).shape[1:] == (2,):
+            pictures["manifold"] = figures.manifold(model.decode(latent_plane(MANIFOLD).to(model.device)), MANIFOLD)
     return pictures
+
+
+def _canvases(model: Model, data: Data) -> dict[str, Picture]:
+    """DRAW's canvases in sequence, a row for each image: reconstructed and generated (document 004, figures 10 and 11)."""
+    assert isinstance(model, Draws)
+    batch = _held_out(data, ROWS)
+    condition = condition_of(model, batch)
+    with aside(model):
+        made = {
+            "canvases_reconstructed": model.canvases(batch.images, condition),
+            "canvases_generated": model.canvases(len(batch), condition),
+        }
+    return {name: figures.strips(canvases.transpose(0, 1)) for name, canvases in made.items()}
 
 
 def latent_plane(side: int) -> Tensor:
@@ -85,7 +105,8 @@ def kept(folder: Path, epoch: int) -> dict[str, bytes]:
     return {file.stem.rpartition("-")[0]: file.read_bytes() for file in sorted(folder.glob(f"*-{epoch}.png"))}
 
 
-def _held_out(data: Data, n: int) -> Tensor:
+def _held_out(data: Data, n: int) -> Batch:
     """``n`` held-out images at even distances through the split, which may be sorted by class."""
     index = torch.arange(n, device=data.held_out.images.device) * len(data.held_out) // n
-    return data.held_out.images[index].float().div(255)
+    part = data.held_out.take(index)
+    return Batch(part.images.float().div(255), part.labels)

@@ -144,8 +144,8 @@ def train(
         yield history[0]
     saved = time.monotonic()
     batch_size = min(options.batch_size, len(data.train))
-    steps = steps_per_epoch(len(data.train), batch_size)
-    batches = stream(data.train, batch_size, order, data.horizontal_flip)
+    steps = steps_per_epoch(len(data.train), batch_size, data.parts)
+    batches = stream(data.train, batch_size, order, data.horizontal_flip, data.parts)
     while (epoch := len(history)) <= options.epochs:
         started = time.perf_counter()
         model.train()

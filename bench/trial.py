@@ -144,8 +144,10 @@ def load_data(trial: Trial, data_dir: Path) -> Data:
 
 def data_options(trial: Trial) -> DataOptions:
     """The ``[data]`` settings of a trial."""
-    settings = dict(trial.settings["data"])
-    return DataOptions(**{**settings, "classes": tuple(settings["classes"])})
+    options: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in trial.settings["data"].items()
+    }
+    return DataOptions(**options)
 
 
 def build(trial: Trial, spec: ImageSpec) -> Model:

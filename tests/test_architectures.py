@@ -43,7 +43,7 @@ def test_vae_of_document_003(hidden: int, latent: int) -> None:
 def test_conv_vae_is_listing_2_of_document_002() -> None:
     model = ConvVAE(ImageSpec(3, 64, 64), architecture="unpadded", latent_dim=32)
     assert count(model) == 4_348_547
-    assert count(model.mean) == count(model.log_variance) == 1024 * 32 + 32
+    assert count(model.encoder.mean) == count(model.encoder.log_variance) == 1024 * 32 + 32
 
 
 def test_gan_is_listing_3_of_document_002() -> None:
@@ -80,7 +80,7 @@ def test_dcgan_is_figures_13_and_14_of_document_003(spec: ImageSpec, depth: str,
 @pytest.mark.parametrize(("conv_layers", "side"), [(1, 14), (2, 7), (3, 3), (4, 1)])
 def test_mirrored_conv_vae_halves_the_image(conv_layers: int, side: int) -> None:
     model = ConvVAE(MNIST, conv_layers=conv_layers, width=32)
-    assert model.mean.in_features == 32 * 2 ** (conv_layers - 1) * side * side
+    assert model.encoder.mean.in_features == 32 * 2 ** (conv_layers - 1) * side * side
 
 
 @pytest.mark.parametrize("upsample", ["transposed", "nearest"])

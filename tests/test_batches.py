@@ -119,9 +119,50 @@ def test_labels_are_kept_alike_for_every_class() -> None:
     assert (data.held_out.labels != HIDDEN).all()
 
 
+def test_every_batch_holds_the_same_share_of_labels() -> None:
+    data = apply(DataOptions(labelled=6, labelled_share=0.25))
+    steps = steps_per_epoch(len(data.train), 8, data.parts)
+    assert steps == 54 // 6  # a pass over the unlabelled images, six to a batch
+    batches = list(islice(stream(data.train, 8, torch.Generator().manual_seed(0), parts=data.parts), steps))
+    for batch in batches:
+        assert (batch.labels != HIDDEN).tolist() == [True] * 2 + [False] * 6
+    unlabelled = torch.cat([batch.images[2:, 0, 0, 0] for batch in batches]).mul(255).round().int().tolist()
+    assert len(set(unlabelled)) == 54
+    labelled = torch.cat([batch.images[:2, 0, 0, 0] for batch in batches]).mul(255).round().int()
+    assert torch.bincount(labelled).unique().tolist() == [0, 3]  # 18 places, six images in turn
+
+
+def test_the_halves_of_a_batch_hold_their_own_classes() -> None:
+    data = apply(DataOptions(second_half=("b", "c")))
+    batch = next(stream(data.train, 10, torch.Generator().manual_seed(0), parts=data.parts))
+    assert (batch.labels[:5] == 0).all()
+    assert (batch.labels[5:] > 0).all()
+
+
+def test_parts_go_on_from_the_generators_state() -> None:
+    data = apply(DataOptions(labelled=6, horizontal_flip=True))
+    generator = torch.Generator().manual_seed(4)
+    batches = stream(data.train, 8, generator, True, data.parts)
+    list(islice(batches, steps_per_epoch(60, 8, data.parts)))
+    resumed = torch.Generator()
+    resumed.set_state(generator.get_state())
+    expected = next(batches)
+    assert torch.equal(next(stream(data.train, 8, resumed, True, data.parts)).images, expected.images)
+
+
+def test_a_batch_too_small_for_its_parts_is_refused() -> None:
+    data = apply(DataOptions(second_half=("b",)))
+    with pytest.raises(DataError, match="batch_size = 1: too small to hold images of each of 2 parts"):
+        next(stream(data.train, 1, torch.Generator(), parts=data.parts))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (DataOptions(second_half=("d",)), "has no class 'd'; it has: a, b, c"),
+        (DataOptions(second_half=("a", "b", "c")), "no class is left for the first half"),
+        (DataOptions(second_half=("a",), labelled=3), "a batch can be made up by one of the two"),
+        (DataOptions(labelled=3, labelled_share=1.0), "labelled_share = 1.0: must be more than 0 and less than 1"),
         (DataOptions(classes=("d",)), "has no class 'd'; it has: a, b, c"),
         (DataOptions(classes=("a", "a")), "each can be kept once"),
         (DataOptions(train_images=61), "train_images = 61: data set toy has 1 to 60"),

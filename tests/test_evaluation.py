@@ -20,6 +20,7 @@ from bench.evaluation import EvaluationOptions, draw, evaluate
 from bench.features import classifier, inception
 from bench.metrics.psnr import decibels
 from bench.models.ae import AE
+from bench.models.cvae import CVAE
 from bench.models.gan import GAN
 from bench.models.vae import VAE
 
@@ -127,26 +128,41 @@ def test_evaluation_leaves_no_trace(vae: VAE, few_digits: Data, cache: Path, tmp
     assert all(torch.equal(weights[name], value) for name, value in vae.state_dict().items())
 
 
-def test_drawn_images_are_bytes_and_repeat(vae: VAE) -> None:
-    images = draw(vae, 9, seed=1)
+def test_drawn_images_are_bytes_and_repeat(vae: VAE, few_digits: Data) -> None:
+    images = draw(vae, 9, few_digits, seed=1)
     assert images.dtype == torch.uint8
     assert images.shape == (9, 1, 28, 28)
-    assert torch.equal(images, draw(vae, 9, seed=1))
-    assert not torch.equal(images, draw(vae, 9, seed=2))
+    assert torch.equal(images, draw(vae, 9, few_digits, seed=1))
+    assert not torch.equal(images, draw(vae, 9, few_digits, seed=2))
 
 
-def test_a_conditional_model_draws_every_class_in_turn(vae: VAE) -> None:
-    asked: list[list[int]] = []
+def test_a_conditional_model_draws_every_class_in_turn(few_digits: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, asked = CVAE(few_digits.spec), []
+    decode = model.decode
 
-    def sample(n: int, labels: torch.Tensor | None = None) -> torch.Tensor:
-        assert labels is not None
-        asked.append(labels.tolist())
-        return torch.zeros(n, 1, 28, 28)
+    def spy(z: torch.Tensor, condition: torch.Tensor | None = None) -> torch.Tensor:
+        assert condition is not None
+        asked.append(condition.tolist())
+        return decode(z, condition)
 
-    vae.condition = "labels"  # type: ignore[assignment]
-    vae.sample = sample  # type: ignore[method-assign]
-    draw(vae, 7, classes=3)
-    assert asked == [[0, 1, 2, 0, 1, 2, 0]]
+    monkeypatch.setattr(model, "decode", spy)
+    draw(model, 12, few_digits)
+    assert asked == [[*range(10), 0, 1]]
+
+
+def test_a_model_that_completes_is_given_the_left_halves_of_held_out_images(
+    few_digits: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, asked = CVAE(few_digits.spec, condition="left_half"), []
+    decode = model.decode
+
+    def spy(z: torch.Tensor, condition: torch.Tensor | None = None) -> torch.Tensor:
+        asked.append(condition)
+        return decode(z, condition)
+
+    monkeypatch.setattr(model, "decode", spy)
+    draw(model, 25, few_digits)
+    assert torch.equal(asked[0], few_digits.held_out.images[::2, :, :, :14].float() / 255)
 
 
 def test_the_classifier_is_trained_once_and_damage_is_mended(few_digits: Data, tmp_path: Path) -> None:

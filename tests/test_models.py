@@ -11,7 +11,17 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from bench.contract import Autoencodes, Batch, Conditional, ImageSpec, Model, Unsupported, aside, no_update, only_class
+from bench.contract import (
+    Autoencodes,
+    Batch,
+    ImageSpec,
+    Model,
+    Unsupported,
+    aside,
+    condition_of,
+    no_update,
+    only_class,
+)
 from bench.registry import names, take
 from bench.study import Catalogue
 from bench.study_file import fits
@@ -123,11 +133,11 @@ def test_looking_leaves_no_trace(case: tuple[Model, Batch, ImageSpec]) -> None:
 
 def test_samples_are_images_and_follow_the_seed(case: tuple[Model, Batch, ImageSpec]) -> None:
     model, _, spec = case
-    labels = torch.arange(4) if isinstance(model, Conditional) else None
+    condition = condition_of(model, make_batch(spec, 4))
     with aside(model, seed=3):
-        first = model.sample(4, labels)
+        first = model.sample(4, condition)
     with aside(model, seed=3):
-        second = model.sample(4, labels)
+        second = model.sample(4, condition)
     assert first.shape == (4, *spec.shape)
     assert first.dtype == torch.float32
     assert first.min() >= 0
@@ -140,9 +150,10 @@ def test_codes_decode_to_images(case: tuple[Model, Batch, ImageSpec]) -> None:
     if not isinstance(model, Autoencodes):
         pytest.skip("does not autoencode")
     with aside(model):
-        codes = model.encode(batch.images)
-        decoded = model.decode(codes)
-        assert torch.equal(codes, model.encode(batch.images))
+        condition = condition_of(model, batch)
+        codes = model.encode(batch.images, condition)
+        decoded = model.decode(codes, condition)
+        assert torch.equal(codes, model.encode(batch.images, condition))
     assert len(codes) == len(batch)
     assert decoded.shape == (len(batch), *spec.shape)
     assert 0 <= decoded.min() <= decoded.max() <= 1

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 from torch import Tensor
 
-from bench.contract import Autoencodes, Data, Features, Model, in_order
+from bench.contract import Autoencodes, Data, Features, Model, in_order, reconstruct
 
 NEEDS = Autoencodes
 BETTER = "higher"
@@ -16,10 +14,7 @@ EXTRACTOR = None
 
 def measure(model: Model, real: Data, features: Features) -> float:
     """The mean over the held-out images, each decoded from its mean code."""
-    codec = cast(Autoencodes, model)
-    return float(
-        torch.cat([decibels(codec.decode(codec.encode(b.images)), b.images) for b in in_order(real.held_out)]).mean()
-    )
+    return float(torch.cat([decibels(reconstruct(model, b), b.images) for b in in_order(real.held_out)]).mean())
 
 
 def decibels(images: Tensor, originals: Tensor) -> Tensor:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
-
-from bench.contract import Autoencodes, Data, Features, Model, in_order
+from bench.contract import Autoencodes, Data, Features, Model, in_order, reconstruct
 
 NEEDS = Autoencodes
 BETTER = "lower"
@@ -13,9 +11,7 @@ EXTRACTOR = None
 
 def measure(model: Model, real: Data, features: Features) -> float:
     """The mean over all pixels of all held-out images, each decoded from its mean code."""
-    codec = cast(Autoencodes, model)
     total = sum(
-        float((codec.decode(codec.encode(batch.images)) - batch.images).square().double().sum())
-        for batch in in_order(real.held_out)
+        float((reconstruct(model, batch) - batch.images).square().double().sum()) for batch in in_order(real.held_out)
     )
     return total / real.held_out.images.numel()

@@ -1,4 +1,4 @@
-"""A plain fully connected autoencoder, the baseline that interpolation and generation are measured against.
+"""A plain autoencoder, the baseline that interpolation and generation are measured against.
 
 Hinton and Salakhutdinov, Reducing the Dimensionality of Data with Neural Networks, Science 313, 2006,
 https://doi.org/10.1126/science.1127647. Samples are decoded from N(0, I), for which it was never trained: that is the point.
@@ -12,6 +12,7 @@ from typing import Any, Literal, final
 import torch
 from torch import Tensor, nn
 
+from bench.architectures.pooled import Pooled
 from bench.contract import Batch, ImageSpec, Model, Update
 from bench.losses import bernoulli_nll, squared_error
 from bench.nets import chosen, image_mlp, mlp, positive
@@ -21,7 +22,7 @@ TRAINING: dict[str, Any] = {}
 
 @final
 class AE(Model):
-    """``hidden_dims`` from the image towards the code; the decoder is the mirror."""
+    """``mlp`` goes through ``hidden_dims`` to ``latent_dim`` numbers, and back; ``pooled`` is `Pooled`, the ACAI paper's."""
 
     def __init__(
         self,
@@ -30,14 +31,24 @@ class AE(Model):
         latent_dim: int = 2,
         hidden_dims: Sequence[int] = (512,),
         reconstruction: Literal["bce", "mse"] = "bce",
+        architecture: Literal["mlp", "pooled"] = "mlp",
+        latent_channels: int = 16,
+        blocks: int = 3,
+        width: int = 16,
     ) -> None:
         super().__init__()
         positive(latent_dim=latent_dim, hidden_dims=hidden_dims)
         chosen("reconstruction", reconstruction, ("bce", "mse"))
-        self.latent_dim = latent_dim
+        chosen("architecture", architecture, ("mlp", "pooled"))
         self.reconstruction = reconstruction
-        self.encoder = nn.Sequential(nn.Flatten(), *mlp([spec.pixels, *hidden_dims, latent_dim]))
-        self.decoder = image_mlp(spec, [latent_dim, *reversed(hidden_dims)])
+        self.code_shape: tuple[int, ...] = (latent_dim,)
+        if architecture == "mlp":
+            self.encoder = nn.Sequential(nn.Flatten(), *mlp([spec.pixels, *hidden_dims, latent_dim]))
+            self.decoder = image_mlp(spec, [latent_dim, *reversed(hidden_dims)])
+        else:
+            pooled = Pooled(spec, latent_channels, blocks, width)
+            self.code_shape = pooled.code_shape
+            self.encoder, self.decoder = pooled.encoder(), pooled.decoder()
 
     def players(self) -> dict[str, nn.Module]:
         """One: the autoencoder."""
@@ -53,15 +64,15 @@ class AE(Model):
         update("autoencoder", loss)
         return {"loss": loss}
 
-    def sample(self, n: int, labels: Tensor | None = None) -> Tensor:
+    def sample(self, n: int, condition: Tensor | None = None) -> Tensor:
         """Decode ``n`` draws from N(0, I)."""
-        return self.decode(torch.randn(n, self.latent_dim, device=self.device))
+        return self.decode(torch.randn(n, *self.code_shape, device=self.device))
 
-    def encode(self, images: Tensor) -> Tensor:
-        """Images ``[B, C, H, W]`` to codes ``[B, latent_dim]``."""
+    def encode(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Images ``[B, C, H, W]`` to codes ``[B, *code_shape]``."""
         codes: Tensor = self.encoder(images)
         return codes
 
-    def decode(self, z: Tensor) -> Tensor:
-        """Codes ``[B, latent_dim]`` to images ``[B, C, H, W]``."""
+    def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Codes ``[B, *code_shape]`` to images ``[B, C, H, W]``."""
         return torch.sigmoid(self.decoder(z))

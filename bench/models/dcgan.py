@@ -63,7 +63,7 @@ class DCGAN(Model):
         noise = self._noise(len(batch))
         return non_saturating(self.generator, self.discriminator, batch.images * 2 - 1, noise, update)
 
-    def sample(self, n: int, labels: Tensor | None = None) -> Tensor:
+    def sample(self, n: int, condition: Tensor | None = None) -> Tensor:
         """Generate from ``n`` draws of noise."""
         images: Tensor = (self.generator(self._noise(n)) + 1) / 2
         return images

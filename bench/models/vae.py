@@ -36,21 +36,25 @@ class VAE(Model):
 
     def step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """Descend the negative evidence bound, equation 10 with one draw of the code per image."""
-        mean, log_variance = self.encoder(batch.images).chunk(2, dim=1)
+        mean, log_variance = self.posterior(batch.images)
         logits = self.decoder(reparameterised(mean, log_variance))
         terms = negative_bound(logits, batch.images, mean, log_variance)
         update("vae", terms["loss"])
         return terms
 
-    def sample(self, n: int, labels: Tensor | None = None) -> Tensor:
+    def sample(self, n: int, condition: Tensor | None = None) -> Tensor:
         """Decode ``n`` draws from the prior; pixels are the Bernoulli means."""
         return self.decode(torch.randn(n, self.latent_dim, device=self.device))
 
-    def encode(self, images: Tensor) -> Tensor:
-        """Images ``[B, C, H, W]`` to the means of their codes ``[B, latent_dim]``."""
-        mean: Tensor = self.encoder(images).chunk(2, dim=1)[0]
-        return mean
+    def posterior(self, images: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Images ``[B, C, H, W]`` to mean and log-variance, ``[B, latent_dim]`` each."""
+        mean, log_variance = self.encoder(images).chunk(2, dim=1)
+        return mean, log_variance
 
-    def decode(self, z: Tensor) -> Tensor:
+    def encode(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+        """The means of `posterior`."""
+        return self.posterior(images)[0]
+
+    def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """Codes ``[B, latent_dim]`` to images ``[B, C, H, W]``."""
         return torch.sigmoid(self.decoder(z))

@@ -1,0 +1,69 @@
+"""The conditional variational autoencoder: Sohn, Lee and Yan, Learning Structured Output Representation, 2015.
+
+https://papers.nips.cc/paper/5775. Losses of document 004, section 2.2; networks of its section 4.3; its section 4.4.1 takes the
+left half of the image for a condition.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, final
+
+import torch
+from torch import Tensor, nn
+
+from bench.architectures.conditional import as_vector, condition_width, decoder, encoder
+from bench.contract import Batch, ImageSpec, Model, Update, condition_of
+from bench.losses import negative_bound
+from bench.nets import chosen, positive, reparameterised
+
+TRAINING: dict[str, Any] = {"batch_size": 100}  # document 004, section 4
+
+
+@final
+class CVAE(Model):
+    """A VAE whose encoder and decoder are told the label of the image, or its left half."""
+
+    condition: Literal["labels", "left_half"]
+
+    def __init__(
+        self, spec: ImageSpec, *, latent_dim: int = 50, condition: Literal["labels", "left_half"] = "labels"
+    ) -> None:
+        super().__init__()
+        positive(latent_dim=latent_dim)
+        chosen("condition", condition, ("labels", "left_half"))
+        self.spec = spec
+        self.latent_dim = latent_dim
+        self.condition = condition
+        numbers = condition_width(spec, condition)
+        self.encoder = encoder(spec, latent_dim, numbers)
+        self.decoder = decoder(spec, latent_dim + numbers)
+
+    def players(self) -> dict[str, nn.Module]:
+        """One: the vae."""
+        return {"vae": self}
+
+    def step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        """Descend the negative bound on log p(x | y)."""
+        y = as_vector(condition_of(self, batch), self.spec)
+        mean, log_variance = self.encoder(batch.images, y)
+        logits = self.decoder(torch.cat((reparameterised(mean, log_variance), y), dim=1))
+        terms = negative_bound(logits, batch.images, mean, log_variance)
+        update("vae", terms["loss"])
+        return terms
+
+    def sample(self, n: int, condition: Tensor | None = None) -> Tensor:
+        """Decode ``n`` draws from the prior under ``condition``."""
+        return self.decode(torch.randn(n, self.latent_dim, device=self.device), condition)
+
+    def posterior(self, images: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Images ``[B, C, H, W]`` and their condition to mean and log-variance, ``[B, latent_dim]`` each."""
+        mean, log_variance = self.encoder(images, as_vector(condition, self.spec))
+        return mean, log_variance
+
+    def encode(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+        """The means of `posterior`."""
+        return self.posterior(images, condition)[0]
+
+    def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Codes ``[B, latent_dim]`` and a condition to images ``[B, C, H, W]``."""
+        return torch.sigmoid(self.decoder(torch.cat((z, as_vector(condition, self.spec)), dim=1)))

@@ -1,0 +1,74 @@
+"""The CVAE-GAN: a conditional VAE against a discriminator of k + 1 classes. Document 004, sections 3.2 and 4.3.
+
+After Larsen et al., https://arxiv.org/abs/1512.09300, and Sohn, Lee and Yan, https://papers.nips.cc/paper/5775.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, final
+
+import torch
+from torch import Tensor, nn
+
+from bench.architectures.conditional import as_vector, decoder, discriminator, encoder, need_classes
+from bench.contract import Batch, ImageSpec, Model, Update
+from bench.games import Forgeries, one_class_more, vae_and_discriminator
+from bench.losses import gaussian_kl
+from bench.nets import positive, reparameterised
+
+TRAINING: dict[str, Any] = {"learning_rate": 1e-4, "batch_size": 100}  # document 004, section 4
+
+
+@final
+class CVAEGAN(Model):
+    """The networks of the CVAE; images are compared in the discriminator's FC-512 layer."""
+
+    condition: Literal["labels"] = "labels"
+
+    def __init__(self, spec: ImageSpec, *, latent_dim: int = 50, feature_variance: float = 1.0) -> None:
+        super().__init__()
+        positive(latent_dim=latent_dim, feature_variance=feature_variance)
+        self.spec = spec
+        self.latent_dim = latent_dim
+        self.feature_variance = feature_variance
+        classes = need_classes(spec)
+        self.encoder = encoder(spec, latent_dim, classes)
+        self.decoder = decoder(spec, latent_dim + classes)
+        self.discriminator = discriminator(spec, classes + 1)
+
+    def players(self) -> dict[str, nn.Module]:
+        """The vae, which is encoder and decoder, and the discriminator."""
+        return {"vae": nn.ModuleList((self.encoder, self.decoder)), "discriminator": self.discriminator}
+
+    def step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        """Play one round, the prior's images drawn for the labels of the batch."""
+        mean, log_variance = self.posterior(batch.images, batch.labels)
+        z = reparameterised(mean, log_variance)
+        forgeries = Forgeries(self.decode(z, batch.labels), self.decode(torch.randn_like(z), batch.labels))
+        return vae_and_discriminator(
+            "vae",
+            self.discriminator,
+            batch.images,
+            forgeries,
+            {"kl": gaussian_kl(mean, log_variance)},
+            one_class_more(batch.labels),
+            update,
+            feature_variance=self.feature_variance,
+        )
+
+    def sample(self, n: int, condition: Tensor | None = None) -> Tensor:
+        """Decode ``n`` draws from the prior with the labels ``condition``."""
+        return self.decode(torch.randn(n, self.latent_dim, device=self.device), condition)
+
+    def posterior(self, images: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Images ``[B, C, H, W]`` and their labels to mean and log-variance, ``[B, latent_dim]`` each."""
+        mean, log_variance = self.encoder(images, as_vector(condition, self.spec))
+        return mean, log_variance
+
+    def encode(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+        """The means of `posterior`."""
+        return self.posterior(images, condition)[0]
+
+    def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Codes ``[B, latent_dim]`` and labels ``[B]`` to images ``[B, C, H, W]``."""
+        return torch.sigmoid(self.decoder(torch.cat((z, as_vector(condition, self.spec)), dim=1)))

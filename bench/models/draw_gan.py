@@ -1,0 +1,106 @@
+"""DRAW against a discriminator on its last canvas: document 004, sections 3.4 and 4.6.
+
+After Gregor et al., https://arxiv.org/abs/1502.04623, and Larsen et al., https://arxiv.org/abs/1512.09300.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, final
+
+from torch import Tensor, nn
+
+from bench.architectures.conditional import discriminator, need_classes
+from bench.architectures.recurrent import DrawNetwork
+from bench.contract import Batch, ImageSpec, Model, Update, condition_of
+from bench.games import REAL_OR_FAKE, Forgeries, one_class_more, vae_and_discriminator
+from bench.losses import bernoulli_nll, gaussian_kl
+from bench.nets import positive
+
+# Document 004's batch and its rate for GANs; the rest as for draw.
+TRAINING: dict[str, Any] = {"learning_rate": 1e-4, "batch_size": 100, "betas": (0.5, 0.999), "gradient_clip": 5.0}
+
+
+@final
+class DrawGAN(Model):
+    """The networks of DRAW and the discriminator of the CVAE-GAN, which has k + 1 classes where DRAW is ``conditional``.
+
+    With ``feature_loss`` images are compared in the discriminator's layer, else in pixels: the layer's loss "did not give
+    satisfactory performance" (section 4.6).
+    """
+
+    condition: Literal["labels"]
+
+    def __init__(
+        self,
+        spec: ImageSpec,
+        *,
+        latent_dim: int = 10,
+        glimpses: int = 10,
+        hidden_size: int = 256,
+        attention: bool = True,
+        window: int = 5,
+        conditional: bool = False,
+        feature_loss: bool = False,
+        feature_variance: float = 1.0,
+    ) -> None:
+        super().__init__()
+        positive(feature_variance=feature_variance)
+        if conditional:
+            self.condition = "labels"
+        classes = need_classes(spec) if conditional else 0
+        self.feature_variance = feature_variance if feature_loss else None
+        self.network = DrawNetwork(
+            spec,
+            latent_dim=latent_dim,
+            glimpses=glimpses,
+            hidden_size=hidden_size,
+            attention=attention,
+            window=window,
+            classes=classes,
+        )
+        self.discriminator = discriminator(spec, classes + 1)
+
+    def players(self) -> dict[str, nn.Module]:
+        """Draw and the discriminator."""
+        return {"draw": self.network, "discriminator": self.discriminator}
+
+    def step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        """Play one round on the last canvases, the prior's drawn for the labels of the batch where there are any."""
+        labels = condition_of(self, batch)
+        drawing = self.network.reconstruct(batch.images, labels)
+        logits = drawing.canvases[-1]
+        drawn = self.network.draw(self.network.noise(len(batch)), labels)[-1].sigmoid()
+        bound = {"kl": gaussian_kl(drawing.means, drawing.log_variances)}
+        if self.feature_variance is None:
+            bound["reconstruction"] = bernoulli_nll(logits, batch.images)
+        return vae_and_discriminator(
+            "draw",
+            self.discriminator,
+            batch.images,
+            Forgeries(logits.sigmoid(), drawn),
+            bound,
+            one_class_more(batch.labels) if self.network.classes else REAL_OR_FAKE,
+            update,
+            feature_variance=self.feature_variance,
+        )
+
+    def sample(self, n: int, condition: Tensor | None = None) -> Tensor:
+        """The last canvases of ``n`` draws from the prior."""
+        return self.canvases(n, condition)[-1]
+
+    def canvases(self, images_or_n: Tensor | int, condition: Tensor | None = None) -> Tensor:
+        """Every canvas, ``[T, n, C, H, W]``, reconstructed from mean codes or drawn from the prior."""
+        return self.network.canvases(images_or_n, condition)
+
+    def posterior(self, images: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Images to mean and log-variance ``[B, T, Z]``; those of a later glimpse follow on the means of the earlier."""
+        drawing = self.network.reconstruct(images, condition, noisy=False)
+        return drawing.means, drawing.log_variances
+
+    def encode(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+        """The means of `posterior`."""
+        return self.posterior(images, condition)[0]
+
+    def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Codes ``[B, T, Z]`` to the last canvas, ``[B, C, H, W]``."""
+        return self.network.draw(z, condition)[-1].sigmoid()

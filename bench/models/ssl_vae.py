@@ -1,0 +1,105 @@
+"""The semi-supervised variational autoencoder M2: Kingma et al., Semi-Supervised Learning with Deep Generative Models, 2014.
+
+https://arxiv.org/abs/1406.5298. Losses of document 004, section 2.3; networks of its section 4.5.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal, final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.architectures.semi_supervised import M2Networks, entropy, expected
+from bench.contract import HIDDEN, Batch, ImageSpec, Model, Update
+from bench.losses import bernoulli_nll_each, gaussian_kl_each
+from bench.nets import chosen, one_hot, positive, reparameterised
+
+TRAINING: dict[str, Any] = {"batch_size": 100}  # document 004, section 4
+
+
+@final
+class SSLVAE(Model):
+    """A classifier q(y | x) that is trained by what it does to the evidence bound of images without labels.
+
+    ``classification_weight`` is Kingma et al.'s 0.1 in alpha = 0.1 * images per labelled image (their section 4): the
+    classification loss enters with alpha for every labelled image of a batch, and so with 0.1 times its mean.
+    """
+
+    condition: Literal["labels"] = "labels"
+
+    def __init__(
+        self,
+        spec: ImageSpec,
+        *,
+        backbone: Literal["mlp", "conv"] = "mlp",
+        latent_dim: int = 50,
+        classification_weight: float = 0.1,
+    ) -> None:
+        super().__init__()
+        positive(latent_dim=latent_dim)
+        chosen("backbone", backbone, ("mlp", "conv"))
+        self.latent_dim = latent_dim
+        self.classification_weight = classification_weight
+        self.networks = M2Networks(spec, latent_dim, convolutional=backbone == "conv")
+
+    def players(self) -> dict[str, nn.Module]:
+        """One: the vae, with its classifier."""
+        return {"vae": self}
+
+    def step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        """Descend L(x, y) on labelled images, U(x) on the others, and the classification loss on the labelled.
+
+        Terms: ``labelled`` is the mean of L, ``unlabelled`` that of U, ``classification`` that of -log q(y | x). Where no
+        label is hidden, as on held-out images, U is taken of the same images and not descended.
+        """
+        known = batch.labels != HIDDEN
+        hidden = ~known if bool((~known).any()) else known
+        features, log_variance, class_logits = self.networks.infer(batch.images)
+        labels = one_hot(batch.labels[known], self.networks.classes)
+        every_label = self.networks.every_label(int(hidden.sum()))
+        repeat = self.networks.classes
+        bounds = self._bounds(
+            torch.cat((batch.images[known], batch.images[hidden].repeat(repeat, 1, 1, 1))),
+            torch.cat((features[known], features[hidden].repeat(repeat, 1))),
+            torch.cat((log_variance[known], log_variance[hidden].repeat(repeat, 1))),
+            torch.cat((labels, every_label)),
+        )
+        labelled = bounds[: len(labels)].mean()
+        q = class_logits[hidden]
+        unlabelled = (expected(bounds[len(labels) :], q) - entropy(q)).mean()
+        classification = F.cross_entropy(class_logits[known].float(), batch.labels[known])
+        share = len(labels) / len(batch)
+        loss = share * labelled + (1 - share) * unlabelled + self.classification_weight * classification
+        update("vae", loss)
+        return {"loss": loss, "labelled": labelled, "unlabelled": unlabelled, "classification": classification}
+
+    def _bounds(self, images: Tensor, features: Tensor, log_variance: Tensor, labels: Tensor) -> Tensor:
+        """L(x, y), ``[B]``: the negative bound on log p(x, y), in which every class is as likely as any other."""
+        mean = self.networks.means(features, labels)
+        logits = self.networks.decode(reparameterised(mean, log_variance), labels)
+        prior = math.log(self.networks.classes)
+        return bernoulli_nll_each(logits, images) + gaussian_kl_each(mean, log_variance) + prior
+
+    def sample(self, n: int, condition: Tensor | None = None) -> Tensor:
+        """Decode ``n`` draws from the prior, of the labels ``condition`` or else of labels from their prior."""
+        labels = self.networks.labels(n) if condition is None else condition
+        return self.decode(torch.randn(n, self.latent_dim, device=self.device), labels)
+
+    def classify(self, images: Tensor) -> Tensor:
+        """Images ``[B, C, H, W]`` to the logits of q(y | x), ``[B, classes]``."""
+        return self.networks.infer(images)[2]
+
+    def posterior(self, images: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of q(z | x, y), ``[B, latent_dim]`` each; without labels, for the likeliest."""
+        return self.networks.posterior(images, condition)
+
+    def encode(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+        """The means of `posterior`."""
+        return self.posterior(images, condition)[0]
+
+    def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Codes ``[B, latent_dim]`` and labels ``[B]`` to images ``[B, C, H, W]``."""
+        return self.networks.images(z, condition)

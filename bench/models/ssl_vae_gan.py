@@ -1,0 +1,136 @@
+"""M2 against a discriminator of k + 1 classes: document 004, section 3.3.
+
+After Kingma et al., https://arxiv.org/abs/1406.5298, and Larsen et al., https://arxiv.org/abs/1512.09300.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.architectures.conditional import discriminator
+from bench.architectures.semi_supervised import M2Networks, entropy, expected
+from bench.contract import HIDDEN, Batch, ImageSpec, Model, Update
+from bench.losses import gaussian_kl_each, squared_error_each
+from bench.nets import one_hot, positive, reparameterised
+
+TRAINING: dict[str, Any] = {"learning_rate": 1e-4, "batch_size": 100}  # document 004, section 4
+
+
+@final
+class SSLVAEGAN(Model):
+    """The convolutional M2, whose images are compared in a layer of the discriminator.
+
+    ``classification_weight`` is that of ``ssl_vae``. ``entropy_weight`` multiplies H(q(y | x)) in the loss of unlabelled images:
+    the document prints + H, which makes the classifier decide; -1 gives M2's own bound, which keeps it undecided.
+    """
+
+    condition: Literal["labels"] = "labels"
+
+    def __init__(
+        self,
+        spec: ImageSpec,
+        *,
+        latent_dim: int = 50,
+        feature_variance: float = 1.0,
+        classification_weight: float = 0.1,
+        entropy_weight: float = 1.0,
+    ) -> None:
+        super().__init__()
+        positive(latent_dim=latent_dim, feature_variance=feature_variance)
+        self.latent_dim = latent_dim
+        self.feature_variance = feature_variance
+        self.classification_weight = classification_weight
+        self.entropy_weight = entropy_weight
+        self.networks = M2Networks(spec, latent_dim, convolutional=True)
+        self.discriminator = discriminator(spec, self.networks.classes + 1)
+
+    def players(self) -> dict[str, nn.Module]:
+        """The vae, with its classifier, and the discriminator."""
+        return {"vae": self.networks, "discriminator": self.discriminator}
+
+    def step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        """One round: losses of labelled images under their labels, of the others averaged over q(y | x).
+
+        Where no label is hidden, as on held-out images, ``unlabelled`` is taken of the same images and not descended.
+        """
+        networks, classes = self.networks, self.networks.classes
+        known = batch.labels != HIDDEN
+        hidden = ~known if bool((~known).any()) else known
+        features, log_variance, class_logits = networks.infer(batch.images)
+        labelled, unlabelled = int(known.sum()), int(hidden.sum())
+        q = class_logits[hidden]
+        # Labelled images first, then each of the others under every label.
+        y = torch.cat((one_hot(batch.labels[known], classes), networks.every_label(unlabelled)))
+        log_variance = _stack(log_variance, known, hidden, classes)
+        mean = networks.means(_stack(features, known, hidden, classes), y)
+        z = reparameterised(mean, log_variance)
+        reconstructed = networks.decode(z, y).sigmoid()
+        drawn = networks.decode(torch.randn_like(z), y).sigmoid()
+        share = labelled / len(batch)
+
+        def averaged(losses: Tensor, class_logits: Tensor) -> tuple[Tensor, Tensor]:
+            return losses[:labelled].mean(), expected(losses[labelled:], class_logits).mean()
+
+        # The label that q gives is no parameter of the discriminator: it is read off, not learnt through.
+        real_logits = _stack(self.discriminator(batch.images)[0], known, hidden, classes)
+        fake = torch.full((len(y),), classes, device=y.device)
+        told = _cross_entropy(real_logits, y.argmax(1))
+        for forged in (drawn.detach(), reconstructed.detach()):
+            told = told + _cross_entropy(self.discriminator(forged)[0], fake)
+        on_labelled, on_unlabelled = averaged(told, q.detach())
+        discriminator_loss = share * on_labelled + (1 - share) * on_unlabelled
+        update("discriminator", discriminator_loss)
+
+        reconstructed_logits, reconstructed_features = self.discriminator(reconstructed)
+        with torch.no_grad():
+            real_features = _stack(self.discriminator(batch.images)[1], known, hidden, classes)
+        losses = gaussian_kl_each(mean, log_variance)
+        losses = losses + squared_error_each(reconstructed_features, real_features) / (2 * self.feature_variance)
+        losses = losses + _cross_entropy(self.discriminator(drawn)[0], y.argmax(1))
+        losses = losses + _cross_entropy(reconstructed_logits, y.argmax(1))
+        on_labelled, on_unlabelled = averaged(losses, q)
+        on_unlabelled = on_unlabelled + self.entropy_weight * entropy(q).mean()
+        classification = F.cross_entropy(class_logits[known].float(), batch.labels[known])
+        loss = share * on_labelled + (1 - share) * on_unlabelled + self.classification_weight * classification
+        update("vae", loss)
+        return {
+            "vae": loss,
+            "discriminator": discriminator_loss,
+            "labelled": on_labelled,
+            "unlabelled": on_unlabelled,
+            "classification": classification,
+        }
+
+    def sample(self, n: int, condition: Tensor | None = None) -> Tensor:
+        """Decode ``n`` draws from the prior, of the labels ``condition`` or else of labels from their prior."""
+        labels = self.networks.labels(n) if condition is None else condition
+        return self.decode(torch.randn(n, self.latent_dim, device=self.device), labels)
+
+    def classify(self, images: Tensor) -> Tensor:
+        """Images ``[B, C, H, W]`` to the logits of q(y | x), ``[B, classes]``."""
+        return self.networks.infer(images)[2]
+
+    def posterior(self, images: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of q(z | x, y), ``[B, latent_dim]`` each; without labels, for the likeliest."""
+        return self.networks.posterior(images, condition)
+
+    def encode(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+        """The means of `posterior`."""
+        return self.posterior(images, condition)[0]
+
+    def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Codes ``[B, latent_dim]`` and labels ``[B]`` to images ``[B, C, H, W]``."""
+        return self.networks.images(z, condition)
+
+
+def _stack(values: Tensor, known: Tensor, hidden: Tensor, classes: int) -> Tensor:
+    """The rows of labelled images, then those of the others once for every class."""
+    return torch.cat((values[known], values[hidden].repeat(classes, *[1] * (values.ndim - 1))))
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    return F.cross_entropy(logits.float(), labels, reduction="none")

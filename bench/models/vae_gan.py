@@ -1,0 +1,85 @@
+"""The VAE/GAN: Larsen et al., Autoencoding beyond pixels using a learned similarity metric, 2016.
+
+https://arxiv.org/abs/1512.09300. Losses of document 004, equations 2 and 3 (one player for encoder and decoder); networks of
+document 000, which compares it with its own adversarial VAE.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, final
+
+import torch
+from torch import Tensor, nn
+
+from bench.architectures.mirrored import Mirrored
+from bench.contract import Batch, ImageSpec, Model, Update
+from bench.games import REAL_OR_FAKE, Forgeries, vae_and_discriminator
+from bench.losses import gaussian_kl
+from bench.nets import positive, reparameterised
+
+TRAINING: dict[str, Any] = {"learning_rate": 1e-4, "batch_size": 100}  # document 004, section 4
+
+
+@final
+class VAEGAN(Model):
+    """A convolutional VAE that compares images in a layer of its discriminator, with the options of `Mirrored`."""
+
+    def __init__(
+        self,
+        spec: ImageSpec,
+        *,
+        latent_dim: int = 32,
+        feature_variance: float = 1.0,
+        conv_layers: int = 3,
+        linear_layers: Literal[1, 2] = 1,
+        linear_width: int = 512,
+        width: int = 32,
+        spectral_norm: bool = False,
+        upsample: Literal["transposed", "nearest"] = "transposed",
+    ) -> None:
+        super().__init__()
+        positive(feature_variance=feature_variance)
+        networks = Mirrored(spec, latent_dim, conv_layers, linear_layers, linear_width, width, spectral_norm, upsample)
+        self.latent_dim = latent_dim
+        self.feature_variance = feature_variance
+        self.encoder = networks.encoder()
+        self.decoder = networks.decoder()
+        self.discriminator = networks.critic()
+
+    def players(self) -> dict[str, nn.Module]:
+        """The vae, which is encoder and decoder, and the discriminator."""
+        return {"vae": nn.ModuleList((self.encoder, self.decoder)), "discriminator": self.discriminator}
+
+    def step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        """Play one round."""
+        mean, log_variance = self.encoder(batch.images)
+        z = reparameterised(mean, log_variance)
+        forgeries = Forgeries(self.decode(z), self.decode(torch.randn_like(z)))
+        bound = {"kl": gaussian_kl(mean, log_variance)}
+        return vae_and_discriminator(
+            "vae",
+            self.discriminator,
+            batch.images,
+            forgeries,
+            bound,
+            REAL_OR_FAKE,
+            update,
+            feature_variance=self.feature_variance,
+        )
+
+    def sample(self, n: int, condition: Tensor | None = None) -> Tensor:
+        """Decode ``n`` draws from the prior."""
+        return self.decode(torch.randn(n, self.latent_dim, device=self.device))
+
+    def posterior(self, images: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Images ``[B, C, H, W]`` to mean and log-variance, ``[B, latent_dim]`` each."""
+        mean, log_variance = self.encoder(images)
+        return mean, log_variance
+
+    def encode(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+        """The means of `posterior`."""
+        return self.posterior(images)[0]
+
+    def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Codes ``[B, latent_dim]`` to images ``[B, C, H, W]``."""
+        return torch.sigmoid(self.decoder(z))
