@@ -76,6 +76,12 @@ def picture(content: bytes) -> Picture:
     return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
 
 
+def tile(image: Any) -> Picture:
+    """One image ``[C, H, W]``, uint8 or in ``[0, 1]``, as it is."""
+    single: Picture = _tiles(image[None])[0]
+    return single
+
+
 def gif(frames: Sequence[Picture], milliseconds: int = GIF_MILLISECONDS) -> bytes:
     """Frames of one size as a GIF that runs for ever and rests on its last."""
     images = [Image.fromarray(frame) for frame in frames]

@@ -13,6 +13,7 @@ KINDS = {
     "features": "feature extractor",
     "metrics": "metric",
     "executors": "executor",
+    "applications": "application",
 }
 
 

@@ -131,6 +131,7 @@ def train(
     Raises:
         Diverged: a loss term is no longer finite.
     """
+    model.to(memory_format=torch.channels_last)  # convolutions are up to 1.7 times as fast on a CPU
     descent = Descent(model, options)
     order = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)

@@ -11,7 +11,7 @@ import shutil
 import tomllib
 import traceback
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -191,6 +191,21 @@ def load_trained(folder: Path | str) -> Model:
     return model.eval()
 
 
+def read_trial(folder: Path | str) -> Trial:
+    """The trial that a run's ``trial.toml`` describes.
+
+    Raises:
+        FileNotFoundError: it is not there.
+    """
+    tables = tomllib.loads((Path(folder) / "trial.toml").read_text(encoding="utf-8"))
+    known = catalogue()
+    for section, options in {**known.options, "params": known.params[tables["model"]]}.items():
+        for name, option in options.items():
+            if option.default is None:  # which TOML has no word for
+                tables["settings"][section].setdefault(name, None)
+    return Trial.from_dict({field.name: tables[field.name] for field in fields(Trial) if field.name in tables})
+
+
 def forget(folder: Path) -> None:
     """Remove a checkpoint that is needed no more."""
     shutil.rmtree(folder, ignore_errors=True)
@@ -217,8 +232,13 @@ def catalogue() -> Catalogue:
 
 def hyperparameters(model: type[Model]) -> dict[str, Option]:
     """The keyword arguments of a model's constructor, which are its hyperparameters."""
-    hints = typing.get_type_hints(model.__init__)
-    parameters = inspect.signature(model).parameters.values()
+    return keywords(model.__init__)
+
+
+def keywords(function: Callable[..., Any]) -> dict[str, Option]:
+    """The keyword-only arguments of a function, with their types and defaults."""
+    hints = typing.get_type_hints(function)
+    parameters = inspect.signature(function).parameters.values()
     return {p.name: Option(hints[p.name], p.default) for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 

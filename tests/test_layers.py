@@ -28,6 +28,8 @@ ALLOWED = {
     "datasets/__init__": {"contract", "registry"},
     "datasets": {"contract", "datasets/__init__"},
     "features": {"batches", "contract"},
+    "applications/__init__": {"contract"},
+    "applications": {"applications/__init__", "contract", "evaluation", "figures", "interpolation", "nets"},
     "interpolation": {"contract", "distances"},
     "metrics": {"contract", "distances", "interpolation"},
     "training": {"batches", "contract"},

@@ -121,6 +121,15 @@ def test_an_update_moves_its_player_and_no_other(case: tuple[Model, Batch, Image
     assert set(moved) == set(model.players())
 
 
+def test_a_step_runs_in_bfloat16(case: tuple[Model, Batch, ImageSpec]) -> None:
+    model, batch, _ = case
+    descent = Descent(model, TrainingOptions())
+    with torch.autocast("cpu", torch.bfloat16):
+        terms = model.step(batch, descent.update)
+    assert all(value.isfinite() for value in terms.values())
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+
+
 def test_looking_leaves_no_trace(case: tuple[Model, Batch, ImageSpec]) -> None:
     model, batch, _ = case
     before, state = snapshot(model), torch.get_rng_state()

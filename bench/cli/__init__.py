@@ -7,9 +7,10 @@ import importlib
 import click
 
 COMMANDS = {
+    "apply": ("bench.cli.apply:apply", "Put a trained model to use: generate, interpolate, classify, ..."),
     "define": ("bench.cli.define:define", "Write a study file."),
     "doctor": ("bench.cli.doctor:doctor", "Check this machine and the stores."),
-    "list": ("bench.cli.catalogue:list_names", "List studies, models, data sets or metrics."),
+    "list": ("bench.cli.catalogue:list_names", "List studies, models, data sets, metrics or applications."),
     "report": ("bench.cli.report:report", "Write the comparison of a study's trials."),
     "run": ("bench.cli.run:run", "Run a study, or a single trial."),
     "show": ("bench.cli.catalogue:show", "Show a study or a model."),

@@ -8,13 +8,13 @@ import click
 
 from bench.cli.common import here, one_line
 
-KINDS = ("studies", "models", "datasets", "metrics")
+KINDS = ("studies", "models", "datasets", "metrics", "applications")
 
 
 @click.command("list")
 @click.argument("kind", type=click.Choice(KINDS), required=False)
 def list_names(kind: str | None) -> None:
-    """List studies, models, data sets or metrics, each with its first line."""
+    """List studies, models, data sets, metrics or applications, each with its first line."""
     from bench import registry
     from bench.places import Places
     from bench.study_file import read

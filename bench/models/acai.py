@@ -103,7 +103,7 @@ class ACAI(Model):
 
     def critic_loss(self, images: Tensor, reconstructed: Tensor, mixed: Tensor, alpha: Tensor) -> Tensor:
         """||C(mixed) - alpha||^2 + ||C(gamma x + (1 - gamma) x')||^2, averaged over the batch."""
-        blend = torch.lerp(reconstructed, images, self.gamma)
+        blend = torch.lerp(reconstructed.float(), images, self.gamma)
         return (self.coefficient(mixed) - alpha).square().mean() + self.coefficient(blend).square().mean()
 
     def sample(self, n: int, condition: Tensor | None = None) -> Tensor:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import re
+import shutil
+import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlparse
+from urllib.request import url2pathname
 
 import pandas as pd
 from mlflow import MlflowClient
@@ -136,15 +142,15 @@ class Store:
         for run_id in run_ids:
             names = [entry.path for entry in self.client.list_artifacts(run_id, "final")]
             pictures[run_id] = {
-                name.removeprefix(FINAL): Path(self.client.download_artifacts(run_id, name)).read_bytes()
+                name.removeprefix(FINAL): self.artifact(run_id, name).read_bytes()
                 for name in names
                 if name.endswith(".png")
             }
         return pictures
 
     def artifact(self, run_id: str, name: str) -> Path:
-        """A local copy of one of the run's files."""
-        return Path(self.client.download_artifacts(run_id, name))
+        """One of the run's files: where it lies, or a copy that this process removes at its end."""
+        return _file(self.client, run_id, name)
 
     def link(self) -> str:
         """The path of this experiment's page in the MLflow UI, in the view that shows curves and pictures."""
@@ -173,6 +179,48 @@ def studies(folder: Path, uri: str | None) -> list[str]:
     """The experiments in a store."""
     client = MlflowClient(tracking_uri=uri or f"sqlite:///{folder.resolve()}/mlflow.db")
     return sorted(experiment.name for experiment in client.search_experiments() if experiment.name != "Default")
+
+
+def finished_run(folder: Path, uri: str | None, name: str) -> Path:
+    """The folder with the model of the finished run whose ID or key begins with ``name``: the newest where a key has several.
+
+    Raises:
+        StoreError: there is none, or runs of several trials answer to the name.
+    """
+    if uri is None and not (folder / "mlflow.db").exists():
+        raise StoreError(f"no run {name!r}: nothing is tracked in {folder} yet")
+    client = MlflowClient(tracking_uri=uri or f"sqlite:///{folder.resolve()}/mlflow.db")
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    runs = client.search_runs(experiments, "tags.state = 'finished'", ViewType.ACTIVE_ONLY, 50_000)
+    found = [
+        run for run in runs if name and (run.info.run_id.startswith(name) or run.data.tags["key"].startswith(name))
+    ]
+    keys = {run.data.tags["key"]: run for run in reversed(found)}  # the newest comes first
+    if len(keys) != 1:
+        names = [f"{run.info.run_id[:8]} {run.data.tags['study']} {run.info.run_name}" for run in keys.values()]
+        several = f"{len(keys)} trials answer to it: {', '.join(names[:5])}"
+        raise StoreError(f"no finished run {name!r}: {several if keys else 'see the run IDs with bench ui'}")
+    run_id = next(iter(keys.values())).info.run_id
+    for artifact in ("trial.toml", "model.safetensors"):
+        place = _file(client, run_id, artifact)
+    return place.parent
+
+
+def _file(client: MlflowClient, run_id: str, name: str) -> Path:
+    address = urlparse(client.get_run(run_id).info.artifact_uri)
+    if address.scheme == "file":
+        return Path(url2pathname(address.path)) / name
+    folder = _scratch() / run_id
+    folder.mkdir(exist_ok=True)
+    return Path(client.download_artifacts(run_id, name, str(folder)))
+
+
+@cache
+def _scratch() -> Path:
+    """A folder of this process for what comes from a server: left to itself, MLflow makes one for each file and keeps it."""
+    folder = Path(tempfile.mkdtemp(prefix="bench-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _state(run: Run) -> str:

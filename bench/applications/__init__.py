@@ -1,0 +1,77 @@
+"""What is done with a trained model, each application in its own file.
+
+A file holds ``apply(model, data, *, options...) -> Applied``: the keyword arguments are its options, as a model's are its
+hyperparameters, and it raises `Unsupported` where the model or the data cannot serve. ``files`` among them takes the files that
+are named on the command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from bench.contract import Autoencodes, Batch, Data, Model, Unsupported
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What an application made.
+
+    Attributes:
+        grid: all images in one picture, PNG.
+        files: the images one by one and whatever else there is, by path.
+        rows: what went into each, by column.
+    """
+
+    grid: bytes
+    files: Mapping[str, bytes]
+    rows: Sequence[Mapping[str, object]]
+
+
+def held_out(data: Data, places: Tensor) -> Batch:
+    """The held-out images at ``places``, int64 ``[N]``, with their labels.
+
+    Raises:
+        Unsupported: there is no such place.
+    """
+    if len(places) and not 0 <= int(places.min()) <= int(places.max()) < len(data.held_out):
+        wrong = next(place for place in places.tolist() if not 0 <= place < len(data.held_out))
+        raise Unsupported(f"image {wrong}: {data.name} has {data.held_out_name} images 0 to {len(data.held_out) - 1}")
+    part = data.held_out.take(places.to(data.held_out.images.device))
+    return Batch(part.images.float().div(255), part.labels)
+
+
+def spread(data: Data, n: int) -> Tensor:
+    """``n`` places at even distances through the held-out images, which may be sorted by class."""
+    if not 1 <= n <= len(data.held_out):
+        raise Unsupported(f"count = {n}: {data.name} has 1 to {len(data.held_out)} {data.held_out_name} images")
+    return torch.arange(n) * len(data.held_out) // n
+
+
+def need(model: Model, capability: type, what: str) -> None:
+    """Refuse a model that cannot do what the application does.
+
+    Raises:
+        Unsupported: naming the model and what it lacks.
+    """
+    if not isinstance(model, capability):
+        raise Unsupported(f"{type(model).__name__} {what}")
+
+
+def need_codes(model: Model) -> None:
+    """Refuse a model that has no code for an image."""
+    need(model, Autoencodes, "has no codes of images, so there is nothing to interpolate or to transfer")
+
+
+def class_name(data: Data, label: int) -> str:
+    """The name of a class; empty where images have none."""
+    return data.spec.classes[label] if 0 <= label < len(data.spec.classes) else ""
+
+
+def first_line(module: ModuleType) -> str:
+    """What an application does, in a line."""
+    return (module.__doc__ or "").strip().splitlines()[0]

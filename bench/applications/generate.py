@@ -1,0 +1,28 @@
+"""New images: a grid, and each by itself. A model that is told the label draws every class in turn."""
+
+from __future__ import annotations
+
+import torch
+
+from bench import figures
+from bench.applications import Applied, class_name
+from bench.contract import Conditional, Data, Model
+from bench.evaluation import draw
+from bench.nets import positive
+
+
+def apply(model: Model, data: Data, *, count: int = 64, seed: int = 0) -> Applied:
+    """Draw ``count`` images from noise of ``seed``; a model that completes images is given left halves of held-out ones."""
+    positive(count=count)
+    images = draw(model, count, data, seed=seed)
+    labels = torch.arange(count) % max(1, len(data.spec.classes))
+    condition = model.condition if isinstance(model, Conditional) else "none"
+    files, rows = {}, []
+    for number, image in enumerate(images):
+        name = f"images/{number:04}.png"
+        files[name] = figures.png(figures.tile(image))
+        told = class_name(data, int(labels[number])) if condition == "labels" else ""
+        half = number * len(data.held_out) // count if condition == "left_half" else ""
+        rows.append({"file": name, "number": number, "label": told, "left_half_of": half, "seed": seed})
+    columns = len(data.spec.classes) if condition == "labels" else None
+    return Applied(figures.png(figures.grid(images, columns=columns)), files, rows)

@@ -1,0 +1,58 @@
+"""From one held-out image to another along a straight line between their codes: strips, and a GIF of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from bench import figures
+from bench.applications import Applied, class_name, held_out, need_codes, spread
+from bench.contract import Batch, Data, Model, Unsupported, aside
+from bench.interpolation import interpolations
+
+
+def apply(
+    model: Model,
+    data: Data,
+    *,
+    first: Sequence[int] = (),
+    second: Sequence[int] = (),
+    count: int = 8,
+    steps: int = 10,
+) -> Applied:
+    """Interpolate in ``steps`` images between held-out images ``first`` and ``second``, or ``count`` pairs far apart.
+
+    Raises:
+        Unsupported: the model has no codes, or there are no such images.
+    """
+    need_codes(model)
+    if steps < 2:
+        raise Unsupported(f"steps = {steps}: both ends are steps, so at least 2")
+    if len(first) != len(second):
+        raise Unsupported(f"first names {len(first)} images and second {len(second)}: they are pairs")
+    places = torch.tensor([*first, *second]) if first else spread(data, 2 * count)
+    ends = held_out(data, places)
+    with aside(model):
+        strips = interpolations(model, Batch(ends.images, ends.labels), steps)
+    files, rows = {}, []
+    pairs = zip(places[: len(strips)].tolist(), places[len(strips) :].tolist(), strict=True)
+    for number, (pair, strip) in enumerate(zip(pairs, strips, strict=True)):
+        name = f"images/{number:03}_{pair[0]}_{pair[1]}"
+        files[f"{name}.gif"] = figures.gif([figures.enlarge(figures.tile(image)) for image in strip])
+        labels = [class_name(data, int(data.held_out.labels[place])) for place in pair]
+        for step, image in enumerate(strip):
+            file = f"{name}_{step:02}.png"
+            files[file] = figures.png(figures.tile(image))
+            share = step / (steps - 1)
+            rows.append(
+                {
+                    "file": file,
+                    "share_of_second": round(share, 6),
+                    "first": pair[0],
+                    "first_label": labels[0],
+                    "second": pair[1],
+                    "second_label": labels[1],
+                }
+            )
+    return Applied(figures.png(figures.strips(strips)), files, rows)

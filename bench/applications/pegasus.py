@@ -1,0 +1,132 @@
+"""A pegasus from a horse and a bird: images of two classes, alike at their centres, mixed in the code. Documents 000 and 001."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from bench import figures
+from bench.applications import Applied, class_name, held_out, need_codes
+from bench.contract import Batch, Data, Infers, Model, Unsupported, aside, condition_of
+from bench.interpolation import interpolations
+from bench.nets import positive, reparameterised
+
+SEQUENCES = 8  # pairs that are shown as whole interpolations
+STEPS = 10  # images in each of those
+REPETITIONS = 6  # of one pair, which the encoder's noise makes different (document 000, figure 6)
+
+
+def apply(
+    model: Model,
+    data: Data,
+    *,
+    bodies: Sequence[str] = (),
+    wings: Sequence[str] = (),
+    count: int = 64,
+    low: float = 0.4,
+    high: float = 0.6,
+    seed: int = 0,
+) -> Applied:
+    """Pair a random held-out body with the wings whose centre has the nearest colour, and decode between their codes.
+
+    Args:
+        bodies: classes of the first images; the first of two classes, or those of a batch's first half, where empty.
+        wings: classes of the second, likewise.
+        low: the least share of the wings' code.
+        high: the greatest; shares are drawn evenly between the two.
+
+    Raises:
+        Unsupported: the model has no codes, or the classes cannot be told.
+    """
+    need_codes(model)
+    positive(count=count)
+    if not 0 <= low <= high <= 1:
+        raise Unsupported(f"low = {low}, high = {high}: shares between 0 and 1, the lower first")
+    first, second = _places(data, bodies), _places(data, wings)
+    if not bodies and not wings:
+        first, second = _usual(data)
+    elif not bodies or not wings:
+        raise Unsupported("bodies and wings: name the classes of both, or of neither")
+    generator = torch.Generator().manual_seed(seed)
+    first = first[torch.randint(len(first), (count,), generator=generator)]
+    distance = torch.cdist(_centres(data, first), _centres(data, second))
+    second = second[distance.argmin(1)]
+    ratio = torch.rand(count, generator=generator) * (high - low) + low
+    ends = held_out(data, torch.cat((first, second)))
+    with aside(model, seed):
+        images = _mixed(model, ends, ratio, noisy=False)
+        shown = min(SEQUENCES, count)
+        few = torch.cat((torch.arange(shown), count + torch.arange(shown)))
+        sequences = interpolations(model, Batch(ends.images[few], ends.labels[few]), STEPS)
+        files = {"sequences.png": figures.png(figures.strips(sequences))}
+        if isinstance(model, Infers):
+            same = Batch(ends.images[few], ends.labels[few])
+            drawn = [_mixed(model, same, ratio[:shown], noisy=True) for _ in range(REPETITIONS)]
+            files["repetitions.png"] = figures.png(figures.strips(torch.stack(drawn, dim=1)))
+    rows = []
+    for number, image in enumerate(images):
+        parents = int(first[number]), int(second[number])
+        name = f"images/{number:03}_ratio_{ratio[number]:.3f}_{parents[0]}_{parents[1]}.png"
+        files[name] = figures.png(figures.tile(image))
+        rows.append(
+            {
+                "file": name,
+                "ratio": round(float(ratio[number]), 6),
+                "body": parents[0],
+                "body_label": class_name(data, int(data.held_out.labels[parents[0]])),
+                "wings": parents[1],
+                "wings_label": class_name(data, int(data.held_out.labels[parents[1]])),
+                "centre_distance": round(float(distance[number].min()), 6),
+            }
+        )
+    return Applied(figures.png(figures.grid(images)), files, rows)
+
+
+def _mixed(model: Model, ends: Batch, ratio: Tensor, *, noisy: bool) -> Tensor:
+    """One image for each pair of ``ends``, at ``ratio`` of the way, from mean codes or from sampled ones."""
+    pairs = len(ratio)
+    condition = condition_of(model, ends)
+    codec = cast(Infers, model)
+    codes = codec.encode(ends.images, condition)
+    if noisy:
+        codes = reparameterised(*codec.posterior(ends.images, condition))
+    share = ratio.to(codes.device).view(-1, *[1] * (codes.ndim - 1))
+    return codec.decode(
+        torch.lerp(codes[:pairs], codes[pairs:], share), None if condition is None else condition[:pairs]
+    )
+
+
+def _centres(data: Data, places: Tensor) -> Tensor:
+    """The colours of the images' centre pixels, ``[N, C]`` in ``[0, 1]``."""
+    return data.held_out.images[places][:, :, data.spec.height // 2, data.spec.width // 2].float().div(255)
+
+
+def _places(data: Data, classes: Sequence[str]) -> Tensor:
+    """The held-out images of some classes."""
+    for name in classes:
+        if name not in data.spec.classes:
+            raise Unsupported(f"{data.name} has no class {name!r}; it has: {', '.join(data.spec.classes) or 'none'}")
+    labels = torch.tensor([data.spec.classes.index(name) for name in classes], dtype=torch.int64)
+    places = torch.isin(data.held_out.labels.cpu(), labels).nonzero().flatten()
+    if classes and not len(places):
+        raise Unsupported(f"{data.name} has no {data.held_out_name} image of {', '.join(classes)}")
+    return places
+
+
+def _usual(data: Data) -> tuple[Tensor, Tensor]:
+    """Of two classes one each; of more, those that the model was trained on in the two halves of a batch."""
+    if len(data.parts) == 2:
+        halves = [
+            [data.spec.classes[label] for label in data.train.labels[part.index].unique().tolist() if label >= 0]
+            for part in data.parts
+        ]
+        if not set(halves[0]) & set(halves[1]):
+            return _places(data, halves[0]), _places(data, halves[1])
+    if len(data.spec.classes) != 2:
+        raise Unsupported(
+            f"bodies and wings: name the classes to pair, of {', '.join(data.spec.classes) or 'which this data set has none'}"
+        )
+    return _places(data, data.spec.classes[:1]), _places(data, data.spec.classes[1:])

@@ -1,0 +1,96 @@
+"""`bench apply`: an application on a finished run."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bench.cli.common import UsageLine, here, one_line, read_settings
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from bench.applications import Applied
+
+
+@click.command()
+@click.argument("application")
+@click.argument("run")
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="[IMAGE]...")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="An option of the application; repeatable.")
+@click.option("--out", type=click.Path(path_type=Path), help="Where to. Default: applied/APPLICATION-KEY.")
+def apply(application: str, run: str, files: tuple[Path, ...], settings: tuple[str, ...], out: Path | None) -> None:
+    """Put the trained model of RUN to use: images, a grid, and a CSV of what went into them.
+
+    RUN is a run's ID or its trial's key (eight characters are enough), or a folder with trial.toml and model.safetensors.
+    `bench list applications` names the applications.
+    """
+    from bench import registry
+    from bench.contract import DataError, Unsupported
+    from bench.places import Places
+    from bench.trial import load_data, load_trained, read_trial
+
+    with one_line():
+        module = registry.take("applications", application)
+        options = _options(module, application, read_settings(settings), files)
+        places = Places.find(here())
+        folder = _folder(run, places)
+        try:
+            trial = read_trial(folder)
+            model = load_trained(folder)
+            applied = module.apply(model, load_data(trial, places.data), **options)
+        except (Unsupported, DataError, FileNotFoundError) as error:
+            raise UsageLine(str(error)) from None
+        target = out or here() / "applied" / f"{application}-{trial.key[:8]}"
+        _write(applied, application, target)
+    click.echo(f"{len(applied.rows)} rows: {_near(target / f'{application}.csv')}")
+    click.echo(f"grid: {_near(target / 'grid.png')}")
+
+
+def _options(module: ModuleType, application: str, given: dict[str, Any], files: tuple[Path, ...]) -> dict[str, Any]:
+    """The options given, checked against the signature of the application."""
+    from bench.registry import unknown
+    from bench.study_file import convert, describe, fits
+    from bench.trial import keywords
+
+    known = keywords(module.apply)
+    takes_files = known.pop("files", None) is not None
+    if files and not takes_files:
+        raise UsageLine(f"{application} takes no image files")
+    checked: dict[str, Any] = {"files": files} if files else {}
+    for name, value in given.items():
+        if name not in known:
+            raise UsageLine(unknown(f"option of {application}", name, sorted(known)))
+        if not fits(value, known[name].type):
+            raise UsageLine(f"--set {name} = {value!r}: must be {describe(known[name].type)}")
+        checked[name] = convert(value, known[name].type)
+    return checked
+
+
+def _folder(run: str, places: Any) -> Path:
+    """The folder that holds the run's model: the one named, or the artifacts of the run in the store."""
+    from bench.tracking.store import finished_run
+
+    if (Path(run) / "trial.toml").is_file():
+        return Path(run)
+    folder: Path = finished_run(places.store, places.tracking, run)
+    return folder
+
+
+def _write(applied: Applied, application: str, target: Path) -> None:
+    for name, content in {**applied.files, "grid.png": applied.grid}.items():
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        (target / name).write_bytes(content)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(applied.rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(applied.rows)
+    (target / f"{application}.csv").write_text(text.getvalue(), encoding="utf-8")
+
+
+def _near(path: Path) -> str:
+    return str(path.relative_to(here())) if path.is_relative_to(here()) else str(path)
