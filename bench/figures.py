@@ -150,7 +150,7 @@ def curves(panels: Panels, xlabel: str = "epoch") -> Picture:
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
         if index % columns == 0:
-            axes.set_ylabel("nats per image")
+            axes.set_ylabel("loss")
     figure.legend(handles=names, loc="outside lower center", ncols=across, fontsize=8, frameon=False)
     content = io.BytesIO()
     figure.savefig(content, format="png", metadata={"Software": None})

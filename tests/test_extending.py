@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from bench.contract import Data
+from bench.models.vae import VAE
 from bench.places import Places
+from bench.registry import names, take
 from bench.study import SECTIONS
 from bench.study_file import load
 from bench.trial import Epoch, Finished, Work, catalogue
@@ -84,6 +87,14 @@ def test_a_metric(places: Places, install: Install) -> None:
     assert value is not None
     assert 0 <= value < 1
     assert finished.scores["brightness"].protocol["split"] == "test"
+
+
+def test_an_application(install: Install, few_digits: Data) -> None:
+    install("applications", "again", "add-an-application.md")
+    applied = take("applications", "again").apply(VAE(few_digits.spec, hidden_dims=[8]), few_digits, count=5, times=2)
+    assert [row["image"] for row in applied.rows] == [0, 10, 20, 30, 40]
+    assert set(applied.files) == {row["file"] for row in applied.rows}
+    assert "again" in names("applications")
 
 
 def test_a_study(places: Places) -> None:

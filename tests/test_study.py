@@ -151,7 +151,7 @@ def test_a_range_makes_a_search(known: Catalogue) -> None:
     [
         ({"quesion": "?"}, r"no key 'quesion' \(did you mean 'question'\?\)"),
         ({"question": ""}, r"question = '': must be a text"),
-        ({"model": "vea"}, r"no model 'vea' \(did you mean 'vae'\?\); there are: ae, "),
+        ({"model": "vea"}, r"no model 'vea' \(did you mean 'vae'\?\); there are: acai, "),
         ({"metrics": ["fidd"]}, r"no metric 'fidd' \(did you mean 'fid'\?\)"),
         ({"metrics": []}, r"metrics = \[\]: must be a list of at least one name"),
         ({"seeds": 0}, r"seeds = 0: must be a whole number of at least 1"),
@@ -217,9 +217,9 @@ def test_every_shipped_study_reads_asks_and_smokes(file: Path, known: Catalogue)
     study = load(file, known)
     assert study.question.endswith("?")
     assert len(study.source) > 20
-    assert study.datasets == ("digits",), "the first data set needs no download"
+    assert study.datasets in (("digits",), ("lines",)), "the first data set needs no download"
     smoke = load(file, known, smoke=True)
     images = smoke.overrides["data"]
     assert images["train_images"] <= 200
-    assert smoke.overrides["training"]["epochs"] == 1
+    assert max(smoke.vary.get("epochs", [smoke.overrides["training"].get("epochs")])) <= 2
     assert study.is_search or len({trial.key for trial in expand(study, known)}) == len(expand(study, known))

@@ -7,6 +7,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import bench.tracking.writer as writing
 from bench.study import Catalogue, Failure, Trial
 from bench.study_file import build
 from bench.tracking.repair import moved_from, orphans
-from bench.tracking.store import Store, StoreError, without_password
+from bench.tracking.store import Store, StoreError, finished_run, without_password
 from bench.tracking.writer import Writer
 
 PROTOCOL = {"split": "test", "images": "9"}
@@ -92,6 +93,27 @@ def test_a_run_is_read_back_as_it_was_written(store: Store, writer: Writer, tria
     assert curves[curves["name"] == "test/loss"]["value"].tolist() == [10.0, 9.0, 8.0]
     assert list(store.pictures([record.run_id])[record.run_id]) == ["samples.png"]
     assert store.artifact(record.run_id, "trial.toml").read_bytes() == b"x = 1\n"
+
+
+def test_a_finished_run_answers_to_the_beginning_of_its_key(
+    store: Store, writer: Writer, trials: list[Trial], tmp_path: Path
+) -> None:
+    seen: dict[str, Trial] = {}
+    for trial in (replace(trials[0], seed=seed) for seed in range(17)):  # of seventeen, two begin with the same digit
+        first = seen.setdefault(trial.key[0], trial)
+        if first != trial:
+            break
+    files = {"trial.toml": b"x = 1\n", "model.safetensors": b"weights"}
+    for each in (first, trial):
+        writer.start(each, None, 1)
+        writer.finish(each, {}, files, lambda: None)
+    assert writer.flush(30)
+    folder = finished_run(tmp_path / "mlruns", None, trial.key)
+    assert (folder / "model.safetensors").read_bytes() == b"weights"
+    run_id = store.records()[first.key].run_id
+    assert finished_run(tmp_path / "mlruns", None, run_id) != folder
+    with pytest.raises(StoreError, match=f"no finished run '{trial.key[0]}': 2 trials answer to it: "):
+        finished_run(tmp_path / "mlruns", None, trial.key[0])
 
 
 def test_the_layout_is_the_one_that_the_ui_shows_well(store: Store, writer: Writer, trials: list[Trial]) -> None:

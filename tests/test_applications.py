@@ -1,0 +1,281 @@
+"""What every file of applications/ keeps, what each makes of known images, and `bench apply` as a user types it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, final
+
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from PIL import Image
+from torch import Tensor, nn
+
+from bench.applications import Applied, held_out, pegasus
+from bench.cli import main
+from bench.contract import Batch, Data, Model, Part, Unsupported, Update, aside, reconstruct
+from bench.models.cvae import CVAE
+from bench.models.dcgan import DCGAN
+from bench.models.ssl_vae import SSLVAE
+from bench.models.vae import VAE
+from bench.places import Places
+from bench.registry import names, take
+from bench.study_file import fits
+from bench.trial import keywords, read_trial
+
+APPLICATIONS = names("applications")
+
+
+@pytest.fixture
+def two_digits(few_digits: Data) -> Data:
+    """The held-out digits of two classes, as horses and birds."""
+    few = few_digits.held_out.take(few_digits.held_out.labels < 2)
+    return replace(few_digits, spec=replace(few_digits.spec, classes=("horse", "bird")), held_out=few)
+
+
+@pytest.fixture
+def cases(few_digits: Data, two_digits: Data) -> dict[str, tuple[Model, Data, dict[str, Any]]]:
+    """For every application a model and data that it serves, and options that keep it small."""
+    torch.manual_seed(0)
+    vae = VAE(two_digits.spec, hidden_dims=[8])
+    labels, halves = CVAE(few_digits.spec), CVAE(few_digits.spec, condition="left_half")
+    return {
+        "classify": (SSLVAE(few_digits.spec), few_digits, {}),
+        "completion": (halves, few_digits, {"count": 3, "completions": 2}),
+        "generate": (labels, few_digits, {"count": 20}),
+        "interpolate": (vae, two_digits, {"count": 2, "steps": 4}),
+        "pegasus": (vae, two_digits, {"count": 5}),
+        "style_transfer": (labels, few_digits, {"count": 2}),
+    }
+
+
+def picture(content: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(content))
+    image.load()
+    return image
+
+
+def test_every_application_has_a_case(cases: dict[str, Any]) -> None:
+    assert sorted(cases) == APPLICATIONS
+
+
+@pytest.mark.parametrize("name", APPLICATIONS)
+class TestEvery:
+    """Each file of the folder."""
+
+    def test_options_are_typed_keywords_with_defaults_that_fit(self, name: str) -> None:
+        module = take("applications", name)
+        assert (module.__doc__ or "").strip()
+        options = keywords(module.apply)
+        options.pop("files", None)
+        assert all(fits(option.default, option.type) for option in options.values())
+
+    def test_the_same_pictures_again_each_with_its_row(self, name: str, cases: dict[str, Any]) -> None:
+        model, data, options = cases[name]
+        apply = take("applications", name).apply
+        first, second = apply(model, data, **options), apply(model, data, **options)
+        assert first.grid == second.grid
+        assert first.files == second.files
+        assert first.rows == second.rows
+        assert model.training, "the model is left as it was"
+        assert min(picture(first.grid).size) > 28
+        named = {str(row["file"]) for row in first.rows if "file" in row}
+        assert named <= set(first.files)
+        assert {file for file in first.files if file.startswith("images/") and file.endswith(".png")} == named
+        for content in first.files.values():
+            picture(content)
+        assert len({tuple(row) for row in first.rows}) == 1
+
+    def test_a_model_that_cannot_is_refused(self, name: str, few_digits: Data) -> None:
+        if name == "generate":
+            pytest.skip("every model generates")
+        with pytest.raises(Unsupported, match="DCGAN"):
+            take("applications", name).apply(DCGAN(few_digits.spec), few_digits)
+
+
+@final
+class Oracle(Model):
+    """Reads the class of a grey image off its mean, and codes an image as itself."""
+
+    condition: Literal["labels"] = "labels"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unused = nn.Parameter(torch.zeros(1))
+
+    def players(self) -> dict[str, nn.Module]:
+        return {"oracle": self}
+
+    def step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        return {}
+
+    def sample(self, n: int, condition: Tensor | None = None) -> Tensor:
+        assert condition is not None
+        return (condition / 10).view(-1, 1, 1, 1).expand(n, 1, 4, 4)
+
+    def encode(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+        return images
+
+    def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        assert condition is not None
+        return torch.full_like(z, 0) + (condition / 10).view(-1, 1, 1, 1)
+
+    def classify(self, images: Tensor) -> Tensor:
+        return -(images.mean(dim=(1, 2, 3)).view(-1, 1) * 10 - torch.arange(10)).abs() * 50
+
+
+def grey(levels: Tensor, data: Data) -> Data:
+    """4x4 images of one grey each, of class 10 * level."""
+    images = (levels * 255).round().to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 4, 4)
+    split = replace(data.held_out, images=images.contiguous(), labels=(levels * 10).round().long())
+    return replace(data, spec=replace(data.spec, height=4, width=4), held_out=split)
+
+
+class TestKnown:
+    """What is known of the pictures."""
+
+    def test_completion_keeps_the_half_it_is_given(self, cases: dict[str, Any]) -> None:
+        model, data, options = cases["completion"]
+        applied: Applied = take("applications", "completion").apply(model, data, **options)
+        for row in applied.rows:
+            drawn = picture(applied.files[str(row["file"])])
+            place = data.held_out.images[int(str(row["image"])), 0]
+            pixels = torch.tensor(list(drawn.convert("L").tobytes())).view(28, 28)
+            assert torch.equal(pixels[:, :14], place[:, :14])
+            assert not torch.equal(pixels[:, 14:], place[:, 14:])
+
+    def test_interpolation_ends_in_the_two_reconstructions(self, cases: dict[str, Any]) -> None:
+        model, data, _ = cases["interpolate"]
+        applied: Applied = take("applications", "interpolate").apply(model, data, first=[3], second=[7], steps=3)
+        assert [(row["first"], row["second"], row["share_of_second"]) for row in applied.rows] == [
+            (3, 7, 0),
+            (3, 7, 0.5),
+            (3, 7, 1),
+        ]
+        with aside(model):
+            ends = reconstruct(model, held_out(data, torch.tensor([3, 7])))
+        for row, expected in zip((applied.rows[0], applied.rows[-1]), ends, strict=True):
+            pixels = torch.tensor(list(picture(applied.files[str(row["file"])]).convert("L").tobytes()))
+            assert (pixels - expected.flatten() * 255).abs().max() <= 1
+        gif = picture(next(content for file, content in applied.files.items() if file.endswith(".gif")))
+        assert getattr(gif, "n_frames", 1) >= 3
+
+    def test_the_oracle_classifies_without_a_mistake_and_transfers_every_style(self, few_digits: Data) -> None:
+        data = grey(torch.arange(10) / 10, few_digits)
+        told: Applied = take("applications", "classify").apply(Oracle(), data)
+        assert [row["class"] for row in told.rows] == [row["label"] for row in told.rows] == list(data.spec.classes)
+        moved: Applied = take("applications", "style_transfer").apply(Oracle(), data, count=1)
+        for label, row in enumerate(moved.rows):
+            pixels = picture(moved.files[str(row["file"])]).convert("L").tobytes()
+            assert set(pixels) == {round(25.5 * label + 1e-6)} or abs(pixels[0] - 25.5 * label) <= 1
+        made: Applied = take("applications", "generate").apply(Oracle(), data, count=20)
+        assert [row["label"] for row in made.rows] == list(data.spec.classes) * 2
+
+    def test_a_file_is_classified_at_the_models_size(self, few_digits: Data, tmp_path: Path) -> None:
+        data = grey(torch.tensor([0.0, 0.9]), few_digits)
+        files = [tmp_path / "three.png", tmp_path / "eight.png"]
+        for file, level in zip(files, (0.3, 0.8), strict=True):
+            Image.new("RGB", (50, 40), (round(255 * level),) * 3).save(file)
+        told: Applied = take("applications", "classify").apply(Oracle(), data, files=files)
+        assert [(row["image"], row["class"]) for row in told.rows] == [(str(files[0]), "3"), (str(files[1]), "8")]
+        (tmp_path / "not.png").write_text("text")
+        with pytest.raises(Unsupported, match=r"not\.png cannot be read as an image"):
+            take("applications", "classify").apply(Oracle(), data, files=[tmp_path / "not.png"])
+
+    def test_a_pegasus_has_parents_of_like_centres(self, cases: dict[str, Any]) -> None:
+        model, data, _ = cases["pegasus"]
+        applied: Applied = pegasus.apply(model, data, count=6, low=0.4, high=0.6)
+        centres = data.held_out.images[:, 0, 14, 14].float() / 255
+        birds = (data.held_out.labels == 1).nonzero().flatten()
+        for row in applied.rows:
+            body, wings = int(str(row["body"])), int(str(row["wings"]))
+            assert (row["body_label"], row["wings_label"]) == ("horse", "bird")
+            assert 0.4 <= float(str(row["ratio"])) <= 0.6
+            nearest = (centres[birds] - centres[body]).abs().min()
+            torch.testing.assert_close((centres[wings] - centres[body]).abs(), nearest)
+        assert {"sequences.png", "repetitions.png"} <= set(applied.files)
+        assert picture(applied.files["repetitions.png"]).size != picture(applied.files["sequences.png"]).size
+
+    def test_bodies_and_wings_are_the_halves_of_the_batches(self, few_digits: Data) -> None:
+        labels = few_digits.train.labels
+        parts = tuple(Part((labels == label).nonzero().flatten(), 0.5) for label in (3, 7))
+        applied = pegasus.apply(VAE(few_digits.spec, hidden_dims=[8]), replace(few_digits, parts=parts), count=3)
+        assert {(row["body_label"], row["wings_label"]) for row in applied.rows} == {("3", "7")}
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("interpolate", {"steps": 1}, "steps = 1: both ends are steps"),
+        ("interpolate", {"first": [0], "second": []}, "first names 1 images and second 0"),
+        ("interpolate", {"first": [0], "second": [5000]}, "image 5000: digits has test images 0 to "),
+        ("interpolate", {"count": 5000}, "count = 10000: digits has 1 to "),
+        ("pegasus", {"low": 0.7, "high": 0.2}, "shares between 0 and 1, the lower first"),
+        ("pegasus", {"bodies": ["horse"]}, "bodies and wings: name the classes of both"),
+        ("pegasus", {"bodies": ["horse"], "wings": ["gnu"]}, "no class 'gnu'; it has: horse, bird"),
+        ("pegasus", {"count": 0}, "count = 0: must be positive"),
+        ("completion", {"completions": 0}, "completions = 0: must be positive"),
+        ("generate", {"count": -1}, "count = -1: must be positive"),
+    ],
+)
+def test_options_that_cannot_be_met_are_refused_in_one_line(
+    cases: dict[str, Any], name: str, options: dict[str, Any], message: str
+) -> None:
+    model, data, _ = cases[name]
+    with pytest.raises(Unsupported, match=message):
+        take("applications", name).apply(model, data, **options)
+
+
+def test_pegasus_asks_for_classes_where_they_cannot_be_told(few_digits: Data) -> None:
+    with pytest.raises(Unsupported, match="bodies and wings: name the classes to pair, of 0, 1"):
+        pegasus.apply(VAE(few_digits.spec, hidden_dims=[8]), few_digits)
+
+
+def bench(*words: str) -> Result:
+    return CliRunner().invoke(main, list(words), catch_exceptions=False)
+
+
+def test_a_finished_run_is_put_to_use_by_its_key_or_its_folder(inside: Places) -> None:
+    assert bench("run", "study", "smoke", "--seeds", "1", "--workers", "2").exit_code == 0
+    folders = sorted(path.parent for path in (inside.store / "artifacts").rglob("model.safetensors"))
+    assert len(folders) == 2
+    keys = {read_trial(folder).key for folder in folders}
+    for key in keys:
+        result = bench("apply", "interpolate", key[:8], "--set", "count=2")
+        assert result.exit_code == 0, result.output
+        made = Path("applied") / f"interpolate-{key[:8]}"
+        assert f"20 rows: {made / 'interpolate.csv'}" in result.output
+        rows = list(csv.DictReader(io.StringIO((made / "interpolate.csv").read_text())))
+        assert len(rows) == 20
+        assert all((made / row["file"]).is_file() for row in rows)
+        assert (made / "grid.png").is_file()
+    result = bench("apply", "generate", str(folders[0]), "--out", "elsewhere", "--set", "count=9")
+    assert result.exit_code == 0, result.output
+    assert len(list(Path("elsewhere/images").iterdir())) == 9
+
+    for words, message in [
+        (("apply", "generate", ""), "no finished run '': see the run IDs with bench ui"),
+        (("apply", "generate", "zzzz"), "no finished run 'zzzz': see the run IDs with bench ui"),
+        (("apply", "genrate", "zzzz"), "no application 'genrate' (did you mean 'generate'?)"),
+        (("apply", "classify", str(folders[0])), "VAE does not classify"),
+        (
+            ("apply", "generate", str(folders[0]), "--set", "cuont=2"),
+            "no option of generate 'cuont' (did you mean 'count'?)",
+        ),
+        (("apply", "generate", str(folders[0]), "--set", "count=x"), "--set count = 'x': must be a whole number"),
+        (("apply", "generate", str(folders[0]), "a.png"), "generate takes no image files"),
+    ]:
+        refused = bench(*words)
+        assert refused.exit_code == 2, refused.output
+        assert message in refused.output
+        assert "Traceback" not in refused.output
+
+
+def test_nothing_tracked_is_said(inside: Places, tmp_path: Path) -> None:
+    (inside.store / "mlflow.db").unlink()
+    result = bench("apply", "generate", "abcd1234")
+    assert result.exit_code == 2
+    assert "no run 'abcd1234': nothing is tracked in" in result.output
