@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import nn
 
 from bench.contract import Batch, ImageSpec, Unsupported, aside, no_update
+from bench.models.acai import ACAI
+from bench.models.adversarial_vae import AdversarialVAE
 from bench.models.conv_vae import ConvVAE
+from bench.models.cvae import CVAE
+from bench.models.cvae_gan import CVAEGAN
 from bench.models.dcgan import DCGAN
+from bench.models.draw import Draw
 from bench.models.gan import GAN
+from bench.models.ssl_vae import SSLVAE
+from bench.models.ssl_vae_gan import SSLVAEGAN
 from bench.models.vae import VAE
+from bench.models.vae_gan import VAEGAN
+from bench.models.wgan import WGAN
 from bench.nets import keras_count
 
 MNIST = ImageSpec(1, 28, 28)
 CIFAR10 = ImageSpec(3, 32, 32)
+LABELLED = ImageSpec(1, 28, 28, tuple("0123456789"))
+SVHN = ImageSpec(3, 32, 32, tuple("0123456789"))
 
 
 def count(module: nn.Module) -> int:
@@ -137,3 +150,134 @@ def test_dcgan_starts_from_the_size_that_doubles_to_the_image(spec: ImageSpec, s
     assert next(layer for layer in model.generator if isinstance(layer, nn.Unflatten)).unflattened_size == start
     with aside(model):
         assert model.discriminator(model.sample(2)).shape == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("depth", "layers", "total"),
+    [
+        ("shallow", [633_472, 131_136, 256, 32_800, 128, 513], 798_305),
+        ("deep", [1_266_944, 524_416, 512, 131_136, 256, 1025], 1_924_289),
+    ],
+)
+def test_wgan_generators_are_figure_25_of_document_003(depth: str, layers: list[int], total: int) -> None:
+    generator = WGAN(MNIST, latent_dim=100, depth=depth).generator  # type: ignore[arg-type]
+    assert rows(generator) == layers
+    assert keras_count(generator) == total
+
+
+@pytest.mark.parametrize(
+    ("depth", "layers", "total", "flat"),
+    [
+        ("shallow", [448, 37_120, 1024, 2_360_320, 4096, 82_945], 2_485_953, 82_944),
+        (
+            "deep",
+            [448, 18_560, 512, 295_168, 1024, 1_180_160, 2048, 4_719_616, 4096, 9_438_208, 4096, 9217],
+            15_673_153,
+            9216,
+        ),
+    ],
+)
+def test_wgan_critics_are_figure_26_of_document_003(depth: str, layers: list[int], total: int, flat: int) -> None:
+    critic = WGAN(CIFAR10, depth=depth).critic  # type: ignore[arg-type]
+    assert rows(critic) == layers
+    assert keras_count(critic) == total
+    assert critic[:-1](torch.rand(2, 3, 32, 32)).shape == (2, flat)
+
+
+def test_acai_is_appendix_4_of_document_001() -> None:
+    """(inputs, outputs, kernel) of every convolution in order, and the sizes between them."""
+    model = ACAI(CIFAR10)
+
+    def convolutions(network: nn.Module) -> list[tuple[int, int, int]]:
+        found = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+        assert all(layer.padding == (1, 1) and layer.stride == (1, 1) for layer in found)
+        return [(layer.in_channels, layer.out_channels, layer.kernel_size[0]) for layer in found]
+
+    encoder = [(3, 16, 1), (16, 16, 3), (16, 16, 3), (16, 32, 3), (32, 32, 3), (32, 64, 3), (64, 64, 3), (64, 128, 3)]
+    assert convolutions(model.encoder) == [*encoder, (128, 16, 3)]
+    assert convolutions(model.critic) == convolutions(model.encoder)
+    decoder = [(16, 64, 3), (64, 64, 3), (64, 32, 3), (32, 32, 3), (32, 16, 3), (16, 16, 3), (16, 16, 3), (16, 3, 3)]
+    assert convolutions(model.decoder) == decoder
+    assert sum(isinstance(layer, nn.AvgPool2d) for layer in model.encoder.modules()) == 3
+    assert sum(isinstance(layer, nn.Upsample) for layer in model.decoder.modules()) == 3
+    with aside(model):
+        assert model.encode(torch.rand(2, 3, 32, 32)).shape == (2, 16, 4, 4)
+
+
+def linear(inputs: int, outputs: int) -> int:
+    return inputs * outputs + outputs
+
+
+def normalised(width: int) -> int:
+    return 2 * width
+
+
+@pytest.mark.parametrize("spec", [LABELLED, SVHN], ids=["mnist", "svhn"])
+def test_conditional_networks_are_section_4_3_of_document_004(spec: ImageSpec) -> None:
+    """For SVHN every width grows by 8/7."""
+    grown = 1 if spec is LABELLED else 8 / 7
+
+    def w(width: int) -> int:
+        return round(width * grown)
+
+    model = CVAEGAN(spec)
+    channels, quarter = spec.channels, spec.height // 4
+    encoder = decoder = critic = 0
+    for inputs, outputs in pairwise([channels, w(28), w(56), w(108)]):
+        encoder += linear(inputs * 25, outputs) + normalised(outputs)
+    encoder += 2 * linear(w(108) * 4 * 4 + 10, 50)
+    first = w(128) * quarter**2
+    decoder += linear(60, first) + normalised(first)
+    for inputs, outputs in pairwise([w(128), w(64), w(32)]):
+        decoder += linear(inputs * 25, outputs) + normalised(outputs)
+    decoder += linear(w(32) * 25, channels)
+    for inputs, outputs in pairwise([channels, w(16), w(32), w(64)]):
+        critic += linear(inputs * 9, outputs) + normalised(outputs)
+    for inputs, outputs in pairwise([w(64) * 4 * 4, w(512), w(500)]):
+        critic += linear(inputs, outputs) + normalised(outputs)
+    critic += linear(w(500), 11)
+    assert [count(each) for each in (model.encoder, model.decoder, model.discriminator)] == [encoder, decoder, critic]
+    assert count(CVAE(spec)) == encoder + decoder
+    with aside(model):
+        assert model.discriminator(torch.rand(2, *spec.shape))[1].shape == (2, w(512))
+
+
+def test_the_fully_connected_m2_is_section_4_5_of_document_004() -> None:
+    trunk = linear(784, 1024) + linear(1024, 1024) + 2 * normalised(1024) + linear(1024, 50) + linear(1024, 10)
+    mean = linear(1024 + 10, 1024) + normalised(1024) + linear(1024, 50)
+    decoder = linear(60, 1024) + linear(1024, 1024) + 2 * normalised(1024) + linear(1024, 784)
+    assert count(SSLVAE(LABELLED)) == trunk + mean + decoder
+
+
+def test_the_convolutional_m2_is_section_4_5_of_document_004() -> None:
+    trunk = linear(25, 20) + normalised(20) + linear(20 * 25, 50) + normalised(50)
+    trunk += linear(7 * 7 * 50, 1024) + normalised(1024) + linear(1024, 50) + linear(1024, 10)
+    mean = linear(1024 + 10, 1024) + normalised(1024) + linear(1024, 50)
+    decoder = linear(50, 500) + normalised(500) + linear(500, 7 * 7 * 50) + normalised(7 * 7 * 50)
+    decoder += linear(50 * 25, 20) + normalised(20) + linear(20 * 25, 1) + normalised(1)
+    decoder += linear(784 + 10, 512) + normalised(512) + linear(512, 784)
+    assert count(SSLVAE(LABELLED, backbone="conv")) == trunk + mean + decoder
+    assert count(SSLVAEGAN(LABELLED).networks) == trunk + mean + decoder
+
+
+@pytest.mark.parametrize(("attention", "seen"), [(True, 25), (False, 784)])
+@pytest.mark.parametrize(("conditional", "classes"), [(True, 10), (False, 0)])
+def test_draw_is_section_4_6_of_document_004(attention: bool, seen: int, conditional: bool, classes: int) -> None:
+    """LSTMs of 256 with two bias vectors each, as torch has them; five numbers for each look through a window."""
+
+    def lstm(inputs: int) -> int:
+        return 4 * 256 * (inputs + 256 + 2)
+
+    model = Draw(LABELLED, attention=attention, conditional=conditional)
+    expected = lstm(2 * seen + 256 + classes) + lstm(10 + classes) + linear(256, 20) + linear(256, seen)
+    assert count(model) == expected + (2 * linear(256, 5) if attention else 0)
+    assert (model.network.glimpses, model.network.latent_dim, model.network.window) == (10, 10, 5)
+
+
+def test_the_adversarial_vae_has_a_critic_like_its_encoder() -> None:
+    """The encoder's convolutions, and one apart, whose kernel is what is left of the image (document 000, section 1.3)."""
+    model = AdversarialVAE(CIFAR10, conv_layers=4, width=32)
+    convolutions = sum(linear(i * 16, o) + normalised(o) for i, o in pairwise([3, 32, 64, 128, 256]))
+    assert count(model.critic) == convolutions + linear(256 * 2 * 2, 1)
+    assert count(model.encoder) == convolutions + 2 * linear(256 * 2 * 2, 32)
+    assert count(VAEGAN(CIFAR10, conv_layers=4, width=32).discriminator) == count(model.critic)

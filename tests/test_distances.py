@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +12,8 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
-from bench.distances import frechet_distance, moments
+from bench.datasets import lines
+from bench.distances import frechet_distance, line_angles, moments, nearest_by_cosine, unevenness
 
 
 def gaussian(dimensions: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -86,3 +89,46 @@ def test_what_is_no_distribution_is_refused() -> None:
     zero, wrong = torch.zeros(2, dtype=torch.float64), -torch.eye(2, dtype=torch.float64)
     with pytest.raises(ValueError, match="negative eigenvalue -1"):
         frechet_distance(zero, wrong, zero, wrong)
+
+
+def test_the_nearest_by_cosine_ignores_length() -> None:
+    references = torch.tensor([[1.0, 0.0], [0.0, 5.0], [3.0, 3.0]])
+    queries = torch.tensor([[10.0, 0.0], [1.0, 1.0], [0.0, 0.1], [1.0, math.sqrt(3)]])
+    distance, index = nearest_by_cosine(queries, references)
+    assert index.tolist() == [0, 2, 1, 2]
+    expected = [0, 0, 0, 1 - math.cos(math.radians(60 - 45))]
+    torch.testing.assert_close(distance, torch.tensor(expected, dtype=torch.float64), atol=1e-7, rtol=0)
+
+
+def test_the_angle_of_a_line_is_where_its_pixels_lie() -> None:
+    """Half-lines from the centre of 32x32 pixels to the right, up, left and down."""
+    images = torch.zeros(4, 1, 32, 32)
+    images[0, 0, 15:17, 16:] = images[1, 0, :16, 15:17] = images[2, 0, 15:17, :16] = images[3, 0, 16:, 15:17] = 1
+    angles = line_angles(images).abs()
+    torch.testing.assert_close(angles, torch.tensor([0, 0.5, 1, 0.5], dtype=torch.float64) * math.pi)
+    assert line_angles(images)[1] > 0 > line_angles(images)[3]
+
+
+def test_lines_are_read_at_the_angles_they_are_drawn_at() -> None:
+    images = lines.load("test", Path()).images
+    angles = line_angles(images)
+    assert images.float().mean() > 0
+    quarters = torch.histogram(angles.float(), 4, range=(-math.pi, math.pi)).hist / len(angles)
+    torch.testing.assert_close(quarters, torch.full((4,), 0.25), atol=0.03, rtol=0)  # 3 % is over 3 standard errors
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ([0.0, 0.1, 0.2, 0.3], 0),  # equal steps
+        ([0.0, 0.0, 0.0, 0.9], 1 - 1 / 3),  # all in one
+        ([0.0, 0.2, 0.3, 0.4], 0.5 - 1 / 3),
+        ([3.1, -3.1, -3.0, -2.9], 0.1 / (2 * math.pi - 6.0) - 1 / 3),  # the short way round
+    ],
+)
+def test_unevenness_is_the_share_of_the_largest_step_above_an_equal_one(path: list[float], expected: float) -> None:
+    assert unevenness(torch.tensor([path], dtype=torch.float64)).item() == pytest.approx(expected)
+
+
+def test_a_path_that_goes_nowhere_has_no_unevenness() -> None:
+    assert unevenness(torch.zeros(1, 4)).isnan().all()

@@ -14,13 +14,18 @@ from torch import Tensor
 from bench.contract import (
     Autoencodes,
     Batch,
+    Classifies,
+    Conditional,
+    Draws,
     ImageSpec,
+    Infers,
     Model,
     Unsupported,
     aside,
     condition_of,
     no_update,
     only_class,
+    reconstruct,
 )
 from bench.registry import names, take
 from bench.study import Catalogue
@@ -168,11 +173,57 @@ def test_codes_decode_to_images(case: tuple[Model, Batch, ImageSpec]) -> None:
     assert 0 <= decoded.min() <= decoded.max() <= 1
 
 
-@pytest.mark.parametrize(
-    ("name", "autoencodes"), [("ae", True), ("vae", True), ("conv_vae", True), ("gan", False), ("dcgan", False)]
-)
-def test_only_autoencoders_autoencode(name: str, *, autoencodes: bool) -> None:
-    assert isinstance(build(name, SPECS["grey"]), Autoencodes) == autoencodes
+CAN = {
+    "acai": {Autoencodes},
+    "adversarial_vae": {Autoencodes, Infers},
+    "ae": {Autoencodes},
+    "conv_vae": {Autoencodes, Infers},
+    "cvae": {Autoencodes, Infers, Conditional},
+    "cvae_gan": {Autoencodes, Infers, Conditional},
+    "dcgan": set(),
+    "draw": {Autoencodes, Infers, Draws},
+    "draw_gan": {Autoencodes, Infers, Draws},
+    "gan": set(),
+    "ssl_vae": {Autoencodes, Infers, Conditional, Classifies},
+    "ssl_vae_gan": {Autoencodes, Infers, Conditional, Classifies},
+    "vae": {Autoencodes, Infers},
+    "vae_gan": {Autoencodes, Infers},
+    "wgan": set(),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_can_what_its_system_can_and_no_more(name: str) -> None:
+    """What is drawn and measured of a model follows from this alone."""
+    model = build(name, SPECS["grey"])
+    every = (Autoencodes, Infers, Conditional, Classifies, Draws)
+    assert {capability for capability in every if isinstance(model, capability)} == CAN[name]
+
+
+def test_posteriors_are_gaussians_whose_means_are_the_codes(case: tuple[Model, Batch, ImageSpec]) -> None:
+    model, batch, _ = case
+    if not isinstance(model, Infers):
+        pytest.skip("has no posterior")
+    with aside(model):
+        condition = condition_of(model, batch)
+        mean, log_variance = model.posterior(batch.images, condition)
+        assert torch.equal(mean, model.encode(batch.images, condition))
+    assert mean.shape == log_variance.shape
+    assert log_variance.isfinite().all()
+
+
+def test_canvases_end_in_the_image(case: tuple[Model, Batch, ImageSpec]) -> None:
+    model, batch, spec = case
+    if not isinstance(model, Draws):
+        pytest.skip("does not draw step by step")
+    with aside(model):
+        reconstructed = model.canvases(batch.images, condition_of(model, batch))
+        assert torch.equal(reconstructed[-1], reconstruct(model, batch))
+    with aside(model, seed=3):
+        generated = model.canvases(4)
+    with aside(model, seed=3):
+        assert torch.equal(generated[-1], model.sample(4))
+    assert generated.shape[1:] == (4, *spec.shape)
 
 
 def test_weights_travel_as_safetensors(case: tuple[Model, Batch, ImageSpec], tmp_path: Path) -> None:
@@ -196,6 +247,17 @@ def test_weights_travel_as_safetensors(case: tuple[Model, Batch, ImageSpec], tmp
         ("conv_vae", {"linear_layers": 3}, "linear_layers = 3: must be 1 or 2"),
         ("conv_vae", {"architecture": "unpadded"}, "64x64 images, not 28x28"),
         ("dcgan", {"depth": "abyssal"}, "must be one of shallow, deep"),
+        ("wgan", {"lipschitz": "hope"}, "lipschitz = 'hope': must be one of clip, penalty"),
+        ("wgan", {"critic_steps": 0}, "critic_steps = 0: must be positive"),
+        ("adversarial_vae", {"conv_layers": 5}, "can be halved 4 times at most"),
+        ("vae_gan", {"feature_variance": 0.0}, r"feature_variance = 0.0: must be positive"),
+        ("acai", {"blocks": 5}, "blocks = 5: a 28x28 image is too small"),
+        ("acai", {"reconstruction": "l1"}, "reconstruction = 'l1': must be one of bce, mse"),
+        ("acai", {"activation": "relu"}, "activation = 'relu': must be one of leaky_relu, tanh"),
+        ("cvae", {"condition": "right_half"}, "condition = 'right_half': must be one of labels, left_half"),
+        ("ssl_vae", {"backbone": "lstm"}, "backbone = 'lstm': must be one of mlp, conv"),
+        ("draw", {"window": 0}, "window = 0: must be positive"),
+        ("draw_gan", {"glimpses": -1}, "glimpses = -1: must be positive"),
     ],
 )
 def test_what_cannot_be_built_is_refused_in_one_line(name: str, settings: dict[str, Any], message: str) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.contract import ImageSpec, Unsupported
-from bench.nets import Discriminator, GaussianEncoder, conv, conv_transpose, dense, leaky, normal_weights, one_hot
+from bench.nets import Discriminator, GaussianEncoder, conv, conv_transpose, dense, leaky, mlp, normal_weights, one_hot
 
 Condition = Literal["labels", "left_half"]
 DRAWN_FOR = 28  # pixels along MNIST's sides, whose widths the document prints; for SVHN's 32 they grow by 8/7
@@ -87,7 +87,7 @@ def decoder(spec: ImageSpec, inputs: int) -> nn.Sequential:
 
 
 def discriminator(spec: ImageSpec, outputs: int) -> Discriminator:
-    """conv3-16, conv3-32, conv3-64 with stride 2 and FC-512, whose output is the feature layer; then ``outputs`` logits."""
+    """conv3-16, conv3-32, conv3-64 with stride 2 and FC-512, the feature layer; from there FC-500 to ``outputs`` logits."""
     widths = [spec.channels, *(widened(width, spec) for width in (16, 32, 64))]
     sides = spec.height, spec.width
     layers: list[nn.Module] = []
@@ -96,7 +96,8 @@ def discriminator(spec: ImageSpec, outputs: int) -> Discriminator:
         sides = -(-sides[0] // 2), -(-sides[1] // 2)
     features = widened(512, spec)
     layers += [nn.Flatten(), dense(widths[-1] * sides[0] * sides[1], features, leaky(0.2), batch_norm=True)]
-    network = Discriminator(nn.Sequential(*layers), nn.Linear(features, outputs))
+    head = mlp([features, widened(500, spec), outputs], leaky(0.2), batch_norm=True)
+    network = Discriminator(nn.Sequential(*layers), head)
     normal_weights(network)
     return network
 
