@@ -223,3 +223,8 @@ def test_every_shipped_study_reads_asks_and_smokes(file: Path, known: Catalogue)
     assert images["train_images"] <= 200
     assert max(smoke.vary.get("epochs", [smoke.overrides["training"].get("epochs")])) <= 2
     assert study.is_search or len({trial.key for trial in expand(study, known)}) == len(expand(study, known))
+
+
+def test_the_leaderboard_holds_every_model(known: Catalogue) -> None:
+    study = load(Path(__file__).parent.parent / "studies" / "leaderboard.toml", known)
+    assert {trial.model for trial in expand(study, known)} == set(known.params)
