@@ -66,10 +66,11 @@ def prepare(name: str, spec: ImageSpec, train: Split, test: Split, options: Data
         chosen = torch.zeros(len(train), dtype=torch.bool)
         chosen[_stratified(train.labels, size)] = True
         held_out, held_out_name, train = train.take(chosen), "validation", train.take(~chosen)
+    labels = train.labels
     if options.labelled is not None:
         train = _hide_labels(name, spec, train, options.labelled)
     parts = _parts(name, spec, train, options)
-    return Data(name, spec, train, held_out, held_out_name, options.horizontal_flip, parts)
+    return Data(name, spec, train, labels, held_out, held_out_name, options.horizontal_flip, parts)
 
 
 def steps_per_epoch(images: int, batch_size: int, parts: Sequence[Part] = ()) -> int:

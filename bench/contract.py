@@ -244,6 +244,7 @@ class Data:
         name: the data set's name, or the path it was read from.
         spec: the shape and classes of its images, after any selection of classes.
         train: what the model may learn from.
+        train_labels: int64 ``[N]``, those of ``train`` with none withheld: for what measures, never for what is measured.
         held_out: what it is measured on.
         held_out_name: ``"test"``, or ``"validation"`` in a search.
         horizontal_flip: mirror each training image with probability one half.
@@ -253,6 +254,7 @@ class Data:
     name: str
     spec: ImageSpec
     train: Split
+    train_labels: Tensor
     held_out: Split
     held_out_name: str = "test"
     horizontal_flip: bool = False
@@ -260,7 +262,8 @@ class Data:
 
     def to(self, device: torch.device) -> Data:
         """The same data on ``device``."""
-        return replace(self, train=self.train.to(device), held_out=self.held_out.to(device))
+        labels = self.train_labels.to(device)
+        return replace(self, train=self.train.to(device), train_labels=labels, held_out=self.held_out.to(device))
 
 
 class Features(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch.nn.functional as F
 from pytorch_fid import inception as pytorch_fid
 
 from bench import registry
-from bench.contract import Data, Unmeasurable, aside
+from bench.contract import HIDDEN, Data, Unmeasurable, aside
 from bench.distances import frechet_distance, moments
 from bench.evaluation import EvaluationOptions, draw, evaluate
 from bench.features import classifier, inception
@@ -199,9 +200,12 @@ def test_the_classifier_knows_digits_and_its_distance_orders_damage(digits: Data
     assert fewer > 3 * noised[0]
 
 
-def test_a_classifier_needs_labels(few_digits: Data, tmp_path: Path) -> None:
-    from dataclasses import replace
+def test_labels_withheld_from_the_model_are_not_withheld_from_the_classifier(digits: Data, cache: Path) -> None:
+    withheld = replace(digits, train=replace(digits.train, labels=torch.full_like(digits.train.labels, HIDDEN)))
+    assert classifier.load(withheld, cache, cache).protocol == classifier.load(digits, cache, cache).protocol
 
+
+def test_a_classifier_needs_labels(few_digits: Data, tmp_path: Path) -> None:
     bare = replace(few_digits, spec=replace(few_digits.spec, classes=()))
     with pytest.raises(Unmeasurable, match="digits has no labels to train a classifier on"):
         classifier.load(bare, tmp_path, tmp_path)

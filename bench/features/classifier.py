@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from bench.batches import steps_per_epoch, stream
-from bench.contract import Data, ImageSpec, Split, Unmeasurable, in_order
+from bench.contract import HIDDEN, Data, ImageSpec, Split, Unmeasurable, in_order
 
 RECIPE = (
     "3 convolutions to 64 channels, 64 features; AdamW 3e-3 in one cycle, batch 128, 2 to 40 passes, seed 0; version 2"
@@ -83,12 +83,13 @@ def fetch(data_dir: Path) -> None:
 
 
 def load(data: Data, cache: Path, data_dir: Path) -> ClassifierFeatures:
-    """The classifier of ``data.train``, trained where ``cache`` does not hold it, on the device of the data.
+    """The classifier of the training images and all their labels, on their device; trained where ``cache`` does not hold it.
 
     Raises:
         Unmeasurable: the data set has no labels.
     """
-    train = data.train.take(data.train.labels >= 0)
+    train = Split(data.train.images, data.train_labels)
+    train = train.take(train.labels != HIDDEN)
     if not data.spec.classes or len(train) < len(data.spec.classes):
         raise Unmeasurable(f"data set {data.name} has no labels to train a classifier on")
     file = cache / f"classifier-{_digest(train)}.safetensors"
