@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import ModuleType
-from typing import Literal, Protocol, cast, runtime_checkable
+from typing import Literal, Protocol, TypeVar, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -110,6 +110,8 @@ def in_order(split: Split, batch_size: int = 500) -> Iterator[Batch]:
         part = slice(start, start + batch_size)
         yield Batch(split.images[part].float().div(255), split.labels[part])
 
+
+Compared = TypeVar("Compared")
 
 Update = Callable[[str, Tensor], None]
 """``update(player, loss)`` descends that player's own parameters along ``loss`` and no others."""
@@ -214,13 +216,21 @@ class Extractor(Protocol):
     """A frozen network whose features distributions are compared in. ``features/<name>.py`` holds one ``load``.
 
     Attributes:
-        protocol: what a reader must know to compare the number: network, hash of its weights, resize, grey rule, dtype.
+        protocol: what a reader must know to compare the number: network, hash of its weights, resize, grey rule.
     """
 
     protocol: Mapping[str, str]
 
     def __call__(self, images: Tensor) -> Tensor:
-        """float32 ``[B, C, H, W]`` in ``[0, 1]`` to float32 features ``[B, D]``."""
+        """float32 ``[B, C, H, W]`` in ``[0, 1]`` to features ``[B, D]``."""
+
+
+@runtime_checkable
+class Judges(Protocol):
+    """An extractor that tells the class of an image from its features."""
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Features ``[B, D]`` to the logits of the classes, ``[B, K]``."""
 
 
 @dataclass(frozen=True)
@@ -267,14 +277,26 @@ class Data:
 
 
 class Features(Protocol):
-    """The features of held-out and of generated images, each computed once per trial and shared by its metrics."""
+    """What the metrics of one trial share: generated images, and features, each computed once."""
+
+    @property
+    def generated(self) -> Split:
+        """The generated images, rounded to 8 bits as real ones are, with the classes asked for; ``HIDDEN`` where none were."""
 
     def __call__(self, extractor: str) -> tuple[Tensor, Tensor]:
-        """Features of the real and of the generated images by ``features/<extractor>.py``: ``[N, D]``, ``[M, D]``.
+        """float32 features of held-out and of generated images, ``[N, D]`` and ``[M, D]``, or `Unmeasurable` and why."""
 
-        Raises:
-            Unmeasurable: the extractor cannot be had here; the message says why.
-        """
+    def of_training(self, extractor: str) -> Tensor:
+        """Features of the training images, ``[T, D]``, or `Unmeasurable` and why."""
+
+    def logits(self, extractor: str) -> tuple[Tensor, Tensor]:
+        """What an extractor that `Judges` sees in held-out and in generated images: ``[N, K]``, ``[M, K]``."""
+
+    def once(self, extractor: str, compare: Callable[[Tensor, Tensor], Compared]) -> Compared:
+        """``compare(*self(extractor))``, computed once for all metrics that ask for it."""
+
+    def state(self, **facts: object) -> None:
+        """Add to the protocol of the value that is being measured."""
 
 
 def no_update(player: str, loss: Tensor) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 TOLERANCE = 1e-6  # of negative eigenvalues, relative to the largest: rounding, not a wrong covariance
+NEIGHBOURS = 5  # as Naeem et al. take them
+ROWS = 1000  # of a matrix of distances that are held at a time
 
 
 def moments(features: Tensor) -> tuple[Tensor, Tensor]:
@@ -16,22 +19,36 @@ def moments(features: Tensor) -> tuple[Tensor, Tensor]:
     Raises:
         ValueError: fewer than two vectors, or one that is not finite.
     """
-    if features.ndim != 2 or len(features) < 2:
-        raise ValueError(f"needs at least two feature vectors [N, D], not {list(features.shape)}")
-    features = features.double()
-    if not features.isfinite().all():
-        raise ValueError("features must be finite")
+    features = _checked(features).double()
     mean = features.mean(dim=0)
     centred = features - mean
     return mean, centred.T @ centred / (len(features) - 1)
 
 
-def frechet_distance(mean1: Tensor, covariance1: Tensor, mean2: Tensor, covariance2: Tensor) -> float:
-    """|m1 - m2|² + tr(S1 + S2 - 2 (S1 S2)^½), the squared 2-Wasserstein distance of two Gaussians.
+def frechet_distance(features1: Tensor, features2: Tensor) -> float:
+    """|m1 - m2|² + tr(S1 + S2 - 2 (S1 S2)^½) of Gaussians fitted to features ``[N, D]`` and ``[M, D]``, in float64.
 
-    Dowson and Landau, The Fréchet distance between multivariate normal distributions, 1982; Heusel et al., GANs Trained by a
-    Two Time-Scale Update Rule, 2017, equation 6. The trace of the root is the sum of the roots of the eigenvalues of LᵀS2L
-    with S1 = LLᵀ, so no matrix root is taken; where S1 is singular L is its symmetric root.
+    The squared 2-Wasserstein distance: Dowson and Landau, The Fréchet distance between multivariate normal distributions, 1982;
+    Heusel et al., GANs Trained by a Two Time-Scale Update Rule, 2017, equation 6. Where a set has no more vectors than dimensions
+    its covariance is not formed: with S1 = AᵀA and S2 = BᵀB of centred features, the trace of the root is the sum of the singular
+    values of ABᵀ.
+
+    Raises:
+        ValueError: fewer than two vectors, or one that is not finite.
+    """
+    if min(len(features1), len(features2)) > features1.shape[1]:
+        return gaussian_distance(*moments(features1), *moments(features2))
+    (mean1, root1), (mean2, root2) = (_mean_and_root(features) for features in (features1, features2))
+    product = torch.linalg.svdvals(root1.T @ root2)
+    traces = root1.square().sum() + root2.square().sum()
+    return max(0.0, float((mean1 - mean2).square().sum() + traces - 2 * product.sum()))
+
+
+def gaussian_distance(mean1: Tensor, covariance1: Tensor, mean2: Tensor, covariance2: Tensor) -> float:
+    """`frechet_distance` of the Gaussians themselves.
+
+    The trace of the root is the sum of the roots of the eigenvalues of LᵀS2L with S1 = LLᵀ, so no matrix root is taken; where S1
+    is singular L is its symmetric root.
 
     Args:
         mean1: float64 ``[D]``, as the others from `moments`.
@@ -42,19 +59,89 @@ def frechet_distance(mean1: Tensor, covariance1: Tensor, mean2: Tensor, covarian
     Raises:
         ValueError: a covariance has an eigenvalue that is negative beyond rounding.
     """
-    root, failed = torch.linalg.cholesky_ex(covariance1)
-    if int(failed):
-        values, vectors = torch.linalg.eigh(covariance1)
-        root = vectors * _roots(values)
+    root = _root(covariance1)
     product = _roots(torch.linalg.eigvalsh(root.T @ covariance2 @ root))
     distance = (mean1 - mean2).square().sum() + covariance1.trace() + covariance2.trace() - 2 * product.sum()
     return max(0.0, float(distance))
 
 
-def _roots(eigenvalues: Tensor) -> Tensor:
-    if eigenvalues.min() < -TOLERANCE * eigenvalues.abs().max():
-        raise ValueError(f"a covariance has the negative eigenvalue {float(eigenvalues.min()):.3g}")
-    return eigenvalues.clamp(min=0).sqrt()
+def kernel_distances(features1: Tensor, features2: Tensor, *, subsets: int = 100, size: int = 1000) -> Tensor:
+    """The unbiased squared maximum mean discrepancy of features ``[N, D]`` and ``[M, D]`` in random subsets: ``[subsets]``.
+
+    With the kernel (x·y / D + 1)³: Bińkowski et al., Demystifying MMD GANs, 2018, section 4, https://arxiv.org/abs/1801.01401,
+    whose KID is the mean. A subset has ``size`` vectors of each set, or all of the smaller; it is the same at every call.
+
+    Raises:
+        ValueError: fewer than two vectors, or one that is not finite.
+    """
+    for features in (features1, features2):
+        _checked(features)
+    size = min(size, len(features1), len(features2))
+    generator = torch.Generator().manual_seed(0)
+    found = []
+    for _ in range(subsets):
+        x, y = (
+            features[torch.randperm(len(features), generator=generator)[:size].to(features.device)].double()
+            for features in (features1, features2)
+        )
+        within = _kernel(x, x), _kernel(y, y)
+        pairs = sum((kernel.sum() - kernel.diagonal().sum()) / (size * (size - 1)) for kernel in within)
+        found.append(pairs - 2 * _kernel(x, y).mean())
+    return torch.stack(found)
+
+
+@dataclass(frozen=True)
+class Manifolds:
+    """How two sets of features overlap, when each is taken for the balls that reach from its vectors to their neighbours.
+
+    Kynkäänniemi et al., Improved Precision and Recall Metric for Assessing Generative Models, 2019, equations 1 and 2,
+    https://arxiv.org/abs/1904.06991; Naeem et al., Reliable Fidelity and Diversity Metrics for Generative Models, 2020,
+    equations 2 and 3, https://arxiv.org/abs/2002.09797.
+
+    Attributes:
+        precision: the share of generated vectors inside some real ball.
+        recall: the share of real vectors inside some generated ball.
+        density: in how many real balls a generated vector lies, over the neighbours that a ball reaches to.
+        coverage: the share of real balls that hold a generated vector.
+    """
+
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+
+
+def manifolds(real: Tensor, generated: Tensor, neighbours: int = NEIGHBOURS) -> Manifolds:
+    """Compare features ``[N, D]`` and ``[M, D]``, each ball reaching to the ``neighbours``-th nearest of its own set.
+
+    Raises:
+        ValueError: a set has no more vectors than ``neighbours``, or one that is not finite.
+    """
+    for features in (real, generated):
+        _checked(features)
+        if len(features) <= neighbours:
+            raise ValueError(f"needs more than {neighbours} feature vectors, not {len(features)}")
+    reach, generated_reach = (_reach(features.double(), neighbours) for features in (real, generated))
+    inside, recalled, nearest = [], [], torch.full_like(reach, math.inf)
+    for part, part_reach in zip(generated.double().split(ROWS), generated_reach.split(ROWS), strict=True):
+        distance = _squared_distances(part, real.double())
+        inside.append((distance <= reach).sum(dim=1))
+        recalled.append((distance <= part_reach.view(-1, 1)).any(dim=0))
+        nearest = torch.minimum(nearest, distance.amin(dim=0))
+    counts = torch.cat(inside).double()
+    return Manifolds(
+        precision=float((counts > 0).double().mean()),
+        recall=float(torch.stack(recalled).any(dim=0).double().mean()),
+        density=float(counts.mean() / neighbours),
+        coverage=float((nearest <= reach).double().mean()),
+    )
+
+
+def nearest_distance(queries: Tensor, references: Tensor) -> Tensor:
+    """The distance of each query ``[Q, D]`` to the nearest of ``references [R, D]``: ``[Q]``."""
+    references = references.double()
+    nearest = [_squared_distances(part, references).amin(dim=1) for part in queries.double().split(ROWS)]
+    return torch.cat(nearest).sqrt()
 
 
 def nearest_by_cosine(queries: Tensor, references: Tensor) -> tuple[Tensor, Tensor]:
@@ -83,3 +170,57 @@ def unevenness(angles: Tensor) -> Tensor:
     way = steps.sum(dim=1).abs()
     score = steps.abs().amax(dim=1) / way - 1 / steps.shape[1]
     return torch.where(way < 1e-4, torch.nan, score)
+
+
+def _checked(features: Tensor) -> Tensor:
+    if features.ndim != 2 or len(features) < 2:
+        raise ValueError(f"needs at least two feature vectors [N, D], not {list(features.shape)}")
+    if not features.isfinite().all():
+        raise ValueError("features must be finite")
+    return features
+
+
+def _mean_and_root(features: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean, and a root ``[D, K]`` of the covariance with as few columns as it takes: RRᵀ = S."""
+    features = _checked(features).double()
+    if len(features) > features.shape[1]:
+        mean, covariance = moments(features)
+        return mean, _root(covariance)
+    mean = features.mean(dim=0)
+    return mean, (features - mean).T / math.sqrt(len(features) - 1)
+
+
+def _root(covariance: Tensor) -> Tensor:
+    """R with RRᵀ = S."""
+    root: Tensor
+    root, failed = torch.linalg.cholesky_ex(covariance)
+    if int(failed):
+        values, vectors = torch.linalg.eigh(covariance)
+        root = vectors * _roots(values)
+    return root
+
+
+def _roots(eigenvalues: Tensor) -> Tensor:
+    if eigenvalues.min() < -TOLERANCE * eigenvalues.abs().max():
+        raise ValueError(f"a covariance has the negative eigenvalue {float(eigenvalues.min()):.3g}")
+    return eigenvalues.clamp(min=0).sqrt()
+
+
+def _kernel(x: Tensor, y: Tensor) -> Tensor:
+    kernel: Tensor = (x @ y.T / x.shape[1] + 1) ** 3
+    return kernel
+
+
+def _squared_distances(queries: Tensor, references: Tensor) -> Tensor:
+    """float64 ``[Q, R]``; a copy may be some 1e-13 of its squared length away from itself."""
+    lengths = queries.square().sum(dim=1, keepdim=True) + references.square().sum(dim=1)
+    squared: Tensor = torch.addmm(lengths, queries, references.T, alpha=-2)
+    return squared.clamp_(min=0)
+
+
+def _reach(features: Tensor, neighbours: int) -> Tensor:
+    """The squared distance of every vector to the ``neighbours``-th nearest of the others, ``[N]``."""
+    parts = [_squared_distances(part, features) for part in features.split(ROWS)]
+    return torch.cat(
+        [part.kthvalue(neighbours + 1, dim=1).values for part in parts]
+    )  # the nearest is the vector itself

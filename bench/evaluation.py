@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
 
 from bench import registry
-from bench.contract import Batch, Data, Extractor, Model, Unmeasurable, aside, condition_of
+from bench.cache import cached, digest
+from bench.contract import (
+    HIDDEN,
+    Batch,
+    Compared,
+    Conditional,
+    Data,
+    Extractor,
+    Judges,
+    Model,
+    Split,
+    Unmeasurable,
+    aside,
+    condition_of,
+)
 
 log = logging.getLogger(__name__)
 
+Precision = Literal["float32", "bfloat16"]
 CHUNK = 500  # images drawn or extracted at a time
 INCEPTION_PER_MINUTE = 700  # images through Inception on two cores
 
@@ -26,10 +44,12 @@ class EvaluationOptions:
 
     Attributes:
         samples: images generated for the metrics that compare distributions.
-        inception_on_cpu: take FID without a GPU too, at about 12 images a second on two cores.
+        precision: of the networks that features come from; bfloat16 is faster, and moves FID as ``perf/fid.py`` prints.
+        inception_on_cpu: take FID and KID without a GPU too, at about 12 images a second on two cores.
     """
 
     samples: int = 10_000
+    precision: Precision = "float32"
     inception_on_cpu: bool = False
 
 
@@ -46,11 +66,11 @@ class Score:
     protocol: Mapping[str, str] = field(default_factory=dict)
 
 
-def draw(model: Model, n: int, data: Data, *, seed: int = 0) -> Tensor:
-    """Generate ``n`` images, uint8 ``[n, C, H, W]`` on the model's device, the same for the same weights and seed.
+def draw(model: Model, n: int, data: Data, *, seed: int = 0) -> Split:
+    """Generate ``n`` images, on the model's device, the same for the same weights and seed, and the classes asked for.
 
     A model conditioned on labels draws every class of ``data`` in turn; one that completes images is given the left halves of
-    held-out ones, at even distances through the split.
+    held-out ones, at even distances through the split. Labels are ``HIDDEN`` where no class was asked for.
     """
     labels = torch.arange(n, device=model.device) % max(1, len(data.spec.classes))
     places = torch.arange(n, device=model.device) * len(data.held_out) // n
@@ -61,7 +81,8 @@ def draw(model: Model, n: int, data: Data, *, seed: int = 0) -> Tensor:
             given = Batch(data.held_out.images[places[part]].float().div(255), labels[part])
             images = model.sample(len(given), condition_of(model, given))
             parts.append(images.mul(255).round().to(torch.uint8))
-    return torch.cat(parts)
+    by_class = isinstance(model, Conditional) and model.condition == "labels"
+    return Split(torch.cat(parts), labels if by_class else torch.full_like(labels, HIDDEN))
 
 
 def evaluate(
@@ -77,7 +98,7 @@ def evaluate(
     features = Comparison(model, data, options, cache, data_dir)
     for name in metrics:
         module = registry.take("metrics", name)
-        features.used = {}
+        features.facts = {}
         protocol = {"split": data.held_out_name, "images": str(len(data.held_out))}
         try:
             if not isinstance(model, module.NEEDS):
@@ -86,7 +107,7 @@ def evaluate(
                 value = float(module.measure(model, data, features))
             if not math.isfinite(value):
                 raise Unmeasurable(f"came out as {value}")
-            scores[name] = Score(value, "", protocol | features.used)
+            scores[name] = Score(value, "", protocol | features.facts)
         except Unmeasurable as error:
             scores[name] = Score(None, str(error))
         except Exception as error:  # one metric's fault is not the trial's
@@ -95,11 +116,15 @@ def evaluate(
     return scores
 
 
-class Comparison:
-    """The `Features` of one evaluation: each extractor sees the held-out and the generated images once.
+def extract(network: Extractor, images: Tensor, precision: Precision) -> Tensor:
+    """Features float32 ``[N, D]`` of images uint8 ``[N, C, H, W]``, on their device."""
+    low = precision == "bfloat16"
+    with torch.inference_mode(), torch.autocast(images.device.type, torch.bfloat16, enabled=low):
+        return torch.cat([network(part.float().div(255)).float() for part in images.split(CHUNK)])
 
-    Generated images are rounded to 8 bits first, as the real ones were.
-    """
+
+class Comparison:
+    """The `Features` of one evaluation."""
 
     def __init__(self, model: Model, data: Data, options: EvaluationOptions, cache: Path, data_dir: Path) -> None:
         self.model = model
@@ -107,14 +132,53 @@ class Comparison:
         self.options = options
         self.cache = cache
         self.data_dir = data_dir
-        self.used: dict[str, str] = {}
-        self._generated: Tensor | None = None
+        self.facts: dict[str, str] = {}  # stated of the metric that is being taken
         self._extractors: dict[str, Extractor] = {}
         self._features: dict[str, tuple[Tensor, Tensor]] = {}
+        self._compared: dict[tuple[str, Callable[..., object]], object] = {}
+
+    @cached_property
+    def generated(self) -> Split:
+        """Drawn when they are first asked for."""
+        return draw(self.model, self.options.samples, self.data)
 
     def __call__(self, extractor: str) -> tuple[Tensor, Tensor]:
         """Features of the held-out images ``[N, D]`` and of the generated ones ``[M, D]``."""
+        network = self._take(extractor)
         if extractor not in self._features:
+            real = self._of_real(extractor, self.data.held_out)
+            self._features[extractor] = real, extract(network, self.generated.images, self.options.precision)
+        if isinstance(network, Judges) and self.data.spec.classes:
+            judged = network.logits(self._features[extractor][0]).argmax(1)
+            self.state(accuracy=f"{float((judged == self.data.held_out.labels).double().mean()):.4f}")
+        self.state(generated=self.options.samples)
+        return self._features[extractor]
+
+    def of_training(self, extractor: str) -> Tensor:
+        """Features of the training images, ``[T, D]``."""
+        self._take(extractor)
+        self.state(train=len(self.data.train))
+        return self._of_real(extractor, self.data.train)
+
+    def logits(self, extractor: str) -> tuple[Tensor, Tensor]:
+        """The classes that the extractor sees in held-out and in generated images: ``[N, K]``, ``[M, K]``."""
+        network, (held_out, generated) = self._take(extractor), self(extractor)
+        assert isinstance(network, Judges)
+        return network.logits(held_out), network.logits(generated)
+
+    def once(self, extractor: str, compare: Callable[[Tensor, Tensor], Compared]) -> Compared:
+        """``compare(*self(extractor))``, computed once."""
+        features = self(extractor)
+        if (extractor, compare) not in self._compared:
+            self._compared[extractor, compare] = compare(*features)
+        return cast("Compared", self._compared[extractor, compare])
+
+    def state(self, **facts: object) -> None:
+        """Add to the protocol of the value that is being measured."""
+        self.facts.update({name: str(value) for name, value in facts.items()})
+
+    def _take(self, extractor: str) -> Extractor:
+        if extractor not in self._extractors:
             module = registry.take("features", extractor)
             if module.COSTLY_ON_CPU and self.model.device.type == "cpu" and not self.options.inception_on_cpu:
                 images = len(self.data.held_out) + self.options.samples
@@ -123,18 +187,16 @@ class Comparison:
                     "without a GPU; ask for them with --set inception_on_cpu=true"
                 )
             self._extractors[extractor] = module.load(self.data, self.cache, self.data_dir)
-            real = self._extract(extractor, self.data.held_out.images)
-            self._features[extractor] = real, self._extract(extractor, self.generated)
-        self.used = {**self._extractors[extractor].protocol, "generated": str(self.options.samples)}
-        return self._features[extractor]
+        self.state(**self._extractors[extractor].protocol, dtype=self.options.precision)
+        return self._extractors[extractor]
 
-    @property
-    def generated(self) -> Tensor:
-        """uint8 ``[M, C, H, W]``, drawn once."""
-        if self._generated is None:
-            self._generated = draw(self.model, self.options.samples, self.data)
-        return self._generated
+    def _of_real(self, extractor: str, split: Split) -> Tensor:
+        """Computed once for every data set, split and extractor, and kept for all trials and studies."""
+        network = self._extractors[extractor]
+        recipe = json.dumps([dict(network.protocol), self.options.precision, split.images.device.type], sort_keys=True)
+        file = self.cache / f"{extractor}-{digest(split.images, recipe=recipe)[:16]}.safetensors"
 
-    def _extract(self, extractor: str, images: Tensor) -> Tensor:
-        parts = [self._extractors[extractor](part.float().div(255)) for part in images.split(CHUNK)]
-        return torch.cat(parts)
+        def make() -> dict[str, Tensor]:
+            return {"features": extract(network, split.images, self.options.precision)}
+
+        return cached(file, make, split.images.device)["features"]

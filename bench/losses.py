@@ -24,6 +24,11 @@ def bernoulli_nll_each(logits: Tensor, images: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits.float(), images, reduction="none").flatten(1).sum(1)
 
 
+def bernoulli_nll_of(probabilities: Tensor, images: Tensor) -> Tensor:
+    """`bernoulli_nll` of every image by itself, ``[B]``, from probabilities; a logarithm counts for -100 at the least."""
+    return F.binary_cross_entropy(probabilities.float(), images, reduction="none").flatten(1).sum(1)
+
+
 def squared_error(predictions: Tensor, images: Tensor) -> Tensor:
     """The squared error of ``[B, ...]``, summed over each image."""
     return squared_error_each(predictions, images).mean()

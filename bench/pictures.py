@@ -37,9 +37,9 @@ def progress_pictures(model: Model, data: Data) -> dict[str, Picture]:
     """
     classes = len(data.spec.classes)
     if isinstance(model, Conditional) and model.condition == "labels":
-        pictures = {"samples": figures.grid(draw(model, PER_CLASS * classes, data), columns=classes)}
+        pictures = {"samples": figures.grid(draw(model, PER_CLASS * classes, data).images, columns=classes)}
     else:
-        pictures = {"samples": figures.grid(draw(model, SAMPLES, data))}
+        pictures = {"samples": figures.grid(draw(model, SAMPLES, data).images)}
     if isinstance(model, Autoencodes):
         batch = _held_out(data, SAMPLES // 2)
         with aside(model):

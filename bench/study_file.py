@@ -106,6 +106,8 @@ def build(
             reader.fail(f"[on] {dataset}", settings, "a table of settings, as in [on.mnist.training]")
         on[dataset] = reader.sections(settings, f"[on.{dataset}]", models, strict=True)
     search = any(isinstance(values, Range) for values in vary.values())
+    if search and catalogue.metrics[metrics[0]] == "neither":
+        reader.fail("metrics", metrics[0], "a search's objective, which is the first, with a better direction")
     trials = reader.count(tables, "trials", 0)
     if search and not trials:
         reader.fail("trials", tables.get("trials"), "the number of configurations to try, since [vary] holds a range")

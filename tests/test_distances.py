@@ -9,11 +9,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.linalg
+import scipy.spatial
 import torch
 from torch import Tensor
 
 from bench.datasets import lines
-from bench.distances import frechet_distance, line_angles, moments, nearest_by_cosine, unevenness
+from bench.distances import (
+    frechet_distance,
+    gaussian_distance,
+    kernel_distances,
+    line_angles,
+    manifolds,
+    moments,
+    nearest_by_cosine,
+    nearest_distance,
+    unevenness,
+)
 
 
 def gaussian(dimensions: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -34,27 +45,27 @@ def test_equal_covariances_leave_the_squared_distance_of_the_means() -> None:
     mean, covariance = gaussian(16, 0)
     other, _ = gaussian(16, 1)
     expected = float((mean - other).square().sum())
-    assert frechet_distance(mean, covariance, other, covariance) == pytest.approx(expected, rel=1e-9)
+    assert gaussian_distance(mean, covariance, other, covariance) == pytest.approx(expected, rel=1e-9)
 
 
 def test_commuting_covariances_leave_the_squared_distance_of_the_deviations() -> None:
     first, second = torch.arange(1.0, 9, dtype=torch.float64), torch.arange(8.0, 0, -1, dtype=torch.float64)
     zero = torch.zeros(8, dtype=torch.float64)
-    distance = frechet_distance(zero, first.square().diag(), zero, second.square().diag())
+    distance = gaussian_distance(zero, first.square().diag(), zero, second.square().diag())
     assert distance == pytest.approx(float((first - second).square().sum()), rel=1e-12)
 
 
 def test_it_is_zero_for_one_set_and_symmetric_for_two() -> None:
     one, two = gaussian(12, 2), gaussian(12, 3)
-    assert frechet_distance(*one, *one) == pytest.approx(0, abs=1e-10)
-    assert frechet_distance(*one, *two) == pytest.approx(frechet_distance(*two, *one), rel=1e-10)
+    assert gaussian_distance(*one, *one) == pytest.approx(0, abs=1e-10)
+    assert gaussian_distance(*one, *two) == pytest.approx(gaussian_distance(*two, *one), rel=1e-10)
 
 
 def test_it_is_that_of_scipys_matrix_root() -> None:
     (mean1, cov1), (mean2, cov2) = gaussian(64, 4), gaussian(64, 5)
     root = scipy.linalg.sqrtm((cov1 @ cov2).numpy()).real
     expected = float((mean1 - mean2).square().sum() + cov1.trace() + cov2.trace()) - 2 * np.trace(root)
-    assert frechet_distance(mean1, cov1, mean2, cov2) == pytest.approx(expected, rel=1e-8)
+    assert gaussian_distance(mean1, cov1, mean2, cov2) == pytest.approx(expected, rel=1e-8)
 
 
 @pytest.mark.skipif(
@@ -66,7 +77,7 @@ def test_it_is_pytorch_fids() -> None:
 
     (mean1, cov1), (mean2, cov2) = gaussian(64, 6), gaussian(64, 7)
     expected = calculate_frechet_distance(mean1.numpy(), cov1.numpy(), mean2.numpy(), cov2.numpy())
-    assert frechet_distance(mean1, cov1, mean2, cov2) == pytest.approx(expected, rel=1e-6)
+    assert gaussian_distance(mean1, cov1, mean2, cov2) == pytest.approx(expected, rel=1e-6)
 
 
 def test_fewer_vectors_than_dimensions_make_singular_covariances_that_it_takes() -> None:
@@ -77,8 +88,8 @@ def test_fewer_vectors_than_dimensions_make_singular_covariances_that_it_takes()
     root = vectors @ values.clamp(min=0).sqrt().diag() @ vectors.T
     product = torch.linalg.eigvalsh(root @ cov2 @ root).clamp(min=0).sqrt().sum()
     expected = float((mean1 - mean2).square().sum() + cov1.trace() + cov2.trace() - 2 * product)
-    assert frechet_distance(mean1, cov1, mean2, cov2) == pytest.approx(expected, rel=1e-6)
-    assert frechet_distance(mean1, cov1, mean1, cov1) == pytest.approx(0, abs=1e-6)
+    assert gaussian_distance(mean1, cov1, mean2, cov2) == pytest.approx(expected, rel=1e-6)
+    assert gaussian_distance(mean1, cov1, mean1, cov1) == pytest.approx(0, abs=1e-6)
 
 
 def test_what_is_no_distribution_is_refused() -> None:
@@ -88,7 +99,87 @@ def test_what_is_no_distribution_is_refused() -> None:
         moments(torch.tensor([[0.0], [float("nan")]]))
     zero, wrong = torch.zeros(2, dtype=torch.float64), -torch.eye(2, dtype=torch.float64)
     with pytest.raises(ValueError, match="negative eigenvalue -1"):
-        frechet_distance(zero, wrong, zero, wrong)
+        gaussian_distance(zero, wrong, zero, wrong)
+
+
+@pytest.mark.parametrize(("n", "m"), [(200, 150), (20, 150), (150, 20), (20, 25), (32, 33)])
+def test_few_vectors_take_another_way_to_the_same_distance(n: int, m: int) -> None:
+    """Through the features where a covariance is singular, through the covariances where none is."""
+    generator = torch.Generator().manual_seed(n)
+    one = torch.randn(n, 32, generator=generator)
+    two = 1 + torch.randn(m, 32, generator=generator) @ torch.randn(32, 32, generator=generator)
+    expected = gaussian_distance(*moments(one), *moments(two))
+    assert frechet_distance(one, two) == pytest.approx(expected, rel=1e-6)
+    assert frechet_distance(one, one) == pytest.approx(0, abs=1e-9)
+
+
+def test_the_kernel_distance_is_the_papers_by_loops() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(7, 3, generator=generator).double(), torch.randn(7, 3, generator=generator).double() + 1
+
+    def kernel(a: Tensor, b: Tensor) -> float:
+        return float((a @ b / 3 + 1) ** 3)
+
+    within = [sum(kernel(a[i], a[j]) for i in range(7) for j in range(7) if i != j) / (7 * 6) for a in (x, y)]
+    between = sum(kernel(a, b) for a in x for b in y) / 49
+    (found,) = kernel_distances(x, y, subsets=1, size=100)
+    assert float(found) == pytest.approx(sum(within) - 2 * between, rel=1e-12)
+
+
+def test_the_kernel_distance_of_samples_of_one_distribution_is_0_on_average_however_few() -> None:
+    """It is unbiased; the Fréchet distance of the same samples is far above 0, and the more so the fewer they are."""
+    generator = torch.Generator().manual_seed(1)
+    one, two = torch.randn(4000, 16, generator=generator), torch.randn(4000, 16, generator=generator)
+    found = kernel_distances(one, two, subsets=200, size=50)
+    error = float(found.std()) / math.sqrt(80)  # 200 overlapping subsets hold about 80 independent ones
+    assert abs(float(found.mean())) < 4 * error
+    few, many = frechet_distance(one[:50], two[:50]), frechet_distance(one, two)
+    assert few > 50 * many > 0
+    assert torch.equal(found, kernel_distances(one, two, subsets=200, size=50))
+
+
+def test_manifolds_of_points_on_a_line() -> None:
+    """Real at 0, 1, 2, 10 with balls to the nearest other; generated at 0.5, 3, 30, with theirs.
+
+    0.5 lies in the balls of 0 and of 1, which reach 1 far, and 3 in those of 2 and of 10, which reaches 8; 30 lies in none.
+    The balls of 0.5 and of 3 reach 2.5, and hold 0, 1 and 2; that of 30 reaches 27, and holds 10.
+    """
+    real, generated = torch.tensor([[0.0], [1.0], [2.0], [10.0]]), torch.tensor([[0.5], [3.0], [30.0]])
+    found = manifolds(real, generated, neighbours=1)
+    assert found.precision == pytest.approx(2 / 3)
+    assert found.recall == 1
+    assert found.density == pytest.approx((2 + 2 + 0) / 3)
+    assert found.coverage == 1
+
+
+def test_manifolds_are_those_of_a_second_implementation() -> None:
+    rng = np.random.default_rng(0)
+    real, generated = rng.normal(size=(1200, 4)), rng.normal(0.5, 0.7, size=(1100, 4))
+
+    def reach(points: np.ndarray) -> np.ndarray:
+        return np.sort(scipy.spatial.distance.cdist(points, points), axis=1)[:, 5]
+
+    between = scipy.spatial.distance.cdist(real, generated)
+    inside, recalled = between <= reach(real)[:, None], between <= reach(generated)
+    found = manifolds(torch.from_numpy(real), torch.from_numpy(generated), neighbours=5)
+    assert found.precision == pytest.approx(inside.any(axis=0).mean())
+    assert found.recall == pytest.approx(recalled.any(axis=1).mean())
+    assert found.density == pytest.approx(inside.sum() / (5 * 1100))
+    assert found.coverage == pytest.approx(inside.any(axis=1).mean())
+
+
+def test_sets_too_small_for_their_neighbours_are_refused() -> None:
+    with pytest.raises(ValueError, match="more than 5 feature vectors, not 5"):
+        manifolds(torch.zeros(9, 2), torch.zeros(5, 2), neighbours=5)
+
+
+def test_nearest_distances_are_those_of_a_second_implementation() -> None:
+    rng = np.random.default_rng(1)
+    queries, references = rng.normal(size=(1500, 3)), rng.normal(size=(90, 3))
+    queries[7] = references[11]
+    found = nearest_distance(torch.from_numpy(queries), torch.from_numpy(references))
+    expected = scipy.spatial.distance.cdist(queries, references).min(axis=1)
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-7)
 
 
 def test_the_nearest_by_cosine_ignores_length() -> None:

@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "bench"
 ALLOWED = {
     "__init__": set(),
     "contract": set(),
+    "cache": set(),
     "study": set(),
     "registry": set(),
     "places": set(),
@@ -27,18 +28,21 @@ ALLOWED = {
     "models": {"architectures", "contract", "games", "losses", "nets"},
     "datasets/__init__": {"contract", "registry"},
     "datasets": {"contract", "datasets/__init__"},
-    "features": {"batches", "contract"},
+    "features": {"batches", "cache", "contract"},
     "applications/__init__": {"contract"},
     "applications": {"applications/__init__", "contract", "evaluation", "figures", "interpolation", "nets"},
     "interpolation": {"contract", "distances"},
-    "metrics": {"contract", "distances", "interpolation"},
+    "likelihood": {"contract", "losses", "nets"},
+    "metrics": {"contract", "distances", "interpolation", "likelihood"},
     "training": {"batches", "contract"},
-    "evaluation": {"contract", "registry"},
+    "evaluation": {"cache", "contract", "registry"},
     "pictures": {"contract", "evaluation", "figures", "interpolation"},
     "scheduling": {"study"},
     "executors": {"study", "executors/__init__"},
     "tracking": {"study", "tracking"},
-    "report": {"figures", "study"},
+    "statistics": set(),
+    "tables": {"statistics", "study"},
+    "report": {"figures", "statistics", "study", "tables"},
     "trial": {
         "batches",
         "contract",
@@ -70,12 +74,12 @@ OWNERS = {
     "rich": {"cli"},
     "ray": {"executors"},
     "pytorch_fid": {"features"},
-    "sklearn": {"datasets"},
+    "sklearn": {"datasets", "metrics"},
     "torchvision": {"datasets"},
     "matplotlib": {"figures"},
-    "pandas": {"report", "tracking"},
+    "pandas": {"report", "tables", "tracking"},
 }
-NO_TORCH = {"study", "study_file", "registry", "report", "tracking", "scheduling", "executors"}
+NO_TORCH = {"study", "study_file", "registry", "report", "statistics", "tables", "tracking", "scheduling", "executors"}
 FILES = sorted(path.relative_to(PACKAGE).with_suffix("").as_posix() for path in PACKAGE.rglob("*.py"))
 
 

@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench import figures, report
+from bench import figures, report, tables
 from bench.study import Catalogue, Study, StudyError
 from bench.study_file import build
+from bench.tables import console, markdown_table, notes, summary
 
 BETTER = {"test_loss": "lower", "psnr": "higher", "fid": "lower"}
 PROTOCOL = json.dumps({"split": "test", "images": "9"})
@@ -23,7 +24,7 @@ LARGEST = 1.7976931348623157e308
 
 @pytest.fixture
 def study(known: Catalogue) -> Study:
-    tables = {
+    written = {
         "question": "Which?",
         "source": "Document 000: the first",
         "model": "vae",
@@ -31,7 +32,7 @@ def study(known: Catalogue) -> Study:
         "metrics": ["test_loss", "psnr", "fid"],
         "vary": {"latent_dim": [2, 5, 10]},
     }
-    return build(tables, Path("studies/x.toml"), known)
+    return build(written, Path("studies/x.toml"), known)
 
 
 def row(latent: int, seed: int, loss: float | None, **changes: Any) -> dict[str, Any]:
@@ -80,7 +81,7 @@ def runs() -> pd.DataFrame:
 
 
 def test_a_row_is_mean_deviation_and_n_over_the_finished_seeds(study: Study, runs: pd.DataFrame) -> None:
-    table = report.summary(study, runs, BETTER)
+    table = summary(study, runs, BETTER)
     assert table["variant"].tolist() == ["latent_dim=2", "latent_dim=5", "latent_dim=10"]
     assert table["test_loss_mean"].tolist() == [150.0, 120.0, 90.0]
     assert table["test_loss_std"].iloc[0] == pytest.approx(8**0.5)  # of 148 and 152, as of a sample
@@ -91,44 +92,74 @@ def test_a_row_is_mean_deviation_and_n_over_the_finished_seeds(study: Study, run
 
 
 def test_what_was_not_measured_is_blank_and_has_its_reason(study: Study, runs: pd.DataFrame) -> None:
-    table = report.summary(study, runs, BETTER)
+    table = summary(study, runs, BETTER)
     assert table["fid_mean"].isna().all()
     assert table["fid_n"].tolist() == [0, 0, 0]
-    assert "fid on digits is blank for vae: no Inception weights" in report.notes(study, runs)
-    assert " 0 " not in report.markdown_table(study, table, BETTER)
+    assert "fid on digits is blank for vae: no Inception weights" in notes(study, runs)
+    assert " 0 " not in markdown_table(study, table, BETTER)
 
 
 def test_failures_are_named(study: Study, runs: pd.DataFrame) -> None:
-    assert "latent_dim=10 seed 1 on digits failed: diverged: loss is nan" in report.notes(study, runs)
+    assert "latent_dim=10 seed 1 on digits failed: diverged: loss is nan" in notes(study, runs)
 
 
 def test_an_infinity_that_was_stored_is_no_number(study: Study, runs: pd.DataFrame) -> None:
     runs["metric.test_loss"] = runs["metric.test_loss"].replace(152.0, LARGEST)
-    table = report.summary(study, runs, BETTER)
+    table = summary(study, runs, BETTER)
     assert table["test_loss_mean"].iloc[0] == 148.0
     assert table["test_loss_n"].iloc[0] == 1
 
 
 def test_two_protocols_do_not_share_a_column(study: Study, runs: pd.DataFrame) -> None:
     runs["protocol.test_loss"] = [json.dumps({"images": "10", "split": "test"}), *[PROTOCOL] * 4]
-    assert report.summary(study, runs, BETTER)["test_loss_mean"].notna().all()  # that run has no value
+    assert summary(study, runs, BETTER)["test_loss_mean"].notna().all()  # that run has no value
     runs["protocol.test_loss"] = [PROTOCOL, json.dumps({"images": "10", "split": "test"}), *[PROTOCOL] * 3]
-    assert report.summary(study, runs, BETTER)["test_loss_mean"].isna().all()
+    assert summary(study, runs, BETTER)["test_loss_mean"].isna().all()
     assert (
         "test_loss on digits was taken under 2 protocols, which one column cannot hold: images 10, split test; "
         "images 9, split test"
-    ) in report.notes(study, runs)
+    ) in notes(study, runs)
     runs["protocol.test_loss"] = [PROTOCOL, '{"images": "9",  "split":"test"}', *[PROTOCOL] * 3]
-    assert report.summary(study, runs, BETTER)["test_loss_mean"].notna().all()  # the same in another order
+    assert summary(study, runs, BETTER)["test_loss_mean"].notna().all()  # the same in another order
 
 
 def test_the_best_is_bold_in_its_own_direction(study: Study, runs: pd.DataFrame) -> None:
-    lines = report.markdown_table(study, report.summary(study, runs, BETTER), BETTER).splitlines()
+    lines = markdown_table(study, summary(study, runs, BETTER), BETTER).splitlines()
     assert "test_loss ↓" in lines[0]
     assert "psnr ↑" in lines[0]
     assert "**90.00**" in lines[4]
     assert "**30.00**" in lines[4]
     assert "150.0 ± 2.8" in lines[2]
+
+
+def test_what_is_tied_with_the_best_is_marked_and_what_is_not_is_not(study: Study) -> None:
+    """Seeds differ by 10: 5 trails 10 by 1 on every seed, which settles it; 2 by 1, -2 and 4, which does not."""
+    losses = {10: (90.0, 100.0, 110.0), 5: (91.0, 101.0, 111.01), 2: (91.0, 98.0, 114.0)}
+    runs = pd.DataFrame([row(latent, seed, loss) for latent, each in losses.items() for seed, loss in enumerate(each)])
+    table = summary(study, runs, BETTER)
+    assert table["test_loss_best"].tolist() == [False, False, True]
+    assert table["test_loss_tied"].tolist() == [True, False, False]
+    assert table["test_loss_interval"].iloc[2] == pytest.approx(4.302653 * 10 / 3**0.5, rel=1e-6)  # t of two degrees
+    assert table["success_rate"].tolist() == [1, 1, 1]
+    lines = markdown_table(study, table, BETTER).splitlines()
+    assert "101.0 ± 11.8 ≈" in lines[2]
+    assert "≈" not in lines[3].split("|")[2]
+    assert "± 24.8 " in lines[4]
+    assert "100.0 ± 10.0 *" in console(study, runs, BETTER)
+
+
+def test_a_metric_without_a_better_direction_has_no_best(study: Study, runs: pd.DataFrame) -> None:
+    better = {**BETTER, "psnr": "neither"}
+    lines = markdown_table(study, summary(study, runs, better), better).splitlines()
+    assert "| psnr " in lines[0]
+    assert "**30.00**" not in lines[4]
+
+
+def test_a_column_that_few_images_bias_says_so(study: Study, runs: pd.DataFrame) -> None:
+    runs["protocol.psnr"] = json.dumps({"split": "test", "biased": "upwards, by few images; kernel is not"})
+    table = markdown_table(study, summary(study, runs, BETTER), BETTER)
+    assert "psnr ↑, biased" in table
+    assert "test_loss ↓ " in table
 
 
 @pytest.mark.parametrize(
@@ -148,7 +179,7 @@ def test_the_best_is_bold_in_its_own_direction(study: Study, runs: pd.DataFrame)
     ],
 )
 def test_numbers_have_four_digits_and_their_spread_the_same_places(mean: float, std: float, text: str) -> None:
-    assert report._with_spread(mean, std) == text
+    assert tables._with_spread(mean, std) == text
 
 
 def test_a_report_is_a_page_two_tables_and_pictures_and_the_same_bytes_again(
@@ -195,13 +226,13 @@ def test_a_report_is_a_page_two_tables_and_pictures_and_the_same_bytes_again(
 
 def test_no_trial_is_one_line(study: Study) -> None:
     with pytest.raises(StudyError, match="no trial of study x is tracked yet; run: bench run study x"):
-        report.summary(study, pd.DataFrame(), BETTER)
+        summary(study, pd.DataFrame(), BETTER)
 
 
 def test_a_search_shows_its_best_first_and_what_confirmed_them(
     known: Catalogue, runs: pd.DataFrame, tmp_path: Path
 ) -> None:
-    tables = {
+    written = {
         "question": "Which?",
         "source": "none at all, really",
         "model": "vae",
@@ -210,10 +241,10 @@ def test_a_search_shows_its_best_first_and_what_confirmed_them(
         "trials": 3,
         "vary": {"latent_dim": {"low": 2, "high": 20}},
     }
-    search = build(tables, Path("studies/x.toml"), known)
+    search = build(written, Path("studies/x.toml"), known)
     proposals = runs.iloc[1:4].assign(split="validation", seed=0)
     both = pd.concat([proposals, runs.iloc[[1]]], ignore_index=True)
-    table = report.summary(search, both, BETTER)
+    table = summary(search, both, BETTER)
     assert table["split"].tolist() == ["test", "validation", "validation", "validation"]
     assert table["test_loss_mean"].tolist() == [90.0, 90.0, 120.0, 152.0]
     empty = pd.DataFrame(columns=["run_id", "name", "step", "value"])
@@ -221,6 +252,12 @@ def test_a_search_shows_its_best_first_and_what_confirmed_them(
     assert text.index("Confirmed:") < text.index(
         "3 proposals, the best 3 by test_loss (lower is better): 3 finished, 0 pruned, 0 failed."
     )
+    prospects = text[text.index("The expected best test_loss") :].splitlines()
+    assert [line.split() for line in prospects[4:7]] == [  # of 152, 120 and 90: their mean; then 1/3 120 and 2/3 90
+        ["|", "1", "|", "120.7", "|"],
+        ["|", "2", "|", "100", "|"],
+        ["|", "3", "|", "90", "|"],
+    ]
 
 
 def test_a_study_of_which_nothing_finished_has_a_report_too(
@@ -245,7 +282,7 @@ def no_curves() -> pd.DataFrame:
 def test_configurations_that_share_a_name_are_told_apart(study: Study, runs: pd.DataFrame) -> None:
     short = row(5, 1, 130.0, configuration="other")
     both = pd.concat([runs.assign(**{"param.epochs": "50"}), pd.DataFrame([{**short, "param.epochs": "5"}])])
-    table = report.summary(study, both, BETTER)
+    table = summary(study, both, BETTER)
     assert table["variant"].tolist() == [
         "latent_dim=2",
         "latent_dim=5 (epochs=5)",
@@ -278,12 +315,12 @@ def test_curves_leave_out_epoch_0_and_infinities_and_go_by_seed(
 def test_a_printed_table_fits_a_terminal_and_lacks_no_row(known: Catalogue, study: Study, runs: pd.DataFrame) -> None:
     wide = dataclasses.replace(study, vary={"latent_dim": tuple(range(2, 16))})
     many = pd.DataFrame([row(n, 0, 100.0 + n) for n in range(2, 16)])
-    text = report.console(wide, many, BETTER)
+    text = console(wide, many, BETTER)
     assert all(f"latent_dim={n} " in text for n in range(2, 16))
     assert "fid ↓" not in text  # blank in every row, which the notes explain
     assert "fid on digits is blank for vae: no Inception weights" in text
     name = "latent_dim=10 hidden_dims=512-256 learning_rate=0.00123 batch_size=64 weight_decay=0.000321 dropout=on"
-    lines = report.console(study, runs.assign(variant=name, configuration="c"), BETTER).splitlines()
+    lines = console(study, runs.assign(variant=name, configuration="c"), BETTER).splitlines()
     table = lines[: lines.index("")]
     assert max(map(len, table)) <= 120
     assert " ".join(" ".join(line[:60].split("  ")[0] for line in table[3:]).split()) == name

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import torch
-
 from bench import figures
 from bench.applications import Applied, class_name
 from bench.contract import Conditional, Data, Model
@@ -14,15 +12,14 @@ from bench.nets import positive
 def apply(model: Model, data: Data, *, count: int = 64, seed: int = 0) -> Applied:
     """Draw ``count`` images from noise of ``seed``; a model that completes images is given left halves of held-out ones."""
     positive(count=count)
-    images = draw(model, count, data, seed=seed)
-    labels = torch.arange(count) % max(1, len(data.spec.classes))
+    drawn = draw(model, count, data, seed=seed)
     condition = model.condition if isinstance(model, Conditional) else "none"
     files, rows = {}, []
-    for number, image in enumerate(images):
+    for number, image in enumerate(drawn.images):
         name = f"images/{number:04}.png"
         files[name] = figures.png(figures.tile(image))
-        told = class_name(data, int(labels[number])) if condition == "labels" else ""
+        told = class_name(data, int(drawn.labels[number]))
         half = number * len(data.held_out) // count if condition == "left_half" else ""
         rows.append({"file": name, "number": number, "label": told, "left_half_of": half, "seed": seed})
     columns = len(data.spec.classes) if condition == "labels" else None
-    return Applied(figures.png(figures.grid(images, columns=columns)), files, rows)
+    return Applied(figures.png(figures.grid(drawn.images, columns=columns)), files, rows)

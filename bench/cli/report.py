@@ -52,6 +52,7 @@ def write_report(study: Study, known: Catalogue, places: Places, store: Store) -
     from dataclasses import replace
 
     from bench import report as reporting
+    from bench.tables import console
 
     runs = store.table()
     tracked = list(dict.fromkeys(runs["dataset"])) if len(runs) else []
@@ -69,7 +70,7 @@ def write_report(study: Study, known: Catalogue, places: Places, store: Store) -
         folder,
         known.metrics,
     )
-    click.echo(reporting.console(study, wanted, known.metrics))
+    click.echo(console(study, wanted, known.metrics))
     if left_out:
         click.echo(f"{left_out} tracked trials of other settings are left out")
     click.echo(f"report: {_near(path)}")

@@ -6,19 +6,15 @@ and labels it saw. Its accuracy on the held-out split stands in the protocol of 
 
 from __future__ import annotations
 
-import hashlib
-import os
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from filelock import FileLock
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from bench.batches import steps_per_epoch, stream
-from bench.contract import HIDDEN, Data, ImageSpec, Split, Unmeasurable, in_order
+from bench.cache import cached, digest
+from bench.contract import HIDDEN, Data, ImageSpec, Split, Unmeasurable
 
 RECIPE = (
     "3 convolutions to 64 channels, 64 features; AdamW 3e-3 in one cycle, batch 128, 2 to 40 passes, seed 0; version 2"
@@ -54,27 +50,21 @@ class Classifier(nn.Module):
 
 
 class ClassifierFeatures:
-    """The trained classifier as an `Extractor`; ``logits`` gives its opinion of the class."""
+    """The trained classifier as an extractor that `Judges`."""
 
-    def __init__(self, network: Classifier, weights: str, accuracy: float) -> None:
-        self.network = network.eval()
-        self.protocol = {
-            "extractor": "the data set's own classifier",
-            "weights": weights,
-            "accuracy": f"{accuracy:.4f}",
-            "dtype": "float32",
-        }
+    def __init__(self, network: Classifier) -> None:
+        self.network = network.eval().requires_grad_(False)
+        weights = digest(*network.state_dict().values())[:12]
+        self.protocol = {"extractor": "the data set's own classifier", "weights": weights}
 
-    @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
-        """float32 ``[B, C, H, W]`` in ``[0, 1]`` to float32 ``[B, 64]``."""
+        """float32 ``[B, C, H, W]`` in ``[0, 1]`` to ``[B, 64]``."""
         features: Tensor = self.network.body(images * 2 - 1)
         return features
 
-    @torch.inference_mode()
-    def logits(self, images: Tensor) -> Tensor:
-        """float32 ``[B, C, H, W]`` in ``[0, 1]`` to logits ``[B, classes]``."""
-        logits: Tensor = self.network(images)
+    def logits(self, features: Tensor) -> Tensor:
+        """Features ``[B, 64]`` to the logits of the classes, ``[B, K]``."""
+        logits: Tensor = self.network.head(features)
         return logits
 
 
@@ -92,19 +82,10 @@ def load(data: Data, cache: Path, data_dir: Path) -> ClassifierFeatures:
     train = train.take(train.labels != HIDDEN)
     if not data.spec.classes or len(train) < len(data.spec.classes):
         raise Unmeasurable(f"data set {data.name} has no labels to train a classifier on")
-    file = cache / f"classifier-{_digest(train)}.safetensors"
-    cache.mkdir(parents=True, exist_ok=True)
     network = _untrained(data.spec, train.images.device)
-    with FileLock(cache / f"{file.stem}.lock"):  # trials that start together train it once
-        try:
-            network.load_state_dict(load_file(file, device=str(train.images.device)))
-        except (OSError, SafetensorError, RuntimeError):  # not there, or damaged: made anew
-            network = _trained(data.spec, train)
-            partial = file.with_suffix(".partial")
-            save_file(network.state_dict(), partial)
-            os.replace(partial, file)
-    weights = hashlib.sha256(file.read_bytes()).hexdigest()[:12]
-    return ClassifierFeatures(network, weights, _accuracy(network, data.held_out))
+    name = f"classifier-{digest(train.images, train.labels, recipe=RECIPE)[:16]}.safetensors"
+    network.load_state_dict(cached(cache / name, lambda: _trained(data.spec, train).state_dict(), train.images.device))
+    return ClassifierFeatures(network)
 
 
 def _convolution(inputs: int, outputs: int, kernel: int, stride: int) -> list[nn.Module]:
@@ -135,17 +116,3 @@ def _trained(spec: ImageSpec, train: Split) -> Classifier:
             optimizer.step()
             schedule.step()
     return network
-
-
-@torch.inference_mode()
-def _accuracy(network: Classifier, split: Split) -> float:
-    network.eval()
-    right = sum(int((network(batch.images).argmax(1) == batch.labels).sum()) for batch in in_order(split))
-    return right / len(split)
-
-
-def _digest(train: Split) -> str:
-    digest = hashlib.sha256(RECIPE.encode())
-    digest.update(train.images.cpu().numpy().tobytes())
-    digest.update(train.labels.cpu().numpy().tobytes())
-    return digest.hexdigest()[:16]

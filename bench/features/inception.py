@@ -27,18 +27,16 @@ class InceptionFeatures:
 
     def __init__(self, network: torch.nn.Module, weights: str) -> None:
         # Channels last in float32 is 1.65 times as fast on two cores, with features equal to 2e-7.
-        self.network = network.eval().to(memory_format=torch.channels_last)
+        self.network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
         self.protocol = {
             "extractor": "pytorch-fid's Inception v3, pool3",
             "weights": weights,
             "resize": "299x299, bilinear, not antialiased",
             "grey": "repeated to RGB",
-            "dtype": "float32",
         }
 
-    @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
-        """float32 ``[B, C, H, W]`` in ``[0, 1]`` to float32 ``[B, 2048]``."""
+        """float32 ``[B, C, H, W]`` in ``[0, 1]`` to ``[B, 2048]``."""
         colour = images.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
         features: Tensor = self.network(colour)[0].flatten(1)
         return features

@@ -92,14 +92,9 @@ class DrawGAN(Model):
         """Every canvas, ``[T, n, C, H, W]``, reconstructed from mean codes or drawn from the prior."""
         return self.network.canvases(images_or_n, condition)
 
-    def posterior(self, images: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Images to mean and log-variance ``[B, T, Z]``; those of a later glimpse follow on the means of the earlier."""
-        drawing = self.network.reconstruct(images, condition, noisy=False)
-        return drawing.means, drawing.log_variances
-
     def encode(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
-        """The means of `posterior`."""
-        return self.posterior(images, condition)[0]
+        """Images to the means of their codes, ``[B, T, Z]``; those of a later glimpse follow on the means of the earlier."""
+        return self.network.reconstruct(images, condition, noisy=False).means
 
     def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """Codes ``[B, T, Z]`` to the last canvas, ``[B, C, H, W]``."""

@@ -1,0 +1,60 @@
+"""How likely held-out images are under a model that infers: the bounds that its posterior gives, the same for every model.
+
+Pixels are taken for independent Bernoulli variables, a grey value for a probability, whatever the model was trained with, so that
+bounds compare. Bounds are on log p(x), or on log p(x | y) for a model that is told y.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from bench.contract import Infers, Model, Split, condition_of, in_order
+from bench.losses import bernoulli_nll_of, gaussian_kl_each
+from bench.nets import reparameterised
+
+CHUNK = 500  # images decoded at a time
+
+
+def evidence_bounds(model: Model, split: Split) -> Tensor:
+    """The evidence lower bound of every image, with one draw of its code, in nats: ``[N]``.
+
+    Kingma and Welling, Auto-Encoding Variational Bayes, 2014, equation 10.
+    """
+    assert isinstance(model, Infers)
+    found = []
+    for batch in in_order(split, CHUNK):
+        condition = condition_of(model, batch)
+        mean, log_variance = model.posterior(batch.images, condition)
+        decoded = model.decode(reparameterised(mean, log_variance), condition)
+        found.append(-bernoulli_nll_of(decoded, batch.images) - gaussian_kl_each(mean, log_variance))
+    return torch.cat(found)
+
+
+def log_weights(model: Model, split: Split, draws: int) -> Tensor:
+    """log p(x | z) + log p(z) - log q(z | x) of every image, for so many draws of z from q, in nats: float64 ``[draws, N]``.
+
+    Burda et al., Importance Weighted Autoencoders, 2016, equation 8.
+    """
+    assert isinstance(model, Infers)
+    found = []
+    for batch in in_order(split, CHUNK):
+        condition = condition_of(model, batch)
+        mean, log_variance = model.posterior(batch.images, condition)
+        rows = []
+        for _ in range(draws):
+            z = reparameterised(mean, log_variance)
+            likelihood = -bernoulli_nll_of(model.decode(z, condition), batch.images).double()
+            prior = _log_normal(z, torch.zeros_like(mean), torch.zeros_like(log_variance))
+            rows.append(likelihood + prior - _log_normal(z, mean, log_variance))
+        found.append(torch.stack(rows))
+    return torch.cat(found, dim=1)
+
+
+def _log_normal(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+    """log N(z; mean, exp(log_variance)) of every code, ``[B]``."""
+    z, mean, log_variance = z.double(), mean.double(), log_variance.double()
+    squares = (z - mean).square() / log_variance.exp()
+    return -0.5 * (squares + log_variance + math.log(2 * math.pi)).flatten(1).sum(1)

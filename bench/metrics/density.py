@@ -1,0 +1,24 @@
+"""How densely held-out images lie around generated ones, in the features of the data set's own classifier; 1 for real images.
+
+Naeem et al., Reliable Fidelity and Diversity Metrics for Generative Models, 2020, https://arxiv.org/abs/2002.09797. A precision
+that an outlier among the real images does not raise; it may exceed 1.
+"""
+
+from __future__ import annotations
+
+from bench.contract import Data, Features, Model
+from bench.distances import NEIGHBOURS, manifolds
+
+NEEDS = Model
+BETTER = "higher"
+EXTRACTOR = "classifier"
+
+
+def measure(model: Model, real: Data, features: Features) -> float:
+    """Equation 2 of the paper, with balls that reach to the fifth neighbour.
+
+    Raises:
+        Unmeasurable: the data set has no labels.
+    """
+    features.state(neighbours=NEIGHBOURS)
+    return features.once(EXTRACTOR, manifolds).density

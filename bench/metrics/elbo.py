@@ -1,0 +1,19 @@
+"""The evidence lower bound of held-out images in nats per image, pixels taken for Bernoulli: log p(x) is at least this.
+
+Kingma and Welling, Auto-Encoding Variational Bayes, 2014, equation 10, https://arxiv.org/abs/1312.6114. The likelihood is the
+same for every model, whatever it was trained with; log p(x | y) for a model that is told y.
+"""
+
+from __future__ import annotations
+
+from bench.contract import Data, Features, Infers, Model
+from bench.likelihood import evidence_bounds
+
+NEEDS = Infers
+BETTER = "higher"
+EXTRACTOR = None
+
+
+def measure(model: Model, real: Data, features: Features) -> float:
+    """The mean over the held-out images, with one draw of each code."""
+    return float(evidence_bounds(model, real.held_out).mean())

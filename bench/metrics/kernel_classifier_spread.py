@@ -1,0 +1,19 @@
+"""The standard deviation over subsets of 1000 images of ``kernel_classifier``: how far that can be trusted."""
+
+from __future__ import annotations
+
+from bench.contract import Data, Features, Model
+from bench.distances import kernel_distances
+
+NEEDS = Model
+BETTER = "lower"
+EXTRACTOR = "classifier"
+
+
+def measure(model: Model, real: Data, features: Features) -> float:
+    """Over the 100 subsets that ``kernel_classifier`` is the mean of.
+
+    Raises:
+        Unmeasurable: the data set has no labels.
+    """
+    return float(features.once(EXTRACTOR, kernel_distances).std())

@@ -1,0 +1,19 @@
+"""The standard deviation of the kernel Inception distance over subsets of 1000 images: how far ``kid`` can be trusted."""
+
+from __future__ import annotations
+
+from bench.contract import Data, Features, Model
+from bench.distances import kernel_distances
+
+NEEDS = Model
+BETTER = "lower"
+EXTRACTOR = "inception"
+
+
+def measure(model: Model, real: Data, features: Features) -> float:
+    """Over the 100 subsets that ``kid`` is the mean of.
+
+    Raises:
+        Unmeasurable: the weights cannot be had here.
+    """
+    return float(features.once(EXTRACTOR, kernel_distances).std())

@@ -1,0 +1,41 @@
+"""Accuracy on held-out images of a logistic regression from their codes, fitted on training images: what the codes tell.
+
+Alain and Bengio, Understanding intermediate layers using linear classifier probes, 2016, https://arxiv.org/abs/1610.01644.
+"""
+
+from __future__ import annotations
+
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from bench.contract import HIDDEN, Autoencodes, Conditional, Data, Features, Model, Split, Unmeasurable, in_order
+
+NEEDS = Autoencodes
+BETTER = "higher"
+EXTRACTOR = None
+IMAGES = 5000  # training images; more change little and cost seconds
+
+
+def measure(model: Model, real: Data, features: Features) -> float:
+    """The share of held-out images told rightly, from standardised mean codes.
+
+    Raises:
+        Unmeasurable: the encoder is told the class or half of the image, or the data set has no labels.
+    """
+    assert isinstance(model, Autoencodes)
+    if isinstance(model, Conditional):
+        raise Unmeasurable("its encoder is told part of the answer")
+    train = Split(real.train.images, real.train_labels)
+    train = train.take((train.labels != HIDDEN).nonzero().flatten()[:IMAGES])
+    if len(train.labels.unique()) < 2:
+        raise Unmeasurable(f"data set {real.name} has no labels to tell")
+    features.state(fitted_on=len(train))
+    codes, held_out = (
+        torch.cat([model.encode(batch.images).flatten(1) for batch in in_order(split)]).cpu().numpy()
+        for split in (train, real.held_out)
+    )
+    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    probe.fit(codes, train.labels.cpu().numpy())
+    return float(probe.score(held_out, real.held_out.labels.cpu().numpy()))

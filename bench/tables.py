@@ -1,0 +1,224 @@
+"""Tracked runs in, tables out: means over seeds, their spread, what is tied with the best, and what is blank and why."""
+
+from __future__ import annotations
+
+import json
+import math
+import textwrap
+from collections.abc import Mapping
+
+import pandas as pd
+
+from bench.statistics import interval, tied
+from bench.study import Study, StudyError
+
+LARGEST = 1e300  # a tracking store keeps an infinity as the largest float
+TOP = 10  # rows of a search that are shown; all are in the CSV
+WIDTH = 118  # columns of a terminal that a printed table may fill
+NAME = 24  # of them that a variant's name has at the least
+LEGEND = "best; ≈ tied with it, by a paired t-test at 5 % over the seeds that both have"
+ROW = ["dataset", "split", "variant", "configuration"]  # two that share a rounded name are two rows
+ARROWS = {"lower": " ↓", "higher": " ↑", "neither": ""}
+
+
+def summary(study: Study, runs: pd.DataFrame, better: Mapping[str, str]) -> pd.DataFrame:
+    """One row per data set, split and configuration, with its costs and, of every metric over its seeds:
+
+    ``_mean``, ``_std``, ``_n``, ``_interval`` (half the width of the 95 % interval), ``_best``, ``_tied`` (with the best, by a
+    paired test over the seeds that both have) and ``_biased`` (by few samples, as its protocol says). What was not measured is
+    blank, never zero. A metric that was taken under two protocols is blank too: `notes` says so.
+    """
+    runs = prepared(study, runs, better)
+    tables = [_summarised(study, alike, better) for _, alike in runs.groupby(["dataset", "split"], sort=False)]
+    return _ordered(study, pd.concat(tables), better)
+
+
+def markdown_table(study: Study, rows: pd.DataFrame, better: Mapping[str, str]) -> str:
+    """The rows of one data set and split for a reader: the best mean of each metric in bold, what is tied with it marked."""
+    table = _readable(study, rows, better, best="**{}**")
+    table["variant"] = table["variant"].str.replace("|", "\\|", regex=False)
+    return str(table.to_markdown(index=False, disable_numparse=True))
+
+
+def console(study: Study, runs: pd.DataFrame, better: Mapping[str, str]) -> str:
+    """The tables in plain text, as a finished study prints them; a column that is blank throughout is left to `notes`."""
+    runs = prepared(study, runs, better)
+    parts = []
+    for (dataset, split), rows in summary(study, runs, better).groupby(["dataset", "split"], sort=False):
+        table = _readable(study, rows.head(TOP) if study.is_search else rows, better, best="{} *")
+        parts.append(f"{study.name} on {dataset}, {split} split\n{_plain(table)}")
+        if rows[[f"{metric}_best" for metric in study.metrics]].any(axis=None):
+            parts[-1] += f"\n* {LEGEND}"
+    return "\n\n".join([*parts, "\n".join(notes(study, runs))]).strip()
+
+
+def notes(study: Study, runs: pd.DataFrame) -> list[str]:
+    """Why cells are blank and trials failed, a line each."""
+    lines = []
+    for (dataset, split), trials in runs.groupby(["dataset", "split"], sort=False):
+        for metric in study.metrics:
+            where = f"{metric} on {dataset}{unless_test(str(split))}"
+            taken = protocols(trials, metric)
+            if len(taken) > 1:
+                each = "; ".join(map(in_words, sorted(taken)))
+                lines.append(f"{where} was taken under {len(taken)} protocols, which one column cannot hold: {each}")
+            finished = trials[trials["state"] == "finished"]
+            if f"reason.{metric}" in finished:
+                blank = finished[finished[f"reason.{metric}"].fillna("") != ""]
+                for reason, blanks in blank.groupby(f"reason.{metric}", sort=True):
+                    lines.append(f"{where} is blank for {', '.join(sorted(set(blanks['model'])))}: {reason}")
+    for _, trial in runs[runs["state"] == "failed"].iterrows():
+        where = f"{trial['variant']} seed {trial['seed']} on {trial['dataset']}{unless_test(trial['split'])}"
+        lines.append(f"{where} failed: {trial['failure']}: {trial['reason']}")
+    return lines
+
+
+def prepared(study: Study, runs: pd.DataFrame, better: Mapping[str, str]) -> pd.DataFrame:
+    """The runs in the study's own order, under names that tell configurations apart; a StudyError where there are none."""
+    if not len(runs):
+        raise StudyError(f"no trial of study {study.name} is tracked yet; run: bench run study {study.name}")
+    return _told_apart(_ordered(study, runs, better))
+
+
+def protocols(runs: pd.DataFrame, metric: str) -> set[str]:
+    """The protocols under which the values of a metric were taken, each as sorted JSON."""
+    if f"protocol.{metric}" not in runs or f"metric.{metric}" not in runs:
+        return set()
+    texts = runs.loc[runs[f"metric.{metric}"].notna(), f"protocol.{metric}"].dropna()
+    return {json.dumps(json.loads(text), sort_keys=True) for text in texts if text}
+
+
+def in_words(protocol: str) -> str:
+    """A protocol in a reader's words."""
+    return ", ".join(f"{name} {value}" for name, value in json.loads(protocol).items())
+
+
+def unless_test(split: str) -> str:
+    """What follows a data set's name where it was not measured on the test split."""
+    return "" if split == "test" else f", {split} split"
+
+
+def _told_apart(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs, a variant's name followed by what differs where it stands for several configurations.
+
+    Names hold rounded values, and a path's images may have changed: such trials are no replicates of one another.
+    """
+    names = runs["variant"].to_dict()
+    for _, alike in runs.groupby(["dataset", "split", "variant"], sort=False):
+        if alike["configuration"].nunique() > 1:
+            facts = [n for n in map(str, alike) if n.startswith("param.") or n in ("model", "fingerprint")]
+            differing = [name for name in facts if alike[name].nunique(dropna=False) > 1]
+            for index, run in alike.iterrows():
+                words = [f"{name.removeprefix('param.')}={run[name]}" for name in differing]
+                names[index] = f"{run['variant']} ({', '.join(words)})"
+    return runs.assign(variant=pd.Series(names))
+
+
+def _summarised(study: Study, runs: pd.DataFrame, better: Mapping[str, str]) -> pd.DataFrame:
+    """The rows of one data set and split."""
+    rows: list[dict[str, object]] = []
+    values: list[dict[str, pd.Series[float]]] = []  # by metric and seed, for each row
+    mixed = [metric for metric in study.metrics if len(protocols(runs, metric)) > 1]
+    for (dataset, split, variant, _), trials in runs.groupby(ROW, sort=False):
+        finished = trials[trials["state"] == "finished"]
+        rows.append({"dataset": dataset, "split": split, "variant": variant, "model": trials["model"].iloc[0]})
+        values.append({m: _values(finished, m) if m not in mixed else _values(finished, "") for m in study.metrics})
+        for metric, found in values[-1].items():
+            rows[-1] |= {
+                f"{metric}_mean": found.mean(),
+                f"{metric}_std": found.std(),  # of a sample, blank for one seed
+                f"{metric}_n": len(found),
+                f"{metric}_interval": interval(list(found)),
+                f"{metric}_biased": any("biased" in json.loads(text) for text in protocols(finished, metric)),
+            }
+        for cost in ("parameters", "epochs", "seconds_per_epoch", "images_per_second", "peak_megabytes"):
+            rows[-1][cost] = pd.to_numeric(finished[cost]).mean()
+        rows[-1] |= {"finished": len(finished), "total": len(trials), "success_rate": len(finished) / len(trials)}
+    table = pd.DataFrame(rows)
+    for metric in study.metrics:
+        means = pd.to_numeric(table[f"{metric}_mean"])
+        best = means.max() if better[metric] == "higher" else means.min()
+        directed = better[metric] != "neither" and means.notna().sum() > 1
+        table[f"{metric}_best"] = directed & (means == best)
+        leader = values[int(means.argmin() if better[metric] != "higher" else means.argmax())] if directed else {}
+        table[f"{metric}_tied"] = [
+            bool(directed and mean != best and tied(list((own[metric] - leader[metric]).dropna())))
+            for mean, own in zip(means, values, strict=True)
+        ]
+    return table
+
+
+def _values(trials: pd.DataFrame, metric: str) -> pd.Series[float]:
+    """What a configuration's trials measured, by seed."""
+    values = pd.to_numeric(trials.set_index("seed").get(f"metric.{metric}", pd.Series(dtype=float)))
+    return values[values.abs() < LARGEST].dropna()
+
+
+def _ordered(study: Study, rows: pd.DataFrame, better: Mapping[str, str]) -> pd.DataFrame:
+    """The study's own order of data sets and variants; a search's best first, its confirmed ones before its proposals."""
+    datasets = {name: index for index, name in enumerate(study.datasets)}
+    labels = {name: index for index, name in enumerate(study.labels())}
+    rows = rows.reset_index(drop=True)
+    keys = pd.DataFrame(index=rows.index)
+    keys["dataset"] = rows["dataset"].map(datasets).fillna(len(datasets))
+    keys["path"] = rows["dataset"]
+    keys["split"] = (rows["split"] != "test").astype(int)
+    keys["label"] = [labels.get(name, labels.get(name.partition(" (")[0], len(labels))) for name in rows["variant"]]
+    objective = f"{study.metrics[0]}_mean" if f"{study.metrics[0]}_mean" in rows else f"metric.{study.metrics[0]}"
+    if study.is_search and objective in rows:
+        sign = 1 if better[study.metrics[0]] == "lower" else -1
+        keys["objective"] = sign * pd.to_numeric(rows[objective])
+    ties = [name for name in ("variant", "seed", "configuration") if name in rows]
+    keys[ties] = rows[ties]
+    return rows.loc[keys.sort_values(list(keys.columns), kind="stable").index].reset_index(drop=True)
+
+
+def _readable(study: Study, rows: pd.DataFrame, better: Mapping[str, str], best: str) -> pd.DataFrame:
+    shown: dict[str, list[str]] = {"variant": list(rows["variant"])}
+    for metric in study.metrics:
+        cells, intervals = [], []
+        for _, row in rows.iterrows():
+            mean, std, half = (float(row[f"{metric}_{part}"]) for part in ("mean", "std", "interval"))
+            text = _with_spread(mean, std) if not pd.isna(mean) else ""
+            cells.append(best.format(text) if row[f"{metric}_best"] else f"{text} ≈" if row[f"{metric}_tied"] else text)
+            intervals.append("" if pd.isna(half) else f"± {half:.3g}")
+        biased = ", biased" if rows[f"{metric}_biased"].any() else ""
+        shown[f"{metric}{ARROWS[better[metric]]}{biased}"] = cells
+        if metric == study.metrics[0] and any(intervals):
+            shown[f"{metric}, 95 %"] = intervals
+    shown["parameters"] = ["" if pd.isna(n) else f"{int(n):,}" for n in rows["parameters"]]
+    shown["s/epoch"] = ["" if pd.isna(s) else f"{s:.2g}" if s < 10 else f"{s:.0f}" for s in rows["seconds_per_epoch"]]
+    shown["finished"] = [f"{done}/{total}" for done, total in zip(rows["finished"], rows["total"], strict=True)]
+    return pd.DataFrame(shown)
+
+
+def _plain(table: pd.DataFrame) -> str:
+    """The columns that hold anything, as many side by side as a terminal holds; names too long for it go on below."""
+    cells = {str(name): list(map(str, table[name])) for name in table if (table[name] != "").any()}
+    widths = {name: max(map(len, (name, *column))) for name, column in cells.items()}
+    names = cells.pop("variant")
+    blocks: list[list[str]] = [[]]
+    for column in cells:
+        if blocks[-1] and NAME + sum(2 + widths[each] for each in [*blocks[-1], column]) > WIDTH:
+            blocks.append([])
+        blocks[-1].append(column)
+    parts = []
+    for block in blocks:
+        rest = sum(2 + widths[column] for column in block)
+        widths["variant"] = min(widths["variant"], max(NAME, WIDTH - rest))
+        sizes = [widths[column] for column in ("variant", *block)]
+        rows = [["variant", *block], ["-" * size for size in sizes]]
+        for index, text in enumerate(names):
+            name, *more = textwrap.wrap(text, widths["variant"])
+            rows += [[name, *(cells[column][index] for column in block)], *([line] for line in more)]
+        parts.append("\n".join("  ".join(map(str.ljust, row, sizes)).rstrip() for row in rows))
+    return "\n\n".join(parts)
+
+
+def _with_spread(mean: float, std: float) -> str:
+    """Four digits of the mean and the standard deviation to the same place, or both to one more that it needs."""
+    largest = max(abs(mean), 0.0 if pd.isna(std) else std)
+    places = max(0, 3 - math.floor(math.log10(largest))) if largest else 3
+    places += 10.0 ** -(places + 1) <= std < 10.0**-places
+    style = f".{places}f" if largest < 1e6 else ".3e"
+    return f"{mean:{style}}" + ("" if pd.isna(std) else f" ± {std:{style}}")

@@ -1,0 +1,308 @@
+"""Every metric on models whose answer is known: replayed digits, damaged ones, and codes made by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import final
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from scipy import ndimage
+from torch import Tensor, nn
+
+from bench.contract import Batch, Data, Model, Update, aside, in_order
+from bench.evaluation import EvaluationOptions, Score, evaluate
+from bench.likelihood import evidence_bounds, log_weights
+from bench.metrics.ssim import similarity
+from bench.models.cvae import CVAE
+from bench.models.gan import GAN
+from bench.models.vae import VAE
+from bench.models.wgan import WGAN
+
+
+class Known(Model):
+    """What a model is made of, with a parameter for its device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.nothing = nn.Parameter(torch.zeros(1))
+
+    def players(self) -> dict[str, nn.Module]:
+        return {"known": self}
+
+    def step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        return {"loss": self.nothing.sum()}
+
+
+@final
+class Replays(Known):
+    """Generates the images it was given, in their order."""
+
+    def __init__(self, images: Tensor) -> None:
+        super().__init__()
+        self.images = images
+        self.shown = 0
+
+    def sample(self, n: int, condition: Tensor | None = None) -> Tensor:
+        self.shown += n
+        return self.images[self.shown - n : self.shown]
+
+
+@final
+class RepeatsByClass(Known):
+    """Generates real images of the class it is asked for, or of the next one where it is ``wrong``."""
+
+    condition = "labels"
+
+    def __init__(self, data: Data, *, wrong: int) -> None:
+        super().__init__()
+        self.of_class = [data.train.images[data.train.labels == label].float() / 255 for label in range(10)]
+        self.wrong = wrong
+
+    def sample(self, n: int, condition: Tensor | None = None) -> Tensor:
+        assert condition is not None
+        return torch.stack([self.of_class[(label + self.wrong) % 10][i // 10] for i, label in enumerate(condition)])
+
+
+@final
+class Coded(Known):
+    """Decodes everything to a grey of one half; of its codes N(mean, exp(log_variance)), ``telling`` units see the image."""
+
+    def __init__(self, *, units: int, telling: int = 0, mean: float = 0.0, log_variance: float = 0.0) -> None:
+        super().__init__()
+        self.units, self.telling, self.mean, self.log_variance = units, telling, mean, log_variance
+
+    def sample(self, n: int, condition: Tensor | None = None) -> Tensor:
+        return self.decode(torch.zeros(n, self.units))
+
+    def posterior(self, images: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        mean = torch.full((len(images), self.units), self.mean)
+        mean[:, : self.telling] += images.flatten(1)[:, 200 : 200 + self.telling] * 2
+        return mean, torch.full_like(mean, self.log_variance)
+
+    def encode(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+        return self.posterior(images)[0]
+
+    def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        return torch.full((len(z), 1, 28, 28), 0.5)
+
+
+@final
+class Transparent(Known):
+    """The image is its own code."""
+
+    def sample(self, n: int, condition: Tensor | None = None) -> Tensor:
+        return torch.zeros(n, 1, 28, 28)
+
+    def encode(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+        return images
+
+    def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        return z
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+def taken(model: Model, data: Data, cache: Path, *metrics: str, samples: int = 350) -> Mapping[str, Score]:
+    return evaluate(model, data, metrics, EvaluationOptions(samples=samples), cache=cache, data_dir=cache)
+
+
+def values(images: Tensor, data: Data, cache: Path, *metrics: str) -> list[float]:
+    """The metrics of a generator of these images."""
+    scores = taken(Replays(images), data, cache, *metrics, samples=len(images))
+    found = [scores[metric].value for metric in metrics]
+    assert None not in found, {name: score.reason for name, score in scores.items()}
+    return [value for value in found if value is not None]
+
+
+def ascending(numbers: list[float]) -> bool:
+    return all(earlier < later for earlier, later in pairwise(numbers))
+
+
+@pytest.fixture(scope="module")
+def real(digits: Data) -> Tensor:
+    """700 training digits."""
+    return digits.train.images[:700].float() / 255
+
+
+def test_distances_grow_with_noise_blur_and_dropped_classes(digits: Data, cache: Path, real: Tensor) -> None:
+    """Training against test images is the least; the classifier has seen them, and is still the nearest there is."""
+    noise = torch.randn(real.shape, generator=torch.Generator().manual_seed(0))
+    labels = digits.train.labels[:700]
+    damage = {
+        "noise": [(real + amount * noise).clamp(0, 1) for amount in (0, 0.15, 0.3, 0.6)],
+        "blur": [F.avg_pool2d(real, size, 1, size // 2) for size in (1, 5, 9, 13)],
+        "dropped classes": [real[labels < kept] for kept in (10, 7, 4, 2)],
+    }
+    for name, series in damage.items():
+        measured = [values(images, digits, cache, "frechet_classifier", "kernel_classifier") for images in series]
+        for distances in zip(*measured, strict=True):
+            assert ascending(list(distances)), (name, distances)
+
+
+def test_precision_falls_under_noise_and_recall_under_dropped_classes(digits: Data, cache: Path, real: Tensor) -> None:
+    metrics = "precision", "density", "recall", "coverage"
+    noise = torch.randn(real.shape, generator=torch.Generator().manual_seed(0))
+    noised = [values((real + amount * noise).clamp(0, 1), digits, cache, *metrics) for amount in (0, 0.3, 0.6)]
+    labels = digits.train.labels[:700]
+    dropped = [values(real[labels < kept], digits, cache, *metrics) for kept in (10, 6, 3)]
+    precision, density, _, _ = zip(*noised, strict=True)
+    assert ascending([-value for value in precision])
+    assert ascending([-value for value in density])
+    precision, density, recall, coverage = zip(*dropped, strict=True)
+    assert ascending([-value for value in recall])
+    assert ascending([-value for value in coverage])
+    assert min(precision) > 0.9 * max(precision)  # what is left is as real as before
+    assert density[0] == pytest.approx(1, abs=0.2)  # of real images by its authors' reckoning
+    for kept, share in zip((6, 3), coverage[1:], strict=True):
+        assert share == pytest.approx(coverage[0] * kept / 10, abs=0.05)
+
+
+def test_copies_of_training_images_show(digits: Data, cache: Path, real: Tensor) -> None:
+    copies, fresh = values(real, digits, cache, "nearest_train"), digits.held_out.images.float() / 255
+    assert copies == [pytest.approx(0, abs=1e-4)]
+    assert values(fresh, digits, cache, "nearest_train") == [pytest.approx(1)]
+    noise = torch.rand(300, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    assert values(noise, digits, cache, "nearest_train")[0] > 1.5
+
+
+def test_the_classifier_is_sure_of_digits_and_less_so_of_noise(digits: Data, cache: Path, real: Tensor) -> None:
+    noise = torch.randn(real.shape, generator=torch.Generator().manual_seed(0))
+    shares = [values((real + amount * noise).clamp(0, 1), digits, cache, "recognised")[0] for amount in (0.9, 0.4, 0.0)]
+    assert ascending(shares)
+    assert shares[-1] > 0.95
+    score = taken(Replays(digits.held_out.images.float() / 255), digits, cache, "recognised")["recognised"]
+    assert float(score.protocol["recognised_of_held_out"]) == pytest.approx(score.value, abs=0.02)
+
+
+def test_mode_collapse_is_the_share_of_the_most_common_class(digits: Data, cache: Path, real: Tensor) -> None:
+    labels = digits.train.labels[:700]
+    mixed = torch.cat((real[labels == 3][:40], real[labels == 0][:10]))
+    assert values(mixed, digits, cache, "most_common_class") == [pytest.approx(0.8)]
+    assert values(real, digits, cache, "most_common_class") == [pytest.approx(0.1, abs=0.02)]
+
+
+def test_class_accuracy_tells_the_class_that_was_asked_for(digits: Data, cache: Path) -> None:
+    for wrong, expected in ((0, 1.0), (1, 0.0)):
+        model = RepeatsByClass(digits, wrong=wrong)
+        score = taken(model, digits, cache, "class_accuracy", samples=200)["class_accuracy"]
+        assert score.value == pytest.approx(expected, abs=0.02)
+    completes = CVAE(digits.spec, condition="left_half")
+    scores = taken(completes, digits, cache, "class_accuracy", samples=10)
+    assert scores["class_accuracy"].reason == "it is not told what class to draw"
+
+
+def test_few_images_are_marked_as_biased_where_they_bias(digits: Data, cache: Path, real: Tensor) -> None:
+    scores = taken(Replays(real), digits, cache, "frechet_classifier", "kernel_classifier", "coverage")
+    assert scores["frechet_classifier"].protocol["biased"] == "upwards, by few images; kernel_classifier is not"
+    assert "biased" not in scores["kernel_classifier"].protocol
+    assert scores["coverage"].protocol["neighbours"] == "5"
+
+
+def test_what_needs_labels_is_blank_without_them(digits: Data, cache: Path, real: Tensor) -> None:
+    bare = replace(digits, spec=replace(digits.spec, classes=()), train_labels=torch.full_like(digits.train_labels, -1))
+    scores = taken(Replays(real), bare, cache, "precision", "recognised", "nearest_train", "kernel_classifier")
+    assert {score.reason for score in scores.values()} == {"data set digits has no labels to train a classifier on"}
+    assert (
+        taken(Transparent(), bare, cache, "linear_probe")["linear_probe"].reason
+        == "data set digits has no labels to tell"
+    )
+
+
+def test_inception_metrics_say_what_they_would_take(digits: Data, cache: Path, real: Tensor) -> None:
+    scores = taken(Replays(real), digits, cache, "kid", "kid_spread", "fid")
+    assert len({score.reason for score in scores.values()}) == 1
+    assert "ask for them with --set inception_on_cpu=true" in scores["kid"].reason
+
+
+def test_bounds_of_a_decoder_that_ignores_its_code(few_digits: Data, cache: Path) -> None:
+    """p(x | z) is 1/2 for every pixel: log p(x) = -784 log 2, and the bound lies below it by the KL divergence alone."""
+    nothing_lost = taken(Coded(units=3), few_digits, cache, "elbo", "importance_bound")
+    assert nothing_lost["elbo"].value == pytest.approx(-784 * math.log(2), rel=1e-6)
+    assert nothing_lost["importance_bound"].value == pytest.approx(-784 * math.log(2), rel=1e-6)
+    mean, log_variance = 0.5, -0.5
+    kl = 3 * 0.5 * (mean**2 + math.exp(log_variance) - 1 - log_variance)
+    scores = taken(Coded(units=3, mean=mean, log_variance=log_variance), few_digits, cache, "elbo", "importance_bound")
+    assert scores["elbo"].value == pytest.approx(-784 * math.log(2) - kl, rel=1e-6)
+    tighter = scores["importance_bound"].value
+    assert tighter is not None
+    assert -784 * math.log(2) - kl / 2 < tighter < -784 * math.log(2) + 0.05
+
+
+def test_the_average_log_weight_is_the_evidence_bound(few_digits: Data) -> None:
+    torch.manual_seed(0)
+    model = VAE(few_digits.spec, hidden_dims=[8])
+    with aside(model):
+        weights = log_weights(model, few_digits.held_out, 400)
+        bounds = torch.stack([evidence_bounds(model, few_digits.held_out) for _ in range(50)])
+    error = float(weights.mean(1).std()) / math.sqrt(400) + float(bounds.mean(1).std()) / math.sqrt(50)
+    assert float(weights.mean()) == pytest.approx(float(bounds.mean()), abs=4 * error)
+    assert bool((weights.logsumexp(0) - math.log(400) > weights.mean(0)).all())
+
+
+def test_the_evidence_bound_is_what_a_vae_minimises(few_digits: Data, cache: Path) -> None:
+    torch.manual_seed(0)
+    scores = taken(VAE(few_digits.spec), few_digits, cache, "elbo", "test_loss")
+    assert scores["elbo"].value == pytest.approx(-float(scores["test_loss"].value or 0), rel=1e-3)
+
+
+def test_active_units_are_those_that_see_the_image(few_digits: Data, cache: Path) -> None:
+    varying = few_digits.held_out.images.flatten(1)[:, 200:230].float().div(255).mul(2).var(0) > 0.01
+    score = taken(Coded(units=40, telling=30), few_digits, cache, "active_units")["active_units"]
+    assert score.value == float(varying.sum()) > 10
+    assert taken(Coded(units=40), few_digits, cache, "active_units")["active_units"].value == 0
+
+
+def test_a_linear_probe_reads_pixels_and_nothing_from_constant_codes(digits: Data, cache: Path) -> None:
+    assert (taken(Transparent(), digits, cache, "linear_probe")["linear_probe"].value or 0) > 0.9
+    counts = digits.held_out.labels.bincount()
+    common = int(digits.train.labels.bincount().argmax())
+    blind = taken(Coded(units=2), digits, cache, "linear_probe")["linear_probe"]
+    assert blind.value == pytest.approx(float(counts[common] / counts.sum()), abs=0.02)
+    told = taken(CVAE(digits.spec), digits, cache, "linear_probe")["linear_probe"]
+    assert told.reason == "its encoder is told part of the answer"
+
+
+def test_the_wasserstein_estimate_is_the_critics(few_digits: Data, cache: Path) -> None:
+    torch.manual_seed(0)
+    model = WGAN(few_digits.spec)
+    value = taken(model, few_digits, cache, "wasserstein")["wasserstein"].value
+    with aside(model):
+        (batch,) = in_order(few_digits.held_out)
+        expected = model.critic(batch.images).mean() - model.critic(model.sample(len(batch))).mean()
+    assert value == pytest.approx(float(expected), rel=1e-4)
+    blank = taken(GAN(few_digits.spec), few_digits, cache, "wasserstein")["wasserstein"]
+    assert blank.reason == "no critic estimates it: the terms are discriminator, generator"
+
+
+def test_ssim_is_that_of_gaussian_filters(few_digits: Data) -> None:
+    """SciPy's filter, cut at the same 11 pixels, as a second implementation."""
+    originals = few_digits.held_out.images[:4].double().div(255)
+    images = (originals + 0.2 * torch.rand(originals.shape, generator=torch.Generator().manual_seed(0))).clamp(0, 1)
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        filtered: np.ndarray = ndimage.gaussian_filter(values, 1.5, radius=5)[5:-5, 5:-5]
+        return filtered
+
+    for image, original, found in zip(images, originals, similarity(images, originals), strict=True):
+        x, y = image[0].numpy(), original[0].numpy()
+        variance_x, variance_y = mean(x * x) - mean(x) ** 2, mean(y * y) - mean(y) ** 2
+        covariance = mean(x * y) - mean(x) * mean(y)
+        luminance = (2 * mean(x) * mean(y) + 1e-4) / (mean(x) ** 2 + mean(y) ** 2 + 1e-4)
+        structure = (2 * covariance + 9e-4) / (variance_x + variance_y + 9e-4)
+        assert float(found) == pytest.approx((luminance * structure).mean(), abs=1e-5)
+
+
+def test_ssim_of_equal_images_is_1_and_of_small_ones_too() -> None:
+    images = torch.rand(3, 3, 8, 9, generator=torch.Generator().manual_seed(0))
+    assert similarity(images, images).tolist() == pytest.approx([1, 1, 1])
+    assert (similarity(images, 1 - images) < 0.5).all()
