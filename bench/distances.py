@@ -10,6 +10,7 @@ from torch import Tensor
 
 TOLERANCE = 1e-6  # of negative eigenvalues, relative to the largest: rounding, not a wrong covariance
 NEIGHBOURS = 5  # as Naeem et al. take them
+SUBSET = 1000  # images of each kind that a kernel distance takes at a time
 ROWS = 1000  # of a matrix of distances that are held at a time
 
 
@@ -65,7 +66,7 @@ def gaussian_distance(mean1: Tensor, covariance1: Tensor, mean2: Tensor, covaria
     return max(0.0, float(distance))
 
 
-def kernel_distances(features1: Tensor, features2: Tensor, *, subsets: int = 100, size: int = 1000) -> Tensor:
+def kernel_distances(features1: Tensor, features2: Tensor, *, subsets: int = 100, size: int = SUBSET) -> Tensor:
     """The unbiased squared maximum mean discrepancy of features ``[N, D]`` and ``[M, D]`` in random subsets: ``[subsets]``.
 
     With the kernel (x·y / D + 1)³: Bińkowski et al., Demystifying MMD GANs, 2018, section 4, https://arxiv.org/abs/1801.01401,

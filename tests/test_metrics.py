@@ -17,7 +17,9 @@ from scipy import ndimage
 from torch import Tensor, nn
 
 from bench.contract import Batch, Data, Model, Update, aside, in_order
+from bench.distances import kernel_distances
 from bench.evaluation import EvaluationOptions, Score, evaluate
+from bench.features import classifier
 from bench.likelihood import evidence_bounds, log_weights
 from bench.metrics.ssim import similarity
 from bench.models.cvae import CVAE
@@ -206,6 +208,19 @@ def test_few_images_are_marked_as_biased_where_they_bias(digits: Data, cache: Pa
     assert scores["frechet_classifier"].protocol["biased"] == "upwards, by few images; kernel_classifier is not"
     assert "biased" not in scores["kernel_classifier"].protocol
     assert scores["coverage"].protocol["neighbours"] == "5"
+
+
+def test_the_spread_over_subsets_needs_more_images_than_one_holds(digits: Data, cache: Path, real: Tensor) -> None:
+    score = taken(Replays(real), digits, cache, "kernel_classifier_spread")["kernel_classifier_spread"]
+    assert score.reason == "a subset of 1000 is all there is: ask for more samples with --set samples=N"
+    swapped = replace(digits, held_out=digits.train)  # 1,433 digits on either side
+    images = digits.train.images.float() / 255
+    extractor = classifier.load(swapped, cache, cache)
+    with torch.inference_mode():
+        features = extractor(images)
+    found = kernel_distances(features, features)
+    expected = [pytest.approx(float(found.mean()), rel=1e-4), pytest.approx(float(found.std()), rel=1e-4)]
+    assert values(images, swapped, cache, "kernel_classifier", "kernel_classifier_spread") == expected
 
 
 def test_what_needs_labels_is_blank_without_them(digits: Data, cache: Path, real: Tensor) -> None:

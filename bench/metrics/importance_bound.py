@@ -21,7 +21,9 @@ DRAWS = 50
 
 
 def measure(model: Model, real: Data, features: Features) -> float:
-    """The mean over the first held-out images, with 50 draws of each code."""
-    features.state(draws=DRAWS, first=min(IMAGES, len(real.held_out)))
-    weights = log_weights(model, real.held_out.take(torch.arange(min(IMAGES, len(real.held_out)))), DRAWS)
+    """The mean over held-out images at even distances through the split, with 50 draws of each code."""
+    count = min(IMAGES, len(real.held_out))
+    features.state(draws=DRAWS, of_images=count)
+    places = torch.arange(count, device=model.device) * len(real.held_out) // count
+    weights = log_weights(model, real.held_out.take(places), DRAWS)
     return float((weights.logsumexp(dim=0) - math.log(DRAWS)).mean())

@@ -15,7 +15,7 @@ from bench.contract import HIDDEN, Autoencodes, Conditional, Data, Features, Mod
 NEEDS = Autoencodes
 BETTER = "higher"
 EXTRACTOR = None
-IMAGES = 5000  # training images; more change little and cost seconds
+IMAGES = 3000  # training images; more change little and cost seconds
 
 
 def measure(model: Model, real: Data, features: Features) -> float:
