@@ -272,3 +272,39 @@ def test_aside_puts_the_mode_back_after_an_error(vae: VAE) -> None:
     with pytest.raises(RuntimeError), aside(vae):
         raise RuntimeError
     assert vae.training
+
+
+def test_features_of_real_images_are_computed_once_for_all_trials(
+    few_digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen_images: list[int] = []
+    extract = classifier.ClassifierFeatures.__call__
+
+    def spy(self: classifier.ClassifierFeatures, images: torch.Tensor) -> torch.Tensor:
+        seen_images.append(len(images))
+        return extract(self, images)
+
+    monkeypatch.setattr(classifier.ClassifierFeatures, "__call__", spy)
+    metrics = ["frechet_classifier", "precision", "recall", "kernel_classifier", "nearest_train", "recognised"]
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        model = VAE(few_digits.spec, hidden_dims=[16])
+        scores = evaluate(model, few_digits, metrics, OPTIONS, cache=tmp_path, data_dir=tmp_path)
+        assert None not in {score.value for score in scores.values()}
+        drawn, real = [64], [50, 100] if seed == 0 else []
+        assert sorted(seen_images) == sorted(drawn + real)
+        seen_images.clear()
+
+
+def test_bfloat16_moves_features_a_little_and_stands_in_the_protocol(
+    vae: VAE, few_digits: Data, cache: Path, tmp_path: Path
+) -> None:
+    low = EvaluationOptions(samples=64, precision="bfloat16")
+    pair = [
+        evaluate(vae, few_digits, ["frechet_classifier"], options, cache=cache, data_dir=tmp_path)["frechet_classifier"]
+        for options in (OPTIONS, low)
+    ]
+    assert [score.protocol["dtype"] for score in pair] == ["float32", "bfloat16"]
+    assert pair[0].value is not None
+    assert pair[1].value != pair[0].value
+    assert pair[1].value == pytest.approx(pair[0].value, rel=0.05)
