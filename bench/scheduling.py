@@ -54,12 +54,22 @@ class Queue:
         self._waiting = len(self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
 
     def enqueue(self, trials: Iterable[Trial]) -> None:
-        """Put ``trials`` in line; one that an earlier driver left waiting keeps its place."""
+        """Put ``trials`` in line; those that a dead driver left running come first, where their checkpoints stand.
+
+        One that an earlier driver left waiting keeps its place, or has it behind them, and its attempt.
+        """
+        interrupted = {orphan.user_attrs.get("key") for orphan in self._orphans}
+        attempts: dict[str, int] = {}
+        while interrupted and self._waiting:  # Optuna's line has no front to step into: all leave it and stand again
+            asked = self._study.ask()
+            self._waiting -= 1
+            attempts[asked.user_attrs.get("key", "")] = asked.user_attrs.get("attempt", 1)
+            self._study.tell(asked, state=TrialState.FAIL)
         in_line = {frozen.user_attrs.get("key") for frozen in self._frozen(TrialState.WAITING)}
-        for trial in trials:
+        for trial in sorted(trials, key=lambda trial: trial.key not in interrupted):
             self._wanted[trial.key] = trial
             if trial.key not in in_line:
-                self._enqueue(trial, {})
+                self._enqueue(trial, {}, attempts.get(trial.key, 1))
 
     def next(self) -> Trial | None:
         """The next trial to start; None where nothing is waiting now, though a running one may yet come back."""

@@ -51,11 +51,22 @@ def test_what_a_dead_driver_left_is_closed_and_can_run_again(storage: RDBStorage
     again = queue(storage, finished={trial(1).key: 7.0})
     assert states(storage)[:2] == [TrialState.FAIL, TrialState.COMPLETE]
     again.enqueue([trial(0), trial(2)])
-    assert [again.next(), again.next(), again.next()] == [trial(2), trial(0), None]
+    assert [again.next(), again.next(), again.next()] == [trial(0), trial(2), None]  # the interrupted one first
     again.tell(trial(0), 1.0)
     again.tell(trial(2), 1.0)
     assert TrialState.RUNNING not in states(storage)
     assert states(storage).count(TrialState.COMPLETE) == 3
+
+
+def test_an_interrupted_trial_goes_before_those_that_wait_and_a_retry_stays_one(storage: RDBStorage) -> None:
+    dead = queue(storage)
+    dead.enqueue([trial(seed) for seed in range(4)])
+    assert [dead.next(), dead.next()] == [trial(0), trial(1)]
+    assert dead.retry(trial(0))
+    again = queue(storage)
+    again.enqueue([trial(seed) for seed in range(4)])
+    assert [again.next() for _ in range(5)] == [trial(1), trial(0), trial(2), trial(3), None]
+    assert again.retry(trial(0)) == (ATTEMPTS > 2)
 
 
 def test_what_an_earlier_invocation_queued_and_this_one_does_not_want_is_passed_over(storage: RDBStorage) -> None:
