@@ -44,12 +44,12 @@ class EvaluationOptions:
 
     Attributes:
         samples: images generated for the metrics that compare distributions.
-        precision: of the networks that features come from; bfloat16 is faster, and moves FID as ``perf/fid.py`` prints.
+        feature_precision: of the networks that features come from; bfloat16 is faster, and moves FID as ``perf/fid.py`` prints.
         inception_on_cpu: take FID and KID without a GPU too, at about 12 images a second on two cores.
     """
 
     samples: int = 10_000
-    precision: Precision = "float32"
+    feature_precision: Precision = "float32"
     inception_on_cpu: bool = False
 
 
@@ -147,7 +147,7 @@ class Comparison:
         network = self._take(extractor)
         if extractor not in self._features:
             real = self._of_real(extractor, self.data.held_out)
-            self._features[extractor] = real, extract(network, self.generated.images, self.options.precision)
+            self._features[extractor] = real, extract(network, self.generated.images, self.options.feature_precision)
         if isinstance(network, Judges) and self.data.spec.classes:
             judged = network.logits(self._features[extractor][0]).argmax(1)
             self.state(accuracy=f"{float((judged == self.data.held_out.labels).double().mean()):.4f}")
@@ -187,16 +187,18 @@ class Comparison:
                     "without a GPU; ask for them with --set inception_on_cpu=true"
                 )
             self._extractors[extractor] = module.load(self.data, self.cache, self.data_dir)
-        self.state(**self._extractors[extractor].protocol, dtype=self.options.precision)
+        self.state(**self._extractors[extractor].protocol, dtype=self.options.feature_precision)
         return self._extractors[extractor]
 
     def _of_real(self, extractor: str, split: Split) -> Tensor:
         """Computed once for every data set, split and extractor, and kept for all trials and studies."""
         network = self._extractors[extractor]
-        recipe = json.dumps([dict(network.protocol), self.options.precision, split.images.device.type], sort_keys=True)
+        recipe = json.dumps(
+            [dict(network.protocol), self.options.feature_precision, split.images.device.type], sort_keys=True
+        )
         file = self.cache / f"{extractor}-{digest(split.images, recipe=recipe)[:16]}.safetensors"
 
         def make() -> dict[str, Tensor]:
-            return {"features": extract(network, split.images, self.options.precision)}
+            return {"features": extract(network, split.images, self.options.feature_precision)}
 
         return cached(file, make, split.images.device)["features"]

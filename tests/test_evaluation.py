@@ -299,7 +299,7 @@ def test_features_of_real_images_are_computed_once_for_all_trials(
 def test_bfloat16_moves_features_a_little_and_stands_in_the_protocol(
     vae: VAE, few_digits: Data, cache: Path, tmp_path: Path
 ) -> None:
-    low = EvaluationOptions(samples=64, precision="bfloat16")
+    low = EvaluationOptions(samples=64, feature_precision="bfloat16")
     pair = [
         evaluate(vae, few_digits, ["frechet_classifier"], options, cache=cache, data_dir=tmp_path)["frechet_classifier"]
         for options in (OPTIONS, low)

@@ -232,3 +232,11 @@ def test_every_shipped_study_reads_asks_and_smokes(file: Path, known: Catalogue)
 def test_the_leaderboard_holds_every_model(known: Catalogue) -> None:
     study = load(Path(__file__).parent.parent / "studies" / "leaderboard.toml", known)
     assert {trial.model for trial in expand(study, known)} == set(known.params)
+
+
+def test_a_setting_has_one_meaning(known: Catalogue) -> None:
+    """``--set`` names no section, and a run's parameters stand in one table."""
+    names = [name for options in known.options.values() for name in options]
+    assert len(names) == len(set(names))
+    for model, params in known.params.items():
+        assert not set(params) & set(names), model
