@@ -25,7 +25,7 @@ class CVAEGAN(Model):
 
     condition: Literal["labels"] = "labels"
 
-    def __init__(self, spec: ImageSpec, *, latent_dim: int = 50, feature_variance: float = 1.0) -> None:
+    def __init__(self, spec: ImageSpec, *, latent_dim: int = 50, feature_variance: float = 10.0) -> None:
         super().__init__()
         positive(latent_dim=latent_dim, feature_variance=feature_variance)
         self.spec = spec

@@ -41,7 +41,7 @@ class DrawGAN(Model):
         window: int = 5,
         conditional: bool = False,
         feature_loss: bool = False,
-        feature_variance: float = 1.0,
+        feature_variance: float = 10.0,
     ) -> None:
         super().__init__()
         positive(feature_variance=feature_variance)

@@ -35,7 +35,7 @@ class SSLVAEGAN(Model):
         spec: ImageSpec,
         *,
         latent_dim: int = 50,
-        feature_variance: float = 1.0,
+        feature_variance: float = 10.0,
         classification_weight: float = 0.1,
         entropy_weight: float = 1.0,
     ) -> None:

@@ -29,7 +29,7 @@ class VAEGAN(Model):
         spec: ImageSpec,
         *,
         latent_dim: int = 32,
-        feature_variance: float = 1.0,
+        feature_variance: float = 5.0,
         conv_layers: int = 3,
         linear_layers: Literal[1, 2] = 1,
         linear_width: int = 512,
