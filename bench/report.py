@@ -185,14 +185,15 @@ def _protocol_lines(study: Study, runs: pd.DataFrame) -> list[str]:
 def _provenance(runs: pd.DataFrame) -> list[str]:
     finished = runs[runs["state"] == "finished"]
     versions = sorted({", ".join(f"{k} {v}" for k, v in json.loads(text).items()) for text in runs["versions"]})
-    hours = finished["duration_s"].sum() / 3600
+    # Not from the start of a run to its end: between the two a run may have waited for days, or been measured again.
+    hours = (pd.to_numeric(finished["seconds_per_epoch"]) * finished["epochs"]).sum() / 3600
     first, last = (f"{moment:%Y-%m-%d %H:%M}" for moment in (runs["started"].min(), runs["started"].max()))
     return [
         f"* commit: {', '.join(sorted({*runs['commit']} - {''}))}",
         f"* versions: {'; '.join(filter(None, versions))}",
         f"* device: {'; '.join(sorted({*runs['device']} - {''}))}",
         *(f"* data: {line}" for line in _data_lines(runs)),
-        f"* trials: {len(finished)} finished of {len(runs)}, {hours:.2f} hours of training and measuring in all, "
+        f"* trials: {len(finished)} finished of {len(runs)}, about {hours:.2f} hours of training in all, "
         f"started {first} to {last} UTC",
         "* again with:\n\n```",
         *sorted({*runs["command"]} - {""}),
