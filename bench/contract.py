@@ -112,7 +112,6 @@ def in_order(split: Split, batch_size: int = 500) -> Iterator[Batch]:
 
 
 Compared = TypeVar("Compared")
-
 Update = Callable[[str, Tensor], None]
 """``update(player, loss)`` descends that player's own parameters along ``loss`` and no others."""
 
@@ -277,11 +276,14 @@ class Data:
 
 
 class Features(Protocol):
-    """What the metrics of one trial share: generated images, and features, each computed once."""
+    """What the metrics of one trial share: generated images, reconstructions and features, each computed once."""
 
     @property
     def generated(self) -> Split:
         """The generated images, rounded to 8 bits as real ones are, with the classes asked for; ``HIDDEN`` where none were."""
+
+    def reconstructed(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches of held-out images decoded from their (mean) codes, beside the images: float32 ``[B, C, H, W]`` each."""
 
     def __call__(self, extractor: str) -> tuple[Tensor, Tensor]:
         """float32 features of held-out and of generated images, ``[N, D]`` and ``[M, D]``, or `Unmeasurable` and why."""

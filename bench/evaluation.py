@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -29,12 +29,14 @@ from bench.contract import (
     Unmeasurable,
     aside,
     condition_of,
+    in_order,
+    reconstruct,
 )
 
 log = logging.getLogger(__name__)
 
 Precision = Literal["float32", "bfloat16"]
-CHUNK = 500  # images drawn or extracted at a time
+CHUNK = 500  # images drawn, decoded or extracted at a time
 INCEPTION_PER_MINUTE = 700  # images through Inception on two cores
 
 
@@ -141,6 +143,16 @@ class Comparison:
     def generated(self) -> Split:
         """Drawn when they are first asked for."""
         return draw(self.model, self.options.samples, self.data)
+
+    def reconstructed(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches of held-out images decoded from their (mean) codes, beside the images: float32 ``[B, C, H, W]`` each."""
+        batches = in_order(self.data.held_out, CHUNK)
+        for decoded, batch in zip(self._reconstructions, batches, strict=True):
+            yield decoded, batch.images
+
+    @cached_property
+    def _reconstructions(self) -> list[Tensor]:
+        return [reconstruct(self.model, batch) for batch in in_order(self.data.held_out, CHUNK)]
 
     def __call__(self, extractor: str) -> tuple[Tensor, Tensor]:
         """Features of the held-out images ``[N, D]`` and of the generated ones ``[M, D]``."""

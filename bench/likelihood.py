@@ -15,8 +15,6 @@ from bench.contract import Infers, Model, Split, condition_of, in_order
 from bench.losses import bernoulli_nll_of, gaussian_kl_each
 from bench.nets import reparameterised
 
-CHUNK = 500  # images decoded at a time
-
 
 def evidence_bounds(model: Model, split: Split) -> Tensor:
     """The evidence lower bound of every image, with one draw of its code, in nats: ``[N]``.
@@ -25,7 +23,7 @@ def evidence_bounds(model: Model, split: Split) -> Tensor:
     """
     assert isinstance(model, Infers)
     found = []
-    for batch in in_order(split, CHUNK):
+    for batch in in_order(split):
         condition = condition_of(model, batch)
         mean, log_variance = model.posterior(batch.images, condition)
         decoded = model.decode(reparameterised(mean, log_variance), condition)
@@ -40,7 +38,7 @@ def log_weights(model: Model, split: Split, draws: int) -> Tensor:
     """
     assert isinstance(model, Infers)
     found = []
-    for batch in in_order(split, CHUNK):
+    for batch in in_order(split):
         condition = condition_of(model, batch)
         mean, log_variance = model.posterior(batch.images, condition)
         rows = []

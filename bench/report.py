@@ -27,6 +27,7 @@ from bench.tables import (
     protocols,
     summary,
     unless_test,
+    values_of,
 )
 
 PLACE = re.compile(r"(?<![\w:/.~])/(?:[\w.+@~-]+/)+(?=[\w.+@~-])")  # folders of an absolute path: one machine's own
@@ -121,11 +122,10 @@ def _prospects(study: Study, trials: pd.DataFrame, better: Mapping[str, str]) ->
     """The expected best of fewer proposals, so that searches of other lengths compare."""
     objective = study.metrics[0]
     sign = -1 if better[objective] == "higher" else 1
-    ended = trials[trials["state"].isin(["finished", "pruned"])]
-    found = sign * pd.to_numeric(ended[f"metric.{objective}"]).where(ended["state"] == "finished")
-    if found.notna().sum() < 2:
+    found = sign * values_of(trials[trials["state"] == "finished"], objective)
+    if len(found) < 2:
         return []
-    values = list(found.fillna(found.max()))
+    values = [*found, *[found.max()] * int((trials["state"] == "pruned").sum())]
     counts = [k for k in (1, 2, 5, 10, 20, 50, 100, 200, 500) if k < len(values)] + [len(values)]
     table = pd.DataFrame({"proposals": counts, objective: [f"{sign * expected_best(values, k):.4g}" for k in counts]})
     text = f"The expected best {objective} of so many of these proposals, a pruned one counting as the worst that was finished:"

@@ -88,6 +88,12 @@ def protocols(runs: pd.DataFrame, metric: str) -> set[str]:
     return {json.dumps(json.loads(text), sort_keys=True) for text in texts if text}
 
 
+def values_of(trials: pd.DataFrame, metric: str) -> pd.Series[float]:
+    """What trials measured, by seed; what is blank or infinite is left out."""
+    values = pd.to_numeric(trials.set_index("seed").get(f"metric.{metric}", pd.Series(dtype=float)))
+    return values[values.abs() < LARGEST].dropna()
+
+
 def in_words(protocol: str) -> str:
     """A protocol in a reader's words."""
     return ", ".join(f"{name} {value}" for name, value in json.loads(protocol).items())
@@ -122,7 +128,7 @@ def _summarised(study: Study, runs: pd.DataFrame, better: Mapping[str, str]) -> 
     for (dataset, split, variant, _), trials in runs.groupby(ROW, sort=False):
         finished = trials[trials["state"] == "finished"]
         rows.append({"dataset": dataset, "split": split, "variant": variant, "model": trials["model"].iloc[0]})
-        values.append({m: _values(finished, m) if m not in mixed else _values(finished, "") for m in study.metrics})
+        values.append({m: values_of(finished.iloc[:0] if m in mixed else finished, m) for m in study.metrics})
         for metric, found in values[-1].items():
             rows[-1] |= {
                 f"{metric}_mean": found.mean(),
@@ -146,12 +152,6 @@ def _summarised(study: Study, runs: pd.DataFrame, better: Mapping[str, str]) -> 
             for mean, own in zip(means, values, strict=True)
         ]
     return table
-
-
-def _values(trials: pd.DataFrame, metric: str) -> pd.Series[float]:
-    """What a configuration's trials measured, by seed."""
-    values = pd.to_numeric(trials.set_index("seed").get(f"metric.{metric}", pd.Series(dtype=float)))
-    return values[values.abs() < LARGEST].dropna()
 
 
 def _ordered(study: Study, rows: pd.DataFrame, better: Mapping[str, str]) -> pd.DataFrame:

@@ -212,7 +212,7 @@ def test_few_images_are_marked_as_biased_where_they_bias(digits: Data, cache: Pa
 
 def test_the_spread_over_subsets_needs_more_images_than_one_holds(digits: Data, cache: Path, real: Tensor) -> None:
     score = taken(Replays(real), digits, cache, "kernel_classifier_spread")["kernel_classifier_spread"]
-    assert score.reason == "a subset of 1000 is all there is: ask for more samples with --set samples=N"
+    assert score.reason == "needs more than 1000 images of each kind, not 364 held out and 350 generated"
     swapped = replace(digits, held_out=digits.train)  # 1,433 digits on either side
     images = digits.train.images.float() / 255
     extractor = classifier.load(swapped, cache, cache)

@@ -229,9 +229,9 @@ def test_no_trial_is_one_line(study: Study) -> None:
         summary(study, pd.DataFrame(), BETTER)
 
 
-def test_a_search_shows_its_best_first_and_what_confirmed_them(
-    known: Catalogue, runs: pd.DataFrame, tmp_path: Path
-) -> None:
+@pytest.fixture
+def search(known: Catalogue) -> Study:
+    """A study that searches for a latent dimension, without confirming."""
     written = {
         "question": "Which?",
         "source": "none at all, really",
@@ -241,14 +241,18 @@ def test_a_search_shows_its_best_first_and_what_confirmed_them(
         "trials": 3,
         "vary": {"latent_dim": {"low": 2, "high": 20}},
     }
-    search = build(written, Path("studies/x.toml"), known)
+    return build(written, Path("studies/x.toml"), known)
+
+
+def test_a_search_shows_its_best_first_and_what_confirmed_them(
+    search: Study, runs: pd.DataFrame, no_curves: pd.DataFrame, tmp_path: Path
+) -> None:
     proposals = runs.iloc[1:4].assign(split="validation", seed=0)
     both = pd.concat([proposals, runs.iloc[[1]]], ignore_index=True)
     table = summary(search, both, BETTER)
     assert table["split"].tolist() == ["test", "validation", "validation", "validation"]
     assert table["test_loss_mean"].tolist() == [90.0, 90.0, 120.0, 152.0]
-    empty = pd.DataFrame(columns=["run_id", "name", "step", "value"])
-    text = report.write(search, both, empty, {}, tmp_path, BETTER).read_text()
+    text = report.write(search, both, no_curves, {}, tmp_path, BETTER).read_text()
     assert text.index("Confirmed:") < text.index(
         "3 proposals, the best 3 by test_loss (lower is better): 3 finished, 0 pruned, 0 failed."
     )
@@ -258,6 +262,23 @@ def test_a_search_shows_its_best_first_and_what_confirmed_them(
         ["|", "2", "|", "100", "|"],
         ["|", "3", "|", "90", "|"],
     ]
+
+
+def test_the_expected_best_takes_what_was_pruned_for_the_worst_and_leaves_infinities_out(
+    search: Study, runs: pd.DataFrame, no_curves: pd.DataFrame, tmp_path: Path
+) -> None:
+    proposals = runs.iloc[[1, 2, 3, 3]].assign(split="validation", seed=0)
+    proposals["state"] = ["finished", "finished", "finished", "pruned"]
+    proposals["metric.test_loss"] = [152.0, 90.0, 1.8e308, 100.0]
+    text = report.write(search, proposals, no_curves, {}, tmp_path, BETTER).read_text()
+    prospects = text[text.index("The expected best test_loss") :].splitlines()
+    assert [line.split()[1:4:2] for line in prospects[4:7]] == [
+        ["1", "131.3"],
+        ["2", "110.7"],
+        ["3", "90"],
+    ]  # of 152, 152, 90
+    nothing = proposals.assign(state="failed").drop(columns="metric.test_loss")
+    assert "expected best" not in report.write(search, nothing, no_curves, {}, tmp_path, BETTER).read_text()
 
 
 def test_a_study_of_which_nothing_finished_has_a_report_too(

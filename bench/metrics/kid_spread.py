@@ -16,6 +16,9 @@ def measure(model: Model, real: Data, features: Features) -> float:
     Raises:
         Unmeasurable: the weights cannot be had here, or there are too few images for subsets that differ.
     """
-    if min(map(len, features(EXTRACTOR))) <= SUBSET:
-        raise Unmeasurable(f"a subset of {SUBSET} is all there is: ask for more samples with --set samples=N")
+    held_out, generated = map(len, features(EXTRACTOR))
+    if min(held_out, generated) <= SUBSET:
+        raise Unmeasurable(
+            f"needs more than {SUBSET} images of each kind, not {held_out} held out and {generated} generated"
+        )
     return float(features.once(EXTRACTOR, kernel_distances).std())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bench.contract import Autoencodes, Data, Features, Model, in_order, reconstruct
+from bench.contract import Autoencodes, Data, Features, Model
 
 NEEDS = Autoencodes
 BETTER = "higher"
@@ -14,7 +14,7 @@ EXTRACTOR = None
 
 def measure(model: Model, real: Data, features: Features) -> float:
     """The mean over the held-out images, each decoded from its mean code."""
-    return float(torch.cat([decibels(reconstruct(model, b), b.images) for b in in_order(real.held_out)]).mean())
+    return float(torch.cat([decibels(decoded, images) for decoded, images in features.reconstructed()]).mean())
 
 
 def decibels(images: Tensor, originals: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.contract import Autoencodes, Data, Features, Model, in_order, reconstruct
+from bench.contract import Autoencodes, Data, Features, Model
 
 NEEDS = Autoencodes
 BETTER = "lower"
@@ -11,7 +11,5 @@ EXTRACTOR = None
 
 def measure(model: Model, real: Data, features: Features) -> float:
     """The mean over all pixels of all held-out images, each decoded from its mean code."""
-    total = sum(
-        float((reconstruct(model, batch) - batch.images).square().double().sum()) for batch in in_order(real.held_out)
-    )
+    total = sum(float((decoded - images).square().double().sum()) for decoded, images in features.reconstructed())
     return total / real.held_out.images.numel()
