@@ -256,6 +256,11 @@ def test_inception_is_pytorch_fids_network_with_the_weights_in_the_file(
     assert extractor.protocol["grey"] == "repeated to RGB"
 
 
+def test_the_weights_are_looked_for_under_their_own_name() -> None:
+    assert pytorch_fid.FID_WEIGHTS_URL.endswith(f"/{inception.FILE}")
+    assert inception.SHA256 == "6726825d"
+
+
 def test_weights_that_cannot_be_downloaded_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise OSError("Network is unreachable")

@@ -11,12 +11,11 @@ import socket
 from pathlib import Path
 
 import torch
-from pytorch_fid import inception as pytorch_fid
 from torch import Tensor
 
 from bench.contract import Data, Unmeasurable
 
-FILE = Path(pytorch_fid.FID_WEIGHTS_URL).name
+FILE = "pt_inception-2015-12-05-6726825d.pth"  # as pytorch-fid names it; its own module is read where it is used: it takes 1.5 s
 SHA256 = FILE.removesuffix(".pth").rpartition("-")[2]  # how the file's hash begins; its name says so
 NETWORK_SECONDS = 20.0
 COSTLY_ON_CPU = True
@@ -59,6 +58,8 @@ def load(data: Data, cache: Path, data_dir: Path) -> InceptionFeatures:
 
 def build(file: Path) -> torch.nn.Module:
     """pytorch-fid's own network with the weights in ``file``, which it would otherwise download."""
+    from pytorch_fid import inception as pytorch_fid
+
     state = torch.load(file, weights_only=True, map_location="cpu")
     original = pytorch_fid.load_state_dict_from_url
     pytorch_fid.load_state_dict_from_url = lambda url, progress: state
@@ -88,11 +89,13 @@ def fetch(data_dir: Path) -> None:
     """
     if find(data_dir) is not None:
         return
+    from pytorch_fid.inception import FID_WEIGHTS_URL
+
     data_dir.mkdir(parents=True, exist_ok=True)
     patience = socket.getdefaulttimeout()
     socket.setdefaulttimeout(NETWORK_SECONDS)
     try:
-        torch.hub.download_url_to_file(pytorch_fid.FID_WEIGHTS_URL, str(data_dir / FILE), hash_prefix=SHA256)
+        torch.hub.download_url_to_file(FID_WEIGHTS_URL, str(data_dir / FILE), hash_prefix=SHA256)
     except (OSError, RuntimeError) as error:
         raise Unmeasurable(f"Inception's weights cannot be downloaded ({error}); put {FILE} into {data_dir}") from error
     finally:

@@ -6,9 +6,6 @@ Alain and Bengio, Understanding intermediate layers using linear classifier prob
 from __future__ import annotations
 
 import torch
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from bench.contract import HIDDEN, Autoencodes, Conditional, Data, Features, Model, Split, Unmeasurable, in_order
 
@@ -24,6 +21,10 @@ def measure(model: Model, real: Data, features: Features) -> float:
     Raises:
         Unmeasurable: the encoder is told the class or half of the image, or the data set has no labels.
     """
+    from sklearn.linear_model import LogisticRegression  # takes half a second to read, which every command would pay
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     assert isinstance(model, Autoencodes)
     if isinstance(model, Conditional):
         raise Unmeasurable("its encoder is told part of the answer")
