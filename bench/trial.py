@@ -6,6 +6,7 @@ import errno
 import hashlib
 import inspect
 import json
+import os
 import platform
 import shutil
 import tomllib
@@ -76,6 +77,8 @@ class Work:
 
     def __call__(self, trial: Trial) -> Iterator[Event]:
         """Train and measure; what goes wrong comes out as the last event, under the class of its cause."""
+        if threads := os.environ.get("OMP_NUM_THREADS"):
+            torch.set_num_threads(int(threads))  # torch may have been read before this process had its share
         try:
             yield from self._measure(trial) if trial.key in self.again else self._train(trial)
         except Diverged as error:

@@ -116,10 +116,12 @@ def start(places: Places) -> subprocess.Popen[bytes]:
 
 
 def children(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    """The trials' processes, past their start."""
+    """The trials' processes: those of the driver's server of processes."""
+    found = []
     with contextlib.suppress(psutil.NoSuchProcess):
-        return [c for c in psutil.Process(process.pid).children() if any("spawn_main" in word for word in c.cmdline())]
-    return []
+        for server in psutil.Process(process.pid).children():
+            found += server.children()
+    return found
 
 
 def wait_for(condition: Any, seconds: float = 120) -> None:
@@ -181,8 +183,8 @@ def test_kill_9_of_a_child_costs_its_attempt_and_no_more(longer: Places, known: 
         for _, event in driver.run(driver.plan(), "local", Resources(workers=1)):
             if isinstance(event, Epoch) and event.progress.epoch == 3 and not killed:
                 killed = True
-                for child in psutil.Process().children():
-                    if any("spawn_main" in word for word in child.cmdline()):
+                for server in psutil.Process().children():
+                    for child in server.children():
                         child.kill()
     assert killed
     assert len(driver.outcome.finished) == 2
