@@ -6,12 +6,10 @@ stored. Labels are int64 ``[B]``. Losses are in nats per image: summed over pixe
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from types import ModuleType
 from typing import Literal, Protocol, TypeVar, cast, runtime_checkable
 
 import torch
@@ -82,6 +80,10 @@ class Split:
     def take(self, index: Tensor) -> Split:
         """The images and labels at ``index``, an int64 or boolean tensor of one dimension."""
         return Split(self.images[index], self.labels[index])
+
+    def spaced(self, n: int) -> Tensor:
+        """int64 ``[n]``: places at even distances through the split, which may be sorted by class; some recur in a short one."""
+        return torch.arange(n, device=self.images.device) * len(self) // n
 
     def to(self, device: torch.device) -> Split:
         """The same split on ``device``: it moves once, batches are index selections there."""
@@ -332,19 +334,3 @@ def mean_terms(model: Model, batches: Iterable[Batch]) -> dict[str, float]:
             for name, value in model.step(batch, no_update).items():
                 totals[name] = totals.get(name, torch.zeros_like(value)) + value * len(batch)
     return {name: float(total) / images for name, total in totals.items()}
-
-
-def only_class(module: ModuleType) -> type[Model]:
-    """The one ``Model`` that a file of ``models/`` defines.
-
-    Raises:
-        TypeError: the file defines none, or several.
-    """
-    found = [
-        value
-        for value in vars(module).values()
-        if inspect.isclass(value) and issubclass(value, Model) and value.__module__ == module.__name__
-    ]
-    if len(found) != 1:
-        raise TypeError(f"{module.__name__} must define exactly one Model, not {len(found)}")
-    return found[0]

@@ -75,7 +75,7 @@ def draw(model: Model, n: int, data: Data, *, seed: int = 0) -> Split:
     held-out ones, at even distances through the split. Labels are ``HIDDEN`` where no class was asked for.
     """
     labels = torch.arange(n, device=model.device) % max(1, len(data.spec.classes))
-    places = torch.arange(n, device=model.device) * len(data.held_out) // n
+    places = data.held_out.spaced(n)
     parts = []
     with aside(model, seed):
         for start in range(0, n, CHUNK):

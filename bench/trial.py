@@ -23,9 +23,10 @@ from safetensors.torch import load_file, save
 
 from bench import __version__, figures, registry
 from bench.batches import DataOptions, prepare
-from bench.contract import Data, DataError, Diverged, ImageSpec, Model, Unsupported, only_class
+from bench.contract import Data, DataError, Diverged, ImageSpec, Model, Unsupported
 from bench.datasets import open_dataset
 from bench.evaluation import EvaluationOptions, Score, evaluate
+from bench.models import only_class
 from bench.pictures import final_pictures, keep, kept, picture_epochs, progress_pictures, training_gif
 from bench.study import Catalogue, Failure, Option, Trial
 from bench.training import PlayerOptions, Progress, TrainingOptions, train

@@ -24,9 +24,9 @@ from bench.contract import (
     aside,
     condition_of,
     no_update,
-    only_class,
     reconstruct,
 )
+from bench.models import only_class
 from bench.registry import names, take
 from bench.study import Catalogue
 from bench.study_file import fits

@@ -23,10 +23,10 @@ from bench.contract import (
     aside,
     condition_of,
     no_update,
-    only_class,
 )
 from bench.games import Forgeries, one_class_more, turns, vae_and_discriminator
 from bench.losses import judged_class, judged_last_class
+from bench.models import only_class
 from bench.models.acai import ACAI, mix
 from bench.models.cvae import CVAE
 from bench.models.draw import Draw

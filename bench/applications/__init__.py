@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 
-import torch
 from torch import Tensor
 
 from bench.contract import Autoencodes, Batch, Data, Model, Unsupported
@@ -49,7 +48,7 @@ def spread(data: Data, n: int) -> Tensor:
     """``n`` places at even distances through the held-out images, which may be sorted by class."""
     if not 1 <= n <= len(data.held_out):
         raise Unsupported(f"count = {n}: {data.name} has 1 to {len(data.held_out)} {data.held_out_name} images")
-    return torch.arange(n) * len(data.held_out) // n
+    return data.held_out.spaced(n)
 
 
 def need(model: Model, capability: type, what: str) -> None:

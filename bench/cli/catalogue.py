@@ -39,7 +39,7 @@ def list_names(kind: str | None) -> None:
 def show(kind: str, name: str) -> None:
     """Show a study's question, variants and settings, or a model's hyperparameters."""
     from bench import registry
-    from bench.contract import only_class
+    from bench.models import only_class
     from bench.places import Places
     from bench.study_file import load
     from bench.trial import catalogue, hyperparameters

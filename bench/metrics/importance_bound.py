@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import math
 
-import torch
-
 from bench.contract import Data, Features, Infers, Model
 from bench.likelihood import log_weights
 
@@ -24,6 +22,5 @@ def measure(model: Model, real: Data, features: Features) -> float:
     """The mean over held-out images at even distances through the split, with 50 draws of each code."""
     count = min(IMAGES, len(real.held_out))
     features.state(draws=DRAWS, of_images=count)
-    places = torch.arange(count, device=model.device) * len(real.held_out) // count
-    weights = log_weights(model, real.held_out.take(places), DRAWS)
+    weights = log_weights(model, real.held_out.take(real.held_out.spaced(count)), DRAWS)
     return float((weights.logsumexp(dim=0) - math.log(DRAWS)).mean())
