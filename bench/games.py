@@ -78,7 +78,7 @@ def vae_and_discriminator(
         bound: what the VAE minimises besides, by name: the KL divergence, and a reconstruction in pixels where there is one.
         feature_variance: sigma^2 of the features; None leaves their term out. The document prints none. With 1, features that are
             batch-normalised outweigh the discriminator so far that the prior's images stay scribbles and ignore their labels, on
-            MNIST after three epochs; with 30 a VAE/GAN's code collapses. The models' defaults lie between.
+            MNIST after three epochs; with 30 a VAE/GAN's code collapses. The models' default lies between.
     """
     discriminator_loss = tell_apart(discriminator, images, forgeries, verdict)
     update("discriminator", discriminator_loss)
