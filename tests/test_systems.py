@@ -190,6 +190,24 @@ class TestSemiSupervised:
         model.step(batch_of(GREY, [0, 1, HIDDEN, HIDDEN]), update)
         assert seen == ["discriminator", "vae"]
 
+    def test_images_are_compared_in_pixels_or_in_the_discriminators_layer(self) -> None:
+        model = SSLVAEGAN(GREY)
+        output = next(
+            layer for layer in reversed(list(model.networks.decoder.modules())) if isinstance(layer, nn.Linear)
+        )
+        nn.init.zeros_(output.weight)  # so that every pixel is grey
+        batch = batch_of(GREY, [0, 1, 2])
+
+        def labelled(feature_variance: float | None) -> float:
+            model.feature_variance = feature_variance
+            with aside(model):
+                return float(model.step(batch, no_update)["labelled"])
+
+        rest = labelled(1e30)
+        assert labelled(None) - rest == pytest.approx(GREY.pixels * math.log(2), rel=1e-4)
+        assert labelled(1.0) - rest == pytest.approx(2 * (labelled(2.0) - rest), rel=1e-3)
+        assert labelled(1.0) > rest
+
     def test_the_printed_entropy_is_added_and_minus_one_subtracts_it(self) -> None:
         torch.manual_seed(0)
         model = SSLVAEGAN(GREY)
