@@ -189,7 +189,7 @@ def _provenance(runs: pd.DataFrame) -> list[str]:
     hours = (pd.to_numeric(finished["seconds_per_epoch"]) * finished["epochs"]).sum() / 3600
     first, last = (f"{moment:%Y-%m-%d %H:%M}" for moment in (runs["started"].min(), runs["started"].max()))
     return [
-        f"* commit: {', '.join(sorted({*runs['commit']} - {''}))}",
+        f"* commit: {', '.join(sorted({each for commits in runs['commit'] for each in commits.split(', ')} - {''}))}",
         f"* versions: {'; '.join(filter(None, versions))}",
         f"* device: {'; '.join(sorted({*runs['device']} - {''}))}",
         *(f"* data: {line}" for line in _data_lines(runs)),

@@ -23,7 +23,7 @@ from bench.places import Places
 from bench.planning import Plan, Planner
 from bench.scheduling import Queue, Search, open_storage
 from bench.study import Catalogue, Cell, Failure, Study, StudyError, Trial, Variant
-from bench.tracking.store import Store
+from bench.tracking.store import COMMIT, Store
 from bench.tracking.writer import Writer
 from bench.trial import Epoch, Event, Finished, Started, Work, forget
 
@@ -277,7 +277,7 @@ def provenance(command: str) -> dict[str, str]:
     return {
         "mlflow.source.name": command,
         "mlflow.source.type": "LOCAL",
-        "mlflow.source.git.commit": commit(),
+        COMMIT: commit(),
         "mlflow.user": getpass.getuser(),
     }
 

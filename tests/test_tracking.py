@@ -135,6 +135,19 @@ def test_the_layout_is_the_one_that_the_ui_shows_well(store: Store, writer: Writ
     assert experiment.artifact_location.endswith("/mlruns/artifacts/x")
 
 
+def test_a_run_names_every_commit_that_worked_on_it(store: Store, writer: Writer, trials: list[Trial]) -> None:
+    writer.start(trials[0], None, 1)
+    follow(writer, trials[0], range(1))
+    writer.interrupt(trials[0])
+    writer.flush(30)
+    for commit in ("def", "abc"):
+        later = Writer(store, {"mlflow.source.git.commit": commit})
+        later.start(trials[0], store.records()[trials[0].key], 2)
+        later.interrupt(trials[0])
+        assert not later.close(30)
+    assert store.table()["commit"].tolist() == ["abc, def"]
+
+
 def test_a_resumed_run_holds_every_epoch_and_picture_once(store: Store, writer: Writer, trials: list[Trial]) -> None:
     trial = trials[0]
     writer.start(trial, None, 1)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 LARGEST = 1e300  # MLflow stores an infinity as the largest float; what is larger than this was one
+COMMIT = "mlflow.source.git.commit"  # every one that trained or measured the run, the first one first
 FINAL = "final/"  # where a run keeps what was measured once, at its end
 
 
@@ -260,7 +261,7 @@ def _row(run: Run) -> dict[str, Any]:
         "failure": tags.get("failure", ""),
         "reason": tags.get("reason", ""),
         "attempt": int(tags["attempt"]),
-        "commit": tags.get("mlflow.source.git.commit", ""),
+        "commit": tags.get(COMMIT, ""),
         "command": tags.get("mlflow.source.name", ""),
         "device": tags.get("device", ""),
         "versions": tags.get("versions", "{}"),

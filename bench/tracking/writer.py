@@ -23,7 +23,7 @@ from mlflow.exceptions import MlflowException
 from PIL import Image
 
 from bench.study import Failure, Trial
-from bench.tracking.store import FINAL, Record, Store, first_line, without_password
+from bench.tracking.store import COMMIT, FINAL, Record, Store, first_line, without_password
 
 log = logging.getLogger(__name__)
 
@@ -152,10 +152,13 @@ class _RunLog:
             run = client.create_run(str(self.store.experiment_id), tags=tags, run_name=trial.name)
             self.run_id = run.info.run_id
         else:
+            before = client.get_run(self.run_id).data.tags
+            if COMMIT in before and COMMIT in tags:  # whoever goes on, or measures again, is not who began
+                tags[COMMIT] = ", ".join(dict.fromkeys([*before[COMMIT].split(", "), tags[COMMIT]]))
             client.update_run(self.run_id, status="RUNNING")
             client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
             for name in ("failure", "reason"):
-                if name in client.get_run(self.run_id).data.tags:
+                if name in before:
                     client.delete_tag(self.run_id, name)
             self.logged = {metric.step for metric in client.get_metric_history(self.run_id, "time/epoch_s")}
             self.drawn = {
