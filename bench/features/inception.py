@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn.utils import fuse_conv_bn_eval
 
 from bench.contract import Data, Unmeasurable
 
@@ -19,14 +20,15 @@ FILE = "pt_inception-2015-12-05-6726825d.pth"  # as pytorch-fid names it; its ow
 SHA256 = FILE.removesuffix(".pth").rpartition("-")[2]  # how the file's hash begins; its name says so
 NETWORK_SECONDS = 20.0
 COSTLY_ON_CPU = True
+BATCH_ON_CPU = 16  # 1.4 times as fast as 50, whose memory the system hands out anew each time
 
 
 class InceptionFeatures:
     """The pool3 features, 2048 numbers an image, as an `Extractor`."""
 
     def __init__(self, network: torch.nn.Module, weights: str) -> None:
-        # Channels last in float32 is 1.65 times as fast on two cores, with features equal to 2e-7.
-        self.network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        fold_normalisation(network.eval().requires_grad_(False))
+        self.network = network.to(memory_format=torch.channels_last)
         self.protocol = {
             "extractor": "pytorch-fid's Inception v3, pool3",
             "weights": weights,
@@ -36,9 +38,25 @@ class InceptionFeatures:
 
     def __call__(self, images: Tensor) -> Tensor:
         """float32 ``[B, C, H, W]`` in ``[0, 1]`` to ``[B, 2048]``."""
+        parts = (images,) if images.is_cuda else images.split(BATCH_ON_CPU)
+        return torch.cat([self._features(part) for part in parts])
+
+    def _features(self, images: Tensor) -> Tensor:
         colour = images.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
         features: Tensor = self.network(colour)[0].flatten(1)
         return features
+
+
+def fold_normalisation(network: torch.nn.Module) -> None:
+    """Put the batch normalisation of every convolution that Inception has into the convolution's weights, in place.
+
+    The features stay the same to 4e-7 in float32, and are nearer to it in bfloat16: 0.4 % instead of 1.5 %.
+    """
+    for block in network.modules():
+        convolution, normalisation = getattr(block, "conv", None), getattr(block, "bn", None)
+        if isinstance(convolution, torch.nn.Conv2d) and isinstance(normalisation, torch.nn.BatchNorm2d):
+            block.conv = fuse_conv_bn_eval(convolution, normalisation)
+            block.bn = torch.nn.Identity()
 
 
 def load(data: Data, cache: Path, data_dir: Path) -> InceptionFeatures:
