@@ -16,6 +16,8 @@ LARGEST = 1e300  # a tracking store keeps an infinity as the largest float
 TOP = 10  # rows of a search that are shown; all are in the CSV
 WIDTH = 118  # columns of a terminal that a printed table may fill
 NAME = 24  # of them that a variant's name has at the least
+SIDE_BY_SIDE = 6  # variants that a table may have as columns ...
+COLUMNS = 10  # ... once it has more columns than this
 LEGEND = "best; ≈ tied with it, by a paired t-test at 5 % over the seeds that both have"
 ROW = ["dataset", "split", "variant", "configuration"]  # two that share a rounded name are two rows
 ARROWS = {"lower": " ↓", "higher": " ↑", "neither": ""}
@@ -37,16 +39,17 @@ def markdown_table(study: Study, rows: pd.DataFrame, better: Mapping[str, str]) 
     """The rows of one data set and split for a reader: the best mean of each metric in bold, what is tied with it marked."""
     table = _readable(study, rows, better, best="**{}**")
     table["variant"] = table["variant"].str.replace("|", "\\|", regex=False)
-    return str(table.to_markdown(index=False, disable_numparse=True))
+    return str(_laid_out(table).to_markdown(index=False, disable_numparse=True))
 
 
 def console(study: Study, runs: pd.DataFrame, better: Mapping[str, str]) -> str:
-    """The tables in plain text, as a finished study prints them; a column that is blank throughout is left to `notes`."""
+    """The tables in plain text, as a finished study prints them; what is blank throughout is left to `notes`."""
     runs = prepared(study, runs, better)
     parts = []
     for (dataset, split), rows in summary(study, runs, better).groupby(["dataset", "split"], sort=False):
         table = _readable(study, rows.head(TOP) if study.is_search else rows, better, best="{} *")
-        parts.append(f"{study.name} on {dataset}, {split} split\n{_plain(table)}")
+        table = table.loc[:, (table != "").any()]
+        parts.append(f"{study.name} on {dataset}, {split} split\n{_plain(_laid_out(table))}")
         if rows[[f"{metric}_best" for metric in study.metrics]].any(axis=None):
             parts[-1] += f"\n* {LEGEND}"
     return "\n\n".join([*parts, "\n".join(notes(study, runs))]).strip()
@@ -192,11 +195,19 @@ def _readable(study: Study, rows: pd.DataFrame, better: Mapping[str, str], best:
     return pd.DataFrame(shown)
 
 
+def _laid_out(table: pd.DataFrame) -> pd.DataFrame:
+    """The table, or where few variants have many measures its rows as columns: a page holds those, and not the others."""
+    if len(table) > SIDE_BY_SIDE or table.shape[1] <= COLUMNS or table["variant"].duplicated().any():
+        return table
+    return table.set_index("variant").T.rename_axis("measure").reset_index()
+
+
 def _plain(table: pd.DataFrame) -> str:
-    """The columns that hold anything, as many side by side as a terminal holds; names too long for it go on below."""
-    cells = {str(name): list(map(str, table[name])) for name in table if (table[name] != "").any()}
+    """As many columns side by side as a terminal holds; names, in the first one, that are too long for it go on below."""
+    cells = {str(name): list(map(str, table[name])) for name in table}
     widths = {name: max(map(len, (name, *column))) for name, column in cells.items()}
-    names = cells.pop("variant")
+    title = next(iter(cells))
+    names = cells.pop(title)
     blocks: list[list[str]] = [[]]
     for column in cells:
         if blocks[-1] and NAME + sum(2 + widths[each] for each in [*blocks[-1], column]) > WIDTH:
@@ -205,11 +216,11 @@ def _plain(table: pd.DataFrame) -> str:
     parts = []
     for block in blocks:
         rest = sum(2 + widths[column] for column in block)
-        widths["variant"] = min(widths["variant"], max(NAME, WIDTH - rest))
-        sizes = [widths[column] for column in ("variant", *block)]
-        rows = [["variant", *block], ["-" * size for size in sizes]]
+        widths[title] = min(widths[title], max(NAME, WIDTH - rest))
+        sizes = [widths[column] for column in (title, *block)]
+        rows = [[title, *block], ["-" * size for size in sizes]]
         for index, text in enumerate(names):
-            name, *more = textwrap.wrap(text, widths["variant"])
+            name, *more = textwrap.wrap(text, widths[title])
             rows += [[name, *(cells[column][index] for column in block)], *([line] for line in more)]
         parts.append("\n".join("  ".join(map(str.ljust, row, sizes)).rstrip() for row in rows))
     return "\n\n".join(parts)

@@ -70,7 +70,10 @@ class TestInside:
             assert (inside.reports / "smoke" / "summary.csv").read_bytes() == before
         other = bench("report", "smoke", "--set", "epochs=9")
         assert other.exit_code == 2
-        assert "no trial of study smoke is tracked yet" in other.output
+        assert (
+            "smoke: 2 tracked trials of other settings are left out, the last by: bench run study smoke" in other.output
+        )
+        assert other.output.endswith("give the same --set, or run: bench run study smoke\n")
         doctor = bench("doctor")
         assert doctor.exit_code == 0, doctor.output
         assert "sound" in doctor.output

@@ -148,6 +148,29 @@ def test_what_is_tied_with_the_best_is_marked_and_what_is_not_is_not(study: Stud
     assert "100.0 ± 10.0 *" in console(study, runs, BETTER)
 
 
+def test_few_variants_with_many_measures_stand_side_by_side(study: Study, runs: pd.DataFrame) -> None:
+    """Eleven metrics of three variants are columns of variants; of seven variants, or three metrics, they stay rows."""
+    many = [f"m{n}" for n in range(8)]
+    wide, better = (
+        dataclasses.replace(study, metrics=(*study.metrics, *many)),
+        {**BETTER, **dict.fromkeys(many, "lower")},
+    )
+    runs = runs.assign(**{f"metric.{name}": runs["metric.psnr"] for name in many})
+    page = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in markdown_table(wide, summary(wide, runs, better), better).splitlines()
+    ]
+    assert page[0] == ["measure", "latent_dim=2", "latent_dim=5", "latent_dim=10"]
+    assert page[2] == ["test_loss ↓", "150.0 ± 2.8", "120.0", "**90.00**"]
+    assert ["fid ↓", "", "", ""] in page
+    lines = console(wide, runs, better).splitlines()
+    assert lines[3].split() == ["test_loss", "↓", "150.0", "±", "2.8", "120.0", "90.00", "*"]
+    assert not any(line.startswith("fid ↓") for line in lines)
+    several = pd.concat([runs[:1].assign(variant=f"v{n}", configuration=f"{n}", seed=0) for n in range(7)])
+    assert markdown_table(wide, summary(wide, several, better), better).startswith("| variant ")
+    assert markdown_table(study, summary(study, runs, BETTER), BETTER).startswith("| variant ")
+
+
 def test_a_metric_without_a_better_direction_has_no_best(study: Study, runs: pd.DataFrame) -> None:
     better = {**BETTER, "psnr": "neither"}
     lines = markdown_table(study, summary(study, runs, better), better).splitlines()

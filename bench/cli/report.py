@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 def report(name: str | None, every: bool, **options: Any) -> None:
     """Write reports/NAME from the tracked trials of the study NAME; nothing is trained."""
     from bench.places import Places
+    from bench.study import StudyError
     from bench.study_file import load
     from bench.tracking.store import Store, studies
     from bench.trial import catalogue
@@ -44,14 +45,24 @@ def report(name: str | None, every: bool, **options: Any) -> None:
                 given=read_settings(options["settings"]),
             )
             store = Store(places.store, places.tracking, study.name, study.question, create=False)
-            write_report(study, known, places, store)
+            try:
+                write_report(study, known, places, store)
+            except StudyError as error:
+                if not every:
+                    raise
+                click.echo(str(error))
 
 
 def write_report(study: Study, known: Catalogue, places: Places, store: Store) -> None:
-    """Write the study's report from its runs on every data set, print its table, and say where everything is."""
+    """Write the study's report from its runs on every data set, print its table, and say where everything is.
+
+    Raises:
+        StudyError: nothing is tracked yet, or of other settings alone.
+    """
     from dataclasses import replace
 
     from bench import report as reporting
+    from bench.study import StudyError
     from bench.tables import console
 
     runs = store.table()
@@ -60,6 +71,11 @@ def write_report(study: Study, known: Catalogue, places: Places, store: Store) -
     study = replace(study, datasets=(*ours, *(dataset for dataset in tracked if dataset not in ours)))
     wanted = _wanted(study, known, runs)
     left_out = len(runs) - len(wanted)
+    others = f"{left_out} tracked trials of other settings are left out"
+    if left_out:
+        others += f", the last by: {runs['command'].iloc[0]}"
+        if not len(wanted):
+            raise StudyError(f"{study.name}: {others}; give the same --set, or run: bench run study {study.name}")
     folder = places.reports / study.name
     chosen = reporting.pictured(wanted)
     path = reporting.write(
@@ -72,7 +88,7 @@ def write_report(study: Study, known: Catalogue, places: Places, store: Store) -
     )
     click.echo(console(study, wanted, known.metrics))
     if left_out:
-        click.echo(f"{left_out} tracked trials of other settings are left out")
+        click.echo(others)
     click.echo(f"report: {_near(path)}")
     click.echo("browse: bench ui")
 
