@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sklearn.datasets import load_digits
 
 from bench.contract import HIDDEN, DataError, ImageSpec, Split
 from bench.datasets import NETWORK_SECONDS, fetched, fingerprint, located, open_dataset, write_npz
+from bench.datasets.digits import FILE as DIGITS
 from bench.datasets.lines import draw
 from bench.registry import names, take
 
@@ -60,6 +62,13 @@ def test_offline_sets_load_as_their_spec_says(name: str, tmp_path: Path) -> None
         classes = set(split.labels.tolist())
         assert classes == (set(range(len(source.spec.classes))) or {HIDDEN})
     assert not list(tmp_path.iterdir())
+
+
+def test_digits_are_those_of_scikit_learn() -> None:
+    theirs = load_digits()
+    with np.load(DIGITS) as ours:
+        assert (ours["images"] == theirs.images).all()
+        assert (ours["labels"] == theirs.target).all()
 
 
 def test_digits_are_the_1797_of_the_package_divided_once(tmp_path: Path) -> None:

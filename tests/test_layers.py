@@ -76,7 +76,7 @@ OWNERS = {
     "rich": {"cli"},
     "ray": {"executors"},
     "pytorch_fid": {"features"},
-    "sklearn": {"datasets", "metrics"},
+    "sklearn": {"metrics"},
     "torchvision": {"datasets"},
     "matplotlib": {"figures"},
     "pandas": {"report", "tables", "tracking"},
