@@ -90,8 +90,8 @@ class Driver:
             self._fetch_weights(resources)
             if self.study.is_search:
                 searches = self._searches()
-                yield from self._drive(searches, [], plan, executor, resources)
-                for trial in (trial for search in searches for trial in self._confirmations(search)):
+                yield from self._drive([search for _, search in searches], [], plan, executor, resources)
+                for trial in (trial for each in searches for trial in self._confirmations(*each)):
                     plan.trials.append(trial)
                     if trial.key in self.records and self.records[trial.key].state == "finished":
                         plan.done.add(trial.key)
@@ -234,7 +234,7 @@ class Driver:
         objective = self.study.metrics[0]
         return {key: r.scores.get(objective) for key, r in self.records.items() if r.state == "finished"}
 
-    def _searches(self) -> list[Search]:
+    def _searches(self) -> list[tuple[Variant, Search]]:
         """One search per data set and variant; another space or other fixed settings are another search."""
         searches = []
         for dataset in self.study.datasets:
@@ -244,30 +244,28 @@ class Driver:
                 name = (
                     f"{self.study.name} {variant.name or variant.model} {dataset} {_hash(self.study.vary, corner.key)}"
                 )
-                searches.append(
-                    Search(
-                        self._storage,
-                        name,
-                        self._better,
-                        self._objectives(),
-                        space=self.study.vary,
-                        total=self.study.trials,
-                        propose=propose,
-                    )
+                search = Search(
+                    self._storage,
+                    name,
+                    self._better,
+                    self._objectives(),
+                    space=self.study.vary,
+                    total=self.study.trials,
+                    propose=propose,
                 )
+                searches.append((variant, search))
         return searches
 
     def _propose(self, variant: Variant, dataset: str, cell: Cell) -> Trial:
         fingerprint = self.planner.fingerprint(dataset)
         return self.study.trial(self.catalogue, variant, dataset, 0, cell, fingerprint, proposal=True)
 
-    def _confirmations(self, search: Search) -> Iterator[Trial]:
+    def _confirmations(self, variant: Variant, search: Search) -> Iterator[Trial]:
         """The search's best configurations on the test split, over seeds that the search did not choose them by."""
         confirm = self.study.confirm
         if confirm is None:
             return
         for best in search.best(confirm.top):
-            variant = next(v for v in self.study.variants_on(best.dataset) if best.variant.startswith(v.name))
             for seed in range(1, confirm.seeds + 1):
                 yield self.study.trial(self.catalogue, variant, best.dataset, seed, best.varied, best.fingerprint)
 

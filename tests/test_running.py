@@ -228,19 +228,24 @@ def test_a_diverged_trial_is_a_row_and_the_study_goes_on(known: Catalogue, place
 
 
 def test_a_search_is_confirmed_on_the_test_split(known: Catalogue, places: Places) -> None:
-    text = places.study("smoke").read_text().replace("seeds = 2", "trials = 4")
+    """Of each of two variants the best two of three proposals, over seeds of their own; one name begins like the other."""
+    text = places.study("smoke").read_text().replace("seeds = 2", "trials = 3")
     text = text.replace("latent_dim = [2, 3]", "latent_dim = {low = 2, high = 9}") + "[confirm]\ntop = 2\nseeds = 2\n"
+    text += '[[variants]]\nname = "narrow"\n[[variants]]\nname = "narrow twice"\nparams = {hidden_dims = [8, 8]}\n'
     places.study("smoke").write_text(text)
     study = load(places.study("smoke"), known)
     _, outcome = drive(study, known, places)
-    table = Store(places.store, None, "smoke", "", create=False).table()
-    searched, confirmed = table[table["split"] == "validation"], table[table["split"] == "test"]
-    assert 2 <= len(searched) <= 4
-    assert len(confirmed) == 4
-    assert set(confirmed["seed"]) == {1, 2}
-    best = searched.sort_values("metric.test_loss")["param.latent_dim"].head(2)
-    assert set(confirmed["param.latent_dim"]) == set(best)
     assert not outcome.failed
+    table = Store(places.store, None, "smoke", "", create=False).table()
+    for name, widths in (("narrow ", "[16]"), ("narrow twice ", "[8, 8]")):
+        ours = table[table["variant"].str.startswith(f"{name}latent_dim")]
+        assert set(ours["param.hidden_dims"]) == {widths}
+        searched, confirmed = ours[ours["split"] == "validation"], ours[ours["split"] == "test"]
+        assert 2 <= len(searched) <= 3
+        assert len(confirmed) == 4
+        assert set(confirmed["seed"]) == {1, 2}
+        best = searched.sort_values("metric.test_loss")["param.latent_dim"].head(2)
+        assert set(confirmed["param.latent_dim"]) == set(best)
     events, _ = drive(study, known, places)
     assert events == []
 
