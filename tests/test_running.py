@@ -111,8 +111,13 @@ COMMAND = [sys.executable, "-c", "from bench.cli import main; main()", "run", "s
 def start(places: Places) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     environment.pop("MLFLOW_TRACKING_URI", None)
-    quiet = subprocess.DEVNULL
-    return subprocess.Popen(COMMAND, cwd=places.studies.parent, env=environment, stdout=quiet, stderr=quiet)
+    quiet, folder = subprocess.DEVNULL, places.studies.parent
+    # A shell's background jobs ignore Ctrl-C, and so would their children.
+    return subprocess.Popen(COMMAND, cwd=folder, env=environment, stdout=quiet, stderr=quiet, preexec_fn=_heed_ctrl_c)
+
+
+def _heed_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def children(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
