@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from scipy.special import stdtrit  # scipy.stats takes a second to read
+from scipy.special import stdtrit  # scipy.stats takes most of a second to read
 
 LEVEL = 0.05  # of the tests and, with its complement, of the intervals
 

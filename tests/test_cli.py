@@ -74,6 +74,9 @@ class TestInside:
             "smoke: 2 tracked trials of other settings are left out, the last by: bench run study smoke" in other.output
         )
         assert other.output.endswith("give the same --set, or run: bench run study smoke\n")
+        assert bench("run", "study", "smoke", "--seeds", "1", "--set", "epochs=1").exit_code == 0
+        for given, last in (((), "--seeds 1 --set epochs=1\n"), (("--set", "epochs=1"), "--seeds 1\n")):
+            assert f"are left out, the last by: bench run study smoke {last}" in bench("report", "smoke", *given).output
         doctor = bench("doctor")
         assert doctor.exit_code == 0, doctor.output
         assert "sound" in doctor.output

@@ -70,12 +70,14 @@ def write_report(study: Study, known: Catalogue, places: Places, store: Store) -
     ours = [dataset for dataset in study.meant_for if dataset in tracked]
     study = replace(study, datasets=(*ours, *(dataset for dataset in tracked if dataset not in ours)))
     wanted = _wanted(study, known, runs)
-    left_out = len(runs) - len(wanted)
-    others = f"{left_out} tracked trials of other settings are left out"
-    if left_out:
-        others += f", the last by: {runs['command'].iloc[0]}"
+    others = runs[~runs["run_id"].isin(wanted["run_id"])] if len(runs) else runs
+    left_out = ""
+    if len(others):
+        left_out = (
+            f"{len(others)} tracked trials of other settings are left out, the last by: {others['command'].iloc[0]}"
+        )
         if not len(wanted):
-            raise StudyError(f"{study.name}: {others}; give the same --set, or run: bench run study {study.name}")
+            raise StudyError(f"{study.name}: {left_out}; give the same --set, or run: bench run study {study.name}")
     folder = places.reports / study.name
     chosen = reporting.pictured(wanted)
     path = reporting.write(
@@ -88,7 +90,7 @@ def write_report(study: Study, known: Catalogue, places: Places, store: Store) -
     )
     click.echo(console(study, wanted, known.metrics))
     if left_out:
-        click.echo(others)
+        click.echo(left_out)
     click.echo(f"report: {_near(path)}")
     click.echo("browse: bench ui")
 
