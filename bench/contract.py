@@ -119,7 +119,7 @@ Update = Callable[[str, Tensor], None]
 
 
 class Model(nn.Module, ABC):
-    """A generative system. Every subclass is final; what two systems share is a block in ``nets.py``.
+    """A generative system. Every subclass is final; what two systems share is a block in ``networks/``.
 
     The constructor is ``__init__(self, spec: ImageSpec, *, ...)``: its keyword arguments are the model's
     hyperparameters, and their names, types and defaults live there and nowhere else. It raises ``Unsupported`` where

@@ -23,9 +23,9 @@ from pytorch_fid import inception as pytorch_fid
 from torch import Tensor, nn
 
 from bench.datasets import open_dataset
-from bench.distances import frechet_distance
-from bench.evaluation import extract
 from bench.features.inception import InceptionFeatures
+from bench.measure.distances import frechet_distance
+from bench.measure.evaluation import extract
 
 IMAGES, BATCH, ROUNDS = 100, 50, 3  # 50 is pytorch-fid's own batch
 

@@ -14,7 +14,7 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
-from bench.distances import frechet_distance, gaussian_distance, moments
+from bench.measure.distances import frechet_distance, gaussian_distance, moments
 
 DIMENSIONS, SAMPLES, ROUNDS = 2048, 10_000, 3
 

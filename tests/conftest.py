@@ -12,10 +12,10 @@ import torch
 from bench.batches import DataOptions, prepare
 from bench.contract import Data
 from bench.datasets import open_dataset
-from bench.places import Places
-from bench.study import Catalogue
+from bench.paths import Places
+from bench.run.worker import catalogue
+from bench.study.definition import Catalogue
 from bench.tracking.store import Store
-from bench.trial import catalogue
 
 # Tests run side by side on few cores: more threads than one each only get in each other's way.
 os.environ["OMP_NUM_THREADS"] = "1"

@@ -21,10 +21,10 @@ from bench.models.cvae import CVAE
 from bench.models.dcgan import DCGAN
 from bench.models.ssl_vae import SSLVAE
 from bench.models.vae import VAE
-from bench.places import Places
+from bench.paths import Places
 from bench.registry import names, take
-from bench.study_file import fits
-from bench.trial import keywords, read_trial
+from bench.run.worker import keywords, read_trial
+from bench.study.file import fits
 
 APPLICATIONS = names("applications")
 

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bench.cli import COMMANDS, main
-from bench.places import Places
+from bench.paths import Places
 
 README = Path(__file__).parent.parent / "README.md"
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from bench.datasets import lines
-from bench.distances import (
+from bench.measure.distances import (
     frechet_distance,
     gaussian_distance,
     kernel_distances,

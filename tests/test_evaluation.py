@@ -16,9 +16,9 @@ from pytorch_fid import inception as pytorch_fid
 
 from bench import registry
 from bench.contract import HIDDEN, Data, Extractor, Unmeasurable, aside
-from bench.distances import frechet_distance
-from bench.evaluation import EvaluationOptions, draw, evaluate
 from bench.features import classifier, inception
+from bench.measure.distances import frechet_distance
+from bench.measure.evaluation import EvaluationOptions, draw, evaluate
 from bench.metrics.psnr import decibels
 from bench.models.ae import AE
 from bench.models.cvae import CVAE

@@ -14,7 +14,7 @@ import pytest
 from bench.executors import Resources
 from bench.executors.local import run, slots
 from bench.registry import names, take
-from bench.study import SECTIONS, Failure, Trial
+from bench.study.definition import SECTIONS, Failure, Trial
 
 EMPTY: dict[str, Any] = {section: {} for section in SECTIONS}
 Events = list[tuple[int, Any]]

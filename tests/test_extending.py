@@ -12,11 +12,11 @@ import pytest
 
 from bench.contract import Data
 from bench.models.vae import VAE
-from bench.places import Places
+from bench.paths import Places
 from bench.registry import names, take
-from bench.study import SECTIONS
-from bench.study_file import load
-from bench.trial import Epoch, Finished, Work, catalogue
+from bench.run.worker import Epoch, Finished, Work, catalogue
+from bench.study.definition import SECTIONS
+from bench.study.file import load
 
 DOCS = Path(__file__).parent.parent / "docs"
 Install = Callable[[str, str, str], None]

@@ -7,7 +7,7 @@ import math
 import torch
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
-from bench.losses import bernoulli_nll, gaussian_kl, judged_fake, judged_real, squared_error
+from bench.networks.losses import bernoulli_nll, gaussian_kl, judged_fake, judged_real, squared_error
 
 
 def test_bernoulli_nll_of_an_even_chance_is_log_two_per_pixel() -> None:

@@ -17,10 +17,10 @@ from scipy import ndimage
 from torch import Tensor, nn
 
 from bench.contract import Batch, Data, Model, Update, aside, in_order
-from bench.distances import kernel_distances
-from bench.evaluation import EvaluationOptions, Score, evaluate
 from bench.features import classifier
-from bench.likelihood import evidence_bounds, log_weights
+from bench.measure.distances import kernel_distances
+from bench.measure.evaluation import EvaluationOptions, Score, evaluate
+from bench.measure.likelihood import evidence_bounds, log_weights
 from bench.metrics.ssim import similarity
 from bench.models.cvae import CVAE
 from bench.models.gan import GAN

@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench import figures, report, tables
-from bench.study import Catalogue, Study, StudyError
-from bench.study_file import build
-from bench.tables import console, markdown_table, notes, summary
+from bench.images import Picture, picture, png
+from bench.report import page, tables
+from bench.report.tables import console, markdown_table, notes, summary
+from bench.study.definition import Catalogue, Study, StudyError
+from bench.study.file import build
 
 BETTER = {"test_loss": "lower", "psnr": "higher", "fid": "lower"}
 PROTOCOL = json.dumps({"split": "test", "images": "9"})
@@ -217,10 +218,10 @@ def test_a_report_is_a_page_two_tables_and_pictures_and_the_same_bytes_again(
         ],
         columns=["run_id", "name", "step", "value"],
     )
-    assert report.pictured(runs) == ["r10-0", "r5-0", "r2-0"]
-    picture = figures.png(np.zeros((300, 300, 3), np.uint8))
-    pictures = {run: {"samples.png": picture} for run in report.pictured(runs)}
-    path = report.write(study, runs, curves, pictures, tmp_path / "x", BETTER)
+    assert page.pictured(runs) == ["r10-0", "r5-0", "r2-0"]
+    picture = png(np.zeros((300, 300, 3), np.uint8))
+    pictures = {run: {"samples.png": picture} for run in page.pictured(runs)}
+    path = page.write(study, runs, curves, pictures, tmp_path / "x", BETTER)
     files = {file.name: file.read_bytes() for file in path.parent.iterdir()}
     assert set(files) == {"README.md", "summary.csv", "runs.csv", "digits-test-curves.png", "digits-test-samples.png"}
     text = files["README.md"].decode()
@@ -243,7 +244,7 @@ def test_a_report_is_a_page_two_tables_and_pictures_and_the_same_bytes_again(
         "latent_dim=10",
         "latent_dim=10",
     ]
-    report.write(study, runs.iloc[::-1], curves.iloc[::-1], pictures, tmp_path / "x", BETTER)
+    page.write(study, runs.iloc[::-1], curves.iloc[::-1], pictures, tmp_path / "x", BETTER)
     assert {file.name: file.read_bytes() for file in path.parent.iterdir()} == files
 
 
@@ -275,7 +276,7 @@ def test_a_search_shows_its_best_first_and_what_confirmed_them(
     table = summary(search, both, BETTER)
     assert table["split"].tolist() == ["test", "validation", "validation", "validation"]
     assert table["test_loss_mean"].tolist() == [90.0, 90.0, 120.0, 152.0]
-    text = report.write(search, both, no_curves, {}, tmp_path, BETTER).read_text()
+    text = page.write(search, both, no_curves, {}, tmp_path, BETTER).read_text()
     assert text.index("Confirmed:") < text.index(
         "3 proposals, the best 3 by test_loss (lower is better): 3 finished, 0 pruned, 0 failed."
     )
@@ -293,7 +294,7 @@ def test_the_expected_best_takes_what_was_pruned_for_the_worst_and_leaves_infini
     proposals = runs.iloc[[1, 2, 3, 3]].assign(split="validation", seed=0)
     proposals["state"] = ["finished", "finished", "finished", "pruned"]
     proposals["metric.test_loss"] = [152.0, 90.0, 1.8e308, 100.0]
-    text = report.write(search, proposals, no_curves, {}, tmp_path, BETTER).read_text()
+    text = page.write(search, proposals, no_curves, {}, tmp_path, BETTER).read_text()
     prospects = text[text.index("The expected best test_loss") :].splitlines()
     assert [line.split()[1:4:2] for line in prospects[4:7]] == [
         ["1", "131.3"],
@@ -301,21 +302,21 @@ def test_the_expected_best_takes_what_was_pruned_for_the_worst_and_leaves_infini
         ["3", "90"],
     ]  # of 152, 152, 90
     nothing = proposals.assign(state="failed").drop(columns="metric.test_loss")
-    assert "expected best" not in report.write(search, nothing, no_curves, {}, tmp_path, BETTER).read_text()
+    assert "expected best" not in page.write(search, nothing, no_curves, {}, tmp_path, BETTER).read_text()
 
 
 def test_a_study_of_which_nothing_finished_has_a_report_too(
     study: Study, runs: pd.DataFrame, no_curves: pd.DataFrame, tmp_path: Path
 ) -> None:
     early = {"data": "{}", "versions": "{}", "device": "", "parameters": None, "seconds_per_epoch": None}
-    page = report.write(study, runs.iloc[:1].assign(**early), no_curves, {}, tmp_path, BETTER).read_text()
-    assert "| latent_dim=10 |" in page
-    assert "| 0/1 " in page
-    assert "latent_dim=10 seed 1 on digits failed: diverged: loss is nan" in page
-    assert "* commit: abc\n" in page
-    assert "0 finished of 1" in page
-    assert "* data:" not in page
-    assert "```\nbench run study x\n```" in page
+    text = page.write(study, runs.iloc[:1].assign(**early), no_curves, {}, tmp_path, BETTER).read_text()
+    assert "| latent_dim=10 |" in text
+    assert "| 0/1 " in text
+    assert "latent_dim=10 seed 1 on digits failed: diverged: loss is nan" in text
+    assert "* commit: abc\n" in text
+    assert "0 finished of 1" in text
+    assert "* data:" not in text
+    assert "```\nbench run study x\n```" in text
 
 
 @pytest.fixture
@@ -344,12 +345,12 @@ def test_curves_leave_out_epoch_0_and_infinities_and_go_by_seed(
     rows += [("r2-0", "train/kl", 1, 1.0), ("r2-0", "train/loss", 1, LARGEST), ("r10-1", "test/loss", 1, 3.0)]
     seen: list[Any] = []
 
-    def curves(panels: Any) -> figures.Picture:
+    def curves(panels: Any) -> Picture:
         seen.append(panels)
         return np.zeros((9, 9, 3), np.uint8)
 
-    monkeypatch.setattr(figures, "curves", curves)
-    report.write(study, runs, pd.DataFrame(rows, columns=["run_id", "name", "step", "value"]), {}, tmp_path, BETTER)
+    monkeypatch.setattr(page, "drawn_curves", curves)
+    page.write(study, runs, pd.DataFrame(rows, columns=["run_id", "name", "step", "value"]), {}, tmp_path, BETTER)
     assert seen == [
         {"loss": {"latent_dim=2": {"test": {1: [5.0, 7.0]}}}, "kl": {"latent_dim=2": {"train": {1: [1.0]}}}}
     ]
@@ -379,13 +380,13 @@ def test_no_place_of_this_machine_is_in_a_report(
         command=f"bench run study x --dataset {faces}",
         **{"reason.fid": "no weights at /home/someone/.cache/inception.pth, see https://example.org/a/b"},
     )
-    path = report.write(study, own, no_curves, {}, tmp_path, BETTER)
+    path = page.write(study, own, no_curves, {}, tmp_path, BETTER)
     for file in path.parent.iterdir():
         assert "/home" not in file.read_text()
-    page = path.read_text()
-    assert "## faces.npz\n" in page
-    assert "bench run study x --dataset faces.npz" in page
-    assert "no weights at inception.pth, see https://example.org/a/b" in page
+    text = path.read_text()
+    assert "## faces.npz\n" in text
+    assert "bench run study x --dataset faces.npz" in text
+    assert "no weights at inception.pth, see https://example.org/a/b" in text
 
 
 def test_two_data_sets_of_one_name_keep_their_own_pictures(
@@ -393,19 +394,18 @@ def test_two_data_sets_of_one_name_keep_their_own_pictures(
 ) -> None:
     both = pd.DataFrame([row(2, 0, 1.0, dataset=f"{place}/faces.npz", run_id=place) for place in ("a", "b")])
     pictures = {
-        place: {"samples.png": figures.png(np.full((9, 9, 3), shade, np.uint8))}
-        for place, shade in (("a", 7), ("b", 99))
+        place: {"samples.png": png(np.full((9, 9, 3), shade, np.uint8))} for place, shade in (("a", 7), ("b", 99))
     }
-    path = report.write(study, both, no_curves, pictures, tmp_path, BETTER)
+    path = page.write(study, both, no_curves, pictures, tmp_path, BETTER)
     for name, shade in (("faces-test-samples.png", 7), ("faces-test-2-samples.png", 99)):
         assert f"]({name})" in path.read_text()
-        assert (figures.picture((tmp_path / name).read_bytes()) == shade).all(axis=2).sum() >= 81
+        assert (picture((tmp_path / name).read_bytes()) == shade).all(axis=2).sum() >= 81
 
 
 def test_a_report_that_cannot_be_written_leaves_the_old_one(
     study: Study, runs: pd.DataFrame, no_curves: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    report.write(study, runs, no_curves, {}, tmp_path, BETTER)
+    page.write(study, runs, no_curves, {}, tmp_path, BETTER)
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     write_bytes = Path.write_bytes
 
@@ -416,5 +416,5 @@ def test_a_report_that_cannot_be_written_leaves_the_old_one(
 
     monkeypatch.setattr(Path, "write_bytes", until_full)
     with pytest.raises(OSError, match="No space left"):
-        report.write(study, runs.iloc[:1], no_curves, {}, tmp_path, BETTER)
+        page.write(study, runs.iloc[:1], no_curves, {}, tmp_path, BETTER)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before

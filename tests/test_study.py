@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from bench.places import Places
-from bench.study import Catalogue, Range, Study, StudyError, Trial
-from bench.study_file import build, load, parse_setting
+from bench.paths import Places
+from bench.study.definition import Catalogue, Range, Study, StudyError, Trial
+from bench.study.file import build, load, parse_setting
 
 BASE: dict[str, Any] = {
     "question": "Does it?",

@@ -11,8 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Categorical, Normal, kl_divergence
 
-from bench.architectures.recurrent import gaussian_filters
-from bench.architectures.semi_supervised import entropy, expected
 from bench.contract import (
     HIDDEN,
     Batch,
@@ -24,8 +22,6 @@ from bench.contract import (
     condition_of,
     no_update,
 )
-from bench.games import Forgeries, one_class_more, turns, vae_and_discriminator
-from bench.losses import judged_class, judged_last_class
 from bench.models import only_class
 from bench.models.acai import ACAI, mix
 from bench.models.cvae import CVAE
@@ -33,6 +29,10 @@ from bench.models.draw import Draw
 from bench.models.ssl_vae import SSLVAE
 from bench.models.ssl_vae_gan import SSLVAEGAN
 from bench.models.wgan import WGAN, gradient_penalty, wasserstein
+from bench.networks.adversarial import Forgeries, one_class_more, turns, vae_and_discriminator
+from bench.networks.losses import judged_class, judged_last_class
+from bench.networks.recurrent import gaussian_filters
+from bench.networks.semi_supervised import entropy, expected
 from bench.registry import names, take
 
 SMALL = ImageSpec(1, 8, 8, ("a", "b", "c"))

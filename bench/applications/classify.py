@@ -10,9 +10,9 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from bench import figures
 from bench.applications import Applied, class_name, need
 from bench.contract import HIDDEN, Classifies, Data, ImageSpec, Model, Unsupported, aside, in_order
+from bench.images import grid, png
 
 SHOWN = 64  # images in the grid
 
@@ -48,7 +48,7 @@ def apply(model: Model, data: Data, *, files: Sequence[Path] = ()) -> Applied:
         wrong = (told != labels).nonzero().flatten()[:SHOWN]
         shown = wrong if len(wrong) else torch.arange(min(SHOWN, len(told)))
         images = data.held_out.images[shown.to(data.held_out.images.device)]
-    return Applied(figures.png(figures.grid(images[:SHOWN])), {}, rows)
+    return Applied(png(grid(images[:SHOWN])), {}, rows)
 
 
 def _read(file: Path, spec: ImageSpec) -> Tensor:

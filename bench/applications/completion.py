@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from bench import figures
 from bench.applications import Applied, class_name, held_out, spread
 from bench.contract import Conditional, Data, Model, Unsupported, aside, left_half
-from bench.nets import positive
+from bench.images import png, strips, tile
+from bench.networks.blocks import positive
 
 
 def apply(model: Model, data: Data, *, count: int = 8, completions: int = 6, seed: int = 0) -> Applied:
@@ -37,7 +37,7 @@ def apply(model: Model, data: Data, *, count: int = 8, completions: int = 6, see
     for row, place in enumerate(places.tolist()):
         for number in range(completions):
             name = f"images/{place:05}_{number}.png"
-            files[name] = figures.png(figures.tile(table[row, 2 + number]))
+            files[name] = png(tile(table[row, 2 + number]))
             label = class_name(data, int(batch.labels[row]))
             rows.append({"file": name, "image": place, "label": label, "completion": number, "seed": seed})
-    return Applied(figures.png(figures.strips(table)), files, rows)
+    return Applied(png(strips(table)), files, rows)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bench import figures
 from bench.applications import Applied, class_name
 from bench.contract import Conditional, Data, Model
-from bench.evaluation import draw
-from bench.nets import positive
+from bench.images import grid, png, tile
+from bench.measure.evaluation import draw
+from bench.networks.blocks import positive
 
 
 def apply(model: Model, data: Data, *, count: int = 64, seed: int = 0) -> Applied:
@@ -17,9 +17,9 @@ def apply(model: Model, data: Data, *, count: int = 64, seed: int = 0) -> Applie
     files, rows = {}, []
     for number, image in enumerate(drawn.images):
         name = f"images/{number:04}.png"
-        files[name] = figures.png(figures.tile(image))
+        files[name] = png(tile(image))
         told = class_name(data, int(drawn.labels[number]))
         half = number * len(data.held_out) // count if condition == "left_half" else ""
         rows.append({"file": name, "number": number, "label": told, "left_half_of": half, "seed": seed})
     columns = len(data.spec.classes) if condition == "labels" else None
-    return Applied(figures.png(figures.grid(drawn.images, columns=columns)), files, rows)
+    return Applied(png(grid(drawn.images, columns=columns)), files, rows)

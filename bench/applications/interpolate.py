@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import torch
 
-from bench import figures
 from bench.applications import Applied, class_name, held_out, need_codes, spread
 from bench.contract import Batch, Data, Model, Unsupported, aside
-from bench.interpolation import interpolations
+from bench.images import enlarge, gif, png, strips, tile
+from bench.measure.interpolation import interpolations
 
 
 def apply(
@@ -34,16 +34,16 @@ def apply(
     places = torch.tensor([*first, *second]) if first else spread(data, 2 * count)
     ends = held_out(data, places)
     with aside(model):
-        strips = interpolations(model, Batch(ends.images, ends.labels), steps)
+        paths = interpolations(model, Batch(ends.images, ends.labels), steps)
     files, rows = {}, []
-    pairs = zip(places[: len(strips)].tolist(), places[len(strips) :].tolist(), strict=True)
-    for number, (pair, strip) in enumerate(zip(pairs, strips, strict=True)):
+    pairs = zip(places[: len(paths)].tolist(), places[len(paths) :].tolist(), strict=True)
+    for number, (pair, strip) in enumerate(zip(pairs, paths, strict=True)):
         name = f"images/{number:03}_{pair[0]}_{pair[1]}"
-        files[f"{name}.gif"] = figures.gif([figures.enlarge(figures.tile(image)) for image in strip])
+        files[f"{name}.gif"] = gif([enlarge(tile(image)) for image in strip])
         labels = [class_name(data, int(data.held_out.labels[place])) for place in pair]
         for step, image in enumerate(strip):
             file = f"{name}_{step:02}.png"
-            files[file] = figures.png(figures.tile(image))
+            files[file] = png(tile(image))
             share = step / (steps - 1)
             rows.append(
                 {
@@ -55,4 +55,4 @@ def apply(
                     "second_label": labels[1],
                 }
             )
-    return Applied(figures.png(figures.strips(strips)), files, rows)
+    return Applied(png(strips(paths)), files, rows)

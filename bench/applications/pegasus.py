@@ -8,11 +8,11 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from bench import figures
 from bench.applications import Applied, class_name, held_out, need_codes
 from bench.contract import Batch, Data, Infers, Model, Unsupported, aside, condition_of
-from bench.interpolation import interpolations
-from bench.nets import positive, reparameterised
+from bench.images import grid, png, strips, tile
+from bench.measure.interpolation import interpolations
+from bench.networks.blocks import positive, reparameterised
 
 SEQUENCES = 8  # pairs that are shown as whole interpolations
 STEPS = 10  # images in each of those
@@ -61,16 +61,16 @@ def apply(
         shown = min(SEQUENCES, count)
         few = torch.cat((torch.arange(shown), count + torch.arange(shown)))
         sequences = interpolations(model, Batch(ends.images[few], ends.labels[few]), STEPS)
-        files = {"sequences.png": figures.png(figures.strips(sequences))}
+        files = {"sequences.png": png(strips(sequences))}
         if isinstance(model, Infers):
             same = Batch(ends.images[few], ends.labels[few])
             drawn = [_mixed(model, same, ratio[:shown], noisy=True) for _ in range(REPETITIONS)]
-            files["repetitions.png"] = figures.png(figures.strips(torch.stack(drawn, dim=1)))
+            files["repetitions.png"] = png(strips(torch.stack(drawn, dim=1)))
     rows = []
     for number, image in enumerate(images):
         parents = int(first[number]), int(second[number])
         name = f"images/{number:03}_ratio_{ratio[number]:.3f}_{parents[0]}_{parents[1]}.png"
-        files[name] = figures.png(figures.tile(image))
+        files[name] = png(tile(image))
         rows.append(
             {
                 "file": name,
@@ -82,7 +82,7 @@ def apply(
                 "centre_distance": round(float(distance[number].min()), 6),
             }
         )
-    return Applied(figures.png(figures.grid(images)), files, rows)
+    return Applied(png(grid(images)), files, rows)
 
 
 def _mixed(model: Model, ends: Batch, ratio: Tensor, *, noisy: bool) -> Tensor:

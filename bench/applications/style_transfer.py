@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from bench import figures
 from bench.applications import Applied, class_name, held_out, need_codes, spread
 from bench.contract import Autoencodes, Conditional, Data, Model, Unsupported, aside
+from bench.images import png, strips, tile
 
 
 def apply(model: Model, data: Data, *, count: int = 10) -> Applied:
@@ -33,7 +33,7 @@ def apply(model: Model, data: Data, *, count: int = 10) -> Applied:
     for row, place in enumerate(places.tolist()):
         for label in range(classes):
             name = f"images/{place:05}_as_{label}.png"
-            files[name] = figures.png(figures.tile(table[row, 1 + label]))
+            files[name] = png(tile(table[row, 1 + label]))
             own = class_name(data, int(batch.labels[row]))
             rows.append({"file": name, "image": place, "label": own, "decoded_as": class_name(data, label)})
-    return Applied(figures.png(figures.strips(table)), files, rows)
+    return Applied(png(strips(table)), files, rows)

@@ -16,8 +16,8 @@ KINDS = ("studies", "models", "datasets", "metrics", "applications")
 def list_names(kind: str | None) -> None:
     """List studies, models, data sets, metrics or applications, each with its first line."""
     from bench import registry
-    from bench.places import Places
-    from bench.study_file import read
+    from bench.paths import Places
+    from bench.study.file import read
 
     with one_line():
         for each in [kind] if kind else KINDS:
@@ -40,9 +40,9 @@ def show(kind: str, name: str) -> None:
     """Show a study's question, variants and settings, or a model's hyperparameters."""
     from bench import registry
     from bench.models import only_class
-    from bench.places import Places
-    from bench.study_file import load
-    from bench.trial import catalogue, hyperparameters
+    from bench.paths import Places
+    from bench.run.worker import catalogue, hyperparameters
+    from bench.study.file import load
 
     with one_line():
         if kind == "model":

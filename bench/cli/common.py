@@ -22,7 +22,7 @@ class UsageLine(click.ClickException):
 def one_line() -> Iterator[None]:
     """Turn the errors that the suite foresees into one line and exit status 2; any other keeps its traceback."""
     from bench.registry import UnknownName
-    from bench.study import StudyError
+    from bench.study.definition import StudyError
     from bench.tracking.store import StoreError
 
     try:
@@ -68,7 +68,7 @@ def selection(command: Command) -> Command:
 
 def read_settings(texts: tuple[str, ...]) -> dict[str, Any]:
     """``--set`` options by name; ``critic.learning_rate=1e-4`` is one player's own."""
-    from bench.study_file import parse_setting
+    from bench.study.file import parse_setting
 
     given: dict[str, Any] = {}
     for text in texts:

@@ -33,11 +33,11 @@ def define(
     """Write studies/NAME.toml, checked, ready for: bench run study NAME."""
     import tomli_w
 
-    from bench.places import Places
+    from bench.paths import Places
     from bench.registry import UnknownName, unknown
-    from bench.study import StudyError
-    from bench.study_file import build
-    from bench.trial import catalogue
+    from bench.run.worker import catalogue
+    from bench.study.definition import StudyError
+    from bench.study.file import build
 
     with one_line():
         known = catalogue()
@@ -86,7 +86,7 @@ def _axis(text: str) -> tuple[str, object]:
     """``hidden_dims=[128],[512]`` or ``learning_rate={low = 1e-4, high = 1e-2, log = true}``."""
     import tomllib
 
-    from bench.study import StudyError
+    from bench.study.definition import StudyError
 
     name, equals, values = text.partition("=")
     if not equals or not values:

@@ -20,7 +20,7 @@ def doctor(fix: bool) -> None:
 
     from bench.datasets import located
     from bench.features import inception
-    from bench.places import Places
+    from bench.paths import Places
     from bench.registry import names
     from bench.tracking.repair import moved_from, orphans
 

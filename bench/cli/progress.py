@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from bench.pictures import picture_epochs
-from bench.study import Failure, Trial
-from bench.trial import Epoch, Event, Finished
+from bench.previews import picture_epochs
+from bench.run.worker import Epoch, Event, Finished
+from bench.study.definition import Failure, Trial
 
 if TYPE_CHECKING:
-    from bench.planning import Plan
+    from bench.run.plan import Plan
 
 
 class Display:

@@ -10,8 +10,8 @@ import click
 from bench.cli.common import UsageLine, here, one_line, read_settings, settings_options
 
 if TYPE_CHECKING:
-    from bench.places import Places
-    from bench.study import Catalogue, Study
+    from bench.paths import Places
+    from bench.study.definition import Catalogue, Study
     from bench.tracking.store import Store
 
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 @settings_options
 def report(name: str | None, every: bool, **options: Any) -> None:
     """Write reports/NAME from the tracked trials of the study NAME; nothing is trained."""
-    from bench.places import Places
-    from bench.study import StudyError
-    from bench.study_file import load
+    from bench.paths import Places
+    from bench.run.worker import catalogue
+    from bench.study.definition import StudyError
+    from bench.study.file import load
     from bench.tracking.store import Store, studies
-    from bench.trial import catalogue
 
     if (name is None) == (not every):
         raise click.UsageError("name one study, or give --all")
@@ -61,9 +61,9 @@ def write_report(study: Study, known: Catalogue, places: Places, store: Store) -
     """
     from dataclasses import replace
 
-    from bench import report as reporting
-    from bench.study import StudyError
-    from bench.tables import console
+    from bench.report import page
+    from bench.report.tables import console
+    from bench.study.definition import StudyError
 
     runs = store.table()
     tracked = list(dict.fromkeys(runs["dataset"])) if len(runs) else []
@@ -79,8 +79,8 @@ def write_report(study: Study, known: Catalogue, places: Places, store: Store) -
         if not len(wanted):
             raise StudyError(f"{study.name}: {left_out}; give the same --set, or run: bench run study {study.name}")
     folder = places.reports / study.name
-    chosen = reporting.pictured(wanted)
-    path = reporting.write(
+    chosen = page.pictured(wanted)
+    path = page.write(
         study,
         wanted,
         store.curves(wanted["run_id"] if len(wanted) else []),

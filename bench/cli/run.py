@@ -13,10 +13,10 @@ from bench.cli.common import command_line, here, one_line, read_settings, select
 
 if TYPE_CHECKING:
     from bench.executors import Resources
-    from bench.places import Places
-    from bench.planning import Plan
-    from bench.running import Driver
-    from bench.study import Catalogue, Study
+    from bench.paths import Places
+    from bench.run.driver import Driver
+    from bench.run.plan import Plan
+    from bench.study.definition import Catalogue, Study
 
 INTERRUPTED = 130  # what a shell shows for a program that Ctrl-C ended
 
@@ -66,9 +66,9 @@ def _execution(command: Callable[..., None]) -> Callable[..., None]:
 @_execution
 def run_study(name: str, **options: Any) -> None:
     """Run what is missing of the study NAME and write its report."""
-    from bench.places import Places
-    from bench.study_file import load
-    from bench.trial import catalogue
+    from bench.paths import Places
+    from bench.run.worker import catalogue
+    from bench.study.file import load
 
     with one_line():
         places = Places.find(here(), options["storage"])
@@ -90,9 +90,9 @@ def run_study(name: str, **options: Any) -> None:
 @_execution
 def run_trial(model: str, **options: Any) -> None:
     """Run MODEL once, on its own defaults but for what is --set; tracked in the experiment "trials"."""
-    from bench.places import Places
-    from bench.study_file import build
-    from bench.trial import catalogue
+    from bench.paths import Places
+    from bench.run.worker import catalogue
+    from bench.study.file import build
 
     with one_line():
         places = Places.find(here(), options["storage"])
@@ -124,7 +124,7 @@ def run_trial(model: str, **options: Any) -> None:
 def _run(kind: str, name: str, study: Study, known: Catalogue, places: Places, options: dict[str, Any]) -> None:
     from bench.cli.progress import Display
     from bench.cli.report import write_report
-    from bench.running import Driver
+    from bench.run.driver import Driver
 
     command = command_line(kind, name, options["datasets"], options["seeds"], options["settings"], options["smoke"])
     with Driver(study, known, places, command) as driver:

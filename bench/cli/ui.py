@@ -19,7 +19,7 @@ def ui(study: str | None, host: str, port: int) -> None:
     import subprocess
     import sys
 
-    from bench.places import Places
+    from bench.paths import Places
     from bench.tracking.store import Store, studies
 
     with one_line():

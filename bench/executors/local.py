@@ -20,11 +20,11 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from bench.executors import Resources
-from bench.study import Failure, Trial
+from bench.study.definition import Failure, Trial
 
 FORKS = "forkserver" in multiprocessing.get_all_start_methods()
 CONTEXT = multiprocessing.get_context("forkserver") if FORKS else multiprocessing.get_context("spawn")
-PRELOADED = ["bench.trial", "torch._dynamo"]  # the second because every optimiser reads it
+PRELOADED = ["bench.run.worker", "torch._dynamo"]  # the second because every optimiser reads it
 Slot = Mapping[str, str]  # the environment that gives a child its share of the machine
 
 

@@ -7,7 +7,7 @@ generated outliers do not raise.
 from __future__ import annotations
 
 from bench.contract import Data, Features, Model
-from bench.distances import NEIGHBOURS, manifolds
+from bench.measure.distances import NEIGHBOURS, manifolds
 
 NEEDS = Model
 BETTER = "higher"

@@ -7,7 +7,7 @@ that an outlier among the real images does not raise; it may exceed 1.
 from __future__ import annotations
 
 from bench.contract import Data, Features, Model
-from bench.distances import NEIGHBOURS, manifolds
+from bench.measure.distances import NEIGHBOURS, manifolds
 
 NEEDS = Model
 BETTER = "higher"

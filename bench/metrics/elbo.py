@@ -7,7 +7,7 @@ same for every model, whatever it was trained with; log p(x | y) for a model tha
 from __future__ import annotations
 
 from bench.contract import Data, Features, Infers, Model
-from bench.likelihood import evidence_bounds
+from bench.measure.likelihood import evidence_bounds
 
 NEEDS = Infers
 BETTER = "higher"

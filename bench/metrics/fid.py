@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.contract import Data, Features, Model
-from bench.distances import frechet_distance
+from bench.measure.distances import frechet_distance
 
 NEEDS = Model
 BETTER = "lower"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from bench.contract import Data, Features, Infers, Model
-from bench.likelihood import log_weights
+from bench.measure.likelihood import log_weights
 
 NEEDS = Infers
 BETTER = "higher"

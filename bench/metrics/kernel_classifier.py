@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.contract import Data, Features, Model
-from bench.distances import kernel_distances
+from bench.measure.distances import kernel_distances
 
 NEEDS = Model
 BETTER = "lower"

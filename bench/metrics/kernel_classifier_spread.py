@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.contract import Data, Features, Model, Unmeasurable
-from bench.distances import SUBSET, kernel_distances
+from bench.measure.distances import SUBSET, kernel_distances
 
 NEEDS = Model
 BETTER = "lower"

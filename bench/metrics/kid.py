@@ -7,7 +7,7 @@ weights.
 from __future__ import annotations
 
 from bench.contract import Data, Features, Model
-from bench.distances import kernel_distances
+from bench.measure.distances import kernel_distances
 
 NEEDS = Model
 BETTER = "lower"

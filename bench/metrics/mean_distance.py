@@ -7,7 +7,7 @@ https://arxiv.org/abs/1807.07543: "mean distance". On the data set ``lines`` alo
 from __future__ import annotations
 
 from bench.contract import Autoencodes, Data, Features, Model
-from bench.interpolation import nearest_line
+from bench.measure.interpolation import nearest_line
 
 NEEDS = Autoencodes
 BETTER = "lower"

@@ -7,7 +7,7 @@ one at 1, and what resembles no training image above.
 from __future__ import annotations
 
 from bench.contract import Data, Features, Model
-from bench.distances import nearest_distance
+from bench.measure.distances import nearest_distance
 
 NEEDS = Model
 BETTER = "neither"

@@ -7,7 +7,7 @@ document 000's realism. Their features are VGG's; the classifier's mean somethin
 from __future__ import annotations
 
 from bench.contract import Data, Features, Model
-from bench.distances import NEIGHBOURS, manifolds
+from bench.measure.distances import NEIGHBOURS, manifolds
 
 NEEDS = Model
 BETTER = "higher"

@@ -7,8 +7,8 @@ https://arxiv.org/abs/1807.07543: "smoothness", which is best at 0. On the data 
 from __future__ import annotations
 
 from bench.contract import Autoencodes, Data, Features, Model
-from bench.distances import unevenness
-from bench.interpolation import nearest_line
+from bench.measure.distances import unevenness
+from bench.measure.interpolation import nearest_line
 
 NEEDS = Autoencodes
 BETTER = "lower"

@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.architectures.pooled import Pooled
 from bench.contract import Batch, ImageSpec, Model, Update
-from bench.games import turns
-from bench.nets import chosen, positive
+from bench.networks.adversarial import turns
+from bench.networks.blocks import chosen, positive
+from bench.networks.pooled import Pooled
 
 TRAINING: dict[str, Any] = {"learning_rate": 1e-4, "batch_size": 64}  # the paper's rate and both sources' batch
 

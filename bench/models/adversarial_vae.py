@@ -10,10 +10,10 @@ from typing import Any, Literal, final
 import torch
 from torch import Tensor, nn
 
-from bench.architectures.mirrored import Mirrored
 from bench.contract import Batch, ImageSpec, Model, Update
-from bench.losses import bernoulli_nll, gaussian_kl, judged_fake, judged_real
-from bench.nets import reparameterised
+from bench.networks.blocks import reparameterised
+from bench.networks.losses import bernoulli_nll, gaussian_kl, judged_fake, judged_real
+from bench.networks.mirrored import Mirrored
 
 TRAINING: dict[str, Any] = {}
 

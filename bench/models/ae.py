@@ -12,10 +12,10 @@ from typing import Any, Literal, final
 import torch
 from torch import Tensor, nn
 
-from bench.architectures.pooled import Pooled
 from bench.contract import Batch, ImageSpec, Model, Update
-from bench.losses import bernoulli_nll, squared_error
-from bench.nets import chosen, image_mlp, mlp, positive
+from bench.networks.blocks import chosen, image_mlp, mlp, positive
+from bench.networks.losses import bernoulli_nll, squared_error
+from bench.networks.pooled import Pooled
 
 TRAINING: dict[str, Any] = {}
 

@@ -12,11 +12,11 @@ from typing import Any, Literal, final
 import torch
 from torch import Tensor, nn
 
-from bench.architectures.mirrored import Mirrored
-from bench.architectures.pooled import Pooled
 from bench.contract import Batch, ImageSpec, Model, Unsupported, Update
-from bench.losses import negative_bound
-from bench.nets import GaussianEncoder, chosen, conv, conv_transpose, positive, reparameterised
+from bench.networks.blocks import GaussianEncoder, chosen, conv, conv_transpose, positive, reparameterised
+from bench.networks.losses import negative_bound
+from bench.networks.mirrored import Mirrored
+from bench.networks.pooled import Pooled
 
 TRAINING: dict[str, Any] = {}
 

@@ -11,10 +11,10 @@ from typing import Any, Literal, final
 import torch
 from torch import Tensor, nn
 
-from bench.architectures.conditional import as_vector, condition_width, decoder, encoder
 from bench.contract import Batch, ImageSpec, Model, Update, condition_of
-from bench.losses import negative_bound
-from bench.nets import chosen, positive, reparameterised
+from bench.networks.blocks import chosen, positive, reparameterised
+from bench.networks.conditional import as_vector, condition_width, decoder, encoder
+from bench.networks.losses import negative_bound
 
 TRAINING: dict[str, Any] = {"batch_size": 100}  # document 004, section 4
 

@@ -10,11 +10,11 @@ from typing import Any, Literal, final
 import torch
 from torch import Tensor, nn
 
-from bench.architectures.conditional import as_vector, decoder, discriminator, encoder, need_classes
 from bench.contract import Batch, ImageSpec, Model, Update
-from bench.games import Forgeries, one_class_more, vae_and_discriminator
-from bench.losses import gaussian_kl
-from bench.nets import positive, reparameterised
+from bench.networks.adversarial import Forgeries, one_class_more, vae_and_discriminator
+from bench.networks.blocks import positive, reparameterised
+from bench.networks.conditional import as_vector, decoder, discriminator, encoder, need_classes
+from bench.networks.losses import gaussian_kl
 
 TRAINING: dict[str, Any] = {"learning_rate": 1e-4, "batch_size": 100}  # document 004, section 4
 

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from bench.contract import Batch, ImageSpec, Model, Unsupported, Update
-from bench.games import non_saturating
-from bench.nets import chosen, conv, keras_same_transpose, leaky, positive
+from bench.networks.adversarial import non_saturating
+from bench.networks.blocks import chosen, conv, keras_same_transpose, leaky, positive
 
 TRAINING: dict[str, Any] = {"learning_rate": 2e-4, "betas": (0.5, 0.999)}  # section 4 of the paper
 DROPOUT = 0.3  # in the discriminator

@@ -9,10 +9,10 @@ from typing import Any, Literal, final
 
 from torch import Tensor, nn
 
-from bench.architectures.conditional import need_classes
-from bench.architectures.recurrent import DrawNetwork
 from bench.contract import Batch, ImageSpec, Model, Update, condition_of
-from bench.losses import negative_bound
+from bench.networks.conditional import need_classes
+from bench.networks.losses import negative_bound
+from bench.networks.recurrent import DrawNetwork
 
 # Document 004's batch and rate; the moment and the clipped gradient keep recurrence through ten glimpses from exploding.
 TRAINING: dict[str, Any] = {"batch_size": 100, "betas": (0.5, 0.999), "gradient_clip": 5.0}

@@ -9,12 +9,12 @@ from typing import Any, Literal, final
 
 from torch import Tensor, nn
 
-from bench.architectures.conditional import discriminator, need_classes
-from bench.architectures.recurrent import DrawNetwork
 from bench.contract import Batch, ImageSpec, Model, Update, condition_of
-from bench.games import REAL_OR_FAKE, Forgeries, one_class_more, vae_and_discriminator
-from bench.losses import bernoulli_nll, gaussian_kl
-from bench.nets import positive
+from bench.networks.adversarial import REAL_OR_FAKE, Forgeries, one_class_more, vae_and_discriminator
+from bench.networks.blocks import positive
+from bench.networks.conditional import discriminator, need_classes
+from bench.networks.losses import bernoulli_nll, gaussian_kl
+from bench.networks.recurrent import DrawNetwork
 
 # Document 004's batch and its rate for GANs; the rest as for draw.
 TRAINING: dict[str, Any] = {"learning_rate": 1e-4, "batch_size": 100, "betas": (0.5, 0.999), "gradient_clip": 5.0}

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from bench.contract import Batch, ImageSpec, Model, Update
-from bench.games import non_saturating
-from bench.nets import image_mlp, leaky, mlp, positive
+from bench.networks.adversarial import non_saturating
+from bench.networks.blocks import image_mlp, leaky, mlp, positive
 
 # Document 002's rate and batch. With Adam's usual first moment of 0.9 the generator collapses to one grey blob on MNIST.
 TRAINING: dict[str, Any] = {"learning_rate": 1e-3, "betas": (0.5, 0.999), "batch_size": 64}

@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.architectures.semi_supervised import M2Networks, entropy, expected
 from bench.contract import HIDDEN, Batch, ImageSpec, Model, Update
-from bench.losses import bernoulli_nll_each, gaussian_kl_each
-from bench.nets import chosen, one_hot, positive, reparameterised
+from bench.networks.blocks import chosen, one_hot, positive, reparameterised
+from bench.networks.losses import bernoulli_nll_each, gaussian_kl_each
+from bench.networks.semi_supervised import M2Networks, entropy, expected
 
 TRAINING: dict[str, Any] = {"batch_size": 100}  # document 004, section 4
 

@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.architectures.conditional import discriminator
-from bench.architectures.semi_supervised import M2Networks, entropy, expected
 from bench.contract import HIDDEN, Batch, ImageSpec, Model, Update
-from bench.losses import bernoulli_nll_each, gaussian_kl_each, squared_error_each
-from bench.nets import one_hot, positive, reparameterised
+from bench.networks.blocks import one_hot, positive, reparameterised
+from bench.networks.conditional import discriminator
+from bench.networks.losses import bernoulli_nll_each, gaussian_kl_each, squared_error_each
+from bench.networks.semi_supervised import M2Networks, entropy, expected
 
 TRAINING: dict[str, Any] = {"learning_rate": 1e-4, "batch_size": 100}  # document 004, section 4
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from bench.contract import Batch, ImageSpec, Model, Update
-from bench.losses import negative_bound
-from bench.nets import image_mlp, mlp, positive, reparameterised
+from bench.networks.blocks import image_mlp, mlp, positive, reparameterised
+from bench.networks.losses import negative_bound
 
 TRAINING: dict[str, Any] = {}
 

@@ -11,11 +11,11 @@ from typing import Any, Literal, final
 import torch
 from torch import Tensor, nn
 
-from bench.architectures.mirrored import Mirrored
 from bench.contract import Batch, ImageSpec, Model, Update
-from bench.games import REAL_OR_FAKE, Forgeries, vae_and_discriminator
-from bench.losses import gaussian_kl
-from bench.nets import positive, reparameterised
+from bench.networks.adversarial import REAL_OR_FAKE, Forgeries, vae_and_discriminator
+from bench.networks.blocks import positive, reparameterised
+from bench.networks.losses import gaussian_kl
+from bench.networks.mirrored import Mirrored
 
 # Document 004, section 4, but for Adam's first moment, which is the DCGAN's: with TensorFlow's default of 0.9, which the document
 # has, the prior's images stay half digits on MNIST, at twice the Fréchet distance.

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from bench.contract import Batch, ImageSpec, Model, Unsupported, Update
-from bench.games import turns
-from bench.nets import chosen, keras_same_conv, leaky, positive
+from bench.networks.adversarial import turns
+from bench.networks.blocks import chosen, keras_same_conv, leaky, positive
 
 # RMSprop at 5e-5 and batches of 64, algorithm 1 of the paper: with five critic steps, 320 images are one step of the generator.
 TRAINING: dict[str, Any] = {"optimizer": "rmsprop", "learning_rate": 5e-5, "batch_size": 320}

@@ -21,7 +21,7 @@ from mlflow import MlflowClient
 from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 
-from bench.study import Trial
+from bench.study.definition import Trial
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -124,7 +124,7 @@ class Store:
             self.client.set_terminated(run_id, "KILLED")
 
     def table(self) -> pd.DataFrame:
-        """One row per trial, as `bench.report` wants it; of several runs of a key, the one `records` names."""
+        """One row per trial, as `bench.report.page` wants it; of several runs of a key, the one `records` names."""
         chosen = {record.run_id for record in self.records().values()}
         return pd.DataFrame([self._row(run) for run in self._runs() if run.info.run_id in chosen])
 

@@ -22,7 +22,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunT
 from mlflow.exceptions import MlflowException
 from PIL import Image
 
-from bench.study import Failure, Trial
+from bench.study.definition import Failure, Trial
 from bench.tracking.store import COMMIT, FINAL, Record, Store, first_line, without_password
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bench.statistics import expected_best, interval, tied
+from bench.report.significance import expected_best, interval, tied
 
 
 def test_the_interval_is_students() -> None:

@@ -22,7 +22,7 @@ from bench.models.ssl_vae_gan import SSLVAEGAN
 from bench.models.vae import VAE
 from bench.models.vae_gan import VAEGAN
 from bench.models.wgan import WGAN
-from bench.nets import keras_count
+from bench.networks.blocks import keras_count
 
 MNIST = ImageSpec(1, 28, 28)
 CIFAR10 = ImageSpec(3, 32, 32)

@@ -10,8 +10,8 @@ import pytest
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
-from bench.scheduling import ATTEMPTS, Queue, Search, open_storage
-from bench.study import SECTIONS, Range, Trial
+from bench.run.queue import ATTEMPTS, Queue, Search, open_storage
+from bench.study.definition import SECTIONS, Range, Trial
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.contract import Update
-from bench.losses import judged_class, judged_fake, judged_last_class, judged_real, squared_error
+from bench.networks.losses import judged_class, judged_fake, judged_last_class, judged_real, squared_error
 
 
 def non_saturating(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from bench.contract import ImageSpec, Unsupported
-from bench.nets import Activation, chosen, conv, growth, leaky, positive
+from bench.networks.blocks import Activation, chosen, conv, growth, leaky, positive
 
 ACTIVATIONS: dict[str, Activation] = {"leaky_relu": leaky(0.01), "tanh": nn.Tanh}  # the slope as the appendix prints it
 

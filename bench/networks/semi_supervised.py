@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.contract import ImageSpec, Unsupported
-from bench.nets import Activation, conv, dense, mlp, normal_weights, one_hot
+from bench.networks.blocks import Activation, conv, dense, mlp, normal_weights, one_hot
 
 HIDDEN_WIDTH = 1024
 

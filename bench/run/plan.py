@@ -12,9 +12,9 @@ import torch
 from bench.batches import prepare
 from bench.contract import DataError, Unsupported
 from bench.datasets import Source, fingerprint, open_dataset
-from bench.study import Catalogue, Cell, Range, Study, StudyError, Trial
+from bench.run.worker import build, data_options, parameter_count
+from bench.study.definition import Catalogue, Cell, Range, Study, StudyError, Trial
 from bench.tracking.store import Record
-from bench.trial import build, data_options, parameter_count
 
 
 @dataclass

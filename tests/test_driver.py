@@ -20,16 +20,16 @@ import torch
 from optuna.trial import TrialState
 from safetensors.torch import load_file
 
-import bench.trial
 from bench.contract import Diverged
 from bench.executors import Resources
-from bench.places import Places
-from bench.running import Driver, Outcome
-from bench.study import Catalogue, Failure, Study, StudyError, Trial
-from bench.study_file import load
+from bench.paths import Places
+from bench.run import worker
+from bench.run.driver import Driver, Outcome
+from bench.run.worker import Epoch, Finished, Started, Work, load_trained
+from bench.study.definition import Catalogue, Failure, Study, StudyError, Trial
+from bench.study.file import load
 from bench.tracking.store import Store
 from bench.training import TrainingOptions, train
-from bench.trial import Epoch, Finished, Started, Work, load_trained
 
 
 def drive(study: Study, known: Catalogue, places: Places, workers: int = 2, **plan: bool) -> tuple[list[Any], Outcome]:
@@ -138,8 +138,8 @@ def wait_for(condition: Any, seconds: float = 120) -> None:
 
 def undisturbed(trial: Trial) -> dict[str, torch.Tensor]:
     """The weights of the same training, without a process, a store or a checkpoint."""
-    data = bench.trial.load_data(trial, Path("unused"))
-    model = bench.trial.build(trial, data.spec)
+    data = worker.load_data(trial, Path("unused"))
+    model = worker.build(trial, data.spec)
     for _ in train(model, data, TrainingOptions.from_settings(trial.settings["training"]), seed=trial.seed):
         pass
     return model.state_dict()
@@ -276,7 +276,7 @@ def test_every_failure_has_its_class(
     def fail(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr(bench.trial, "train", fail)
+    monkeypatch.setattr(worker, "train", fail)
     trial = next(smoke.grid(known, {}))
     *_, last = Work(("test_loss",), tmp_path, tmp_path, {})(trial)
     assert isinstance(last, Failure)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from bench.contract import Autoencodes, Batch, Data, Model, Unmeasurable, condition_of
-from bench.distances import line_angles, nearest_by_cosine
+from bench.measure.distances import line_angles, nearest_by_cosine
 
 PAIRS = 256  # of held-out lines
 STEPS = 16  # of each interpolation, both ends included, as in the ACAI paper

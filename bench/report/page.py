@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench import figures
-from bench.statistics import expected_best
-from bench.study import Study
-from bench.tables import (
+from bench.images import Curve, Panels, picture, png, side_by_side
+from bench.images import curves as drawn_curves
+from bench.report.significance import expected_best
+from bench.report.tables import (
     LARGEST,
     LEGEND,
     ROW,
@@ -29,6 +29,7 @@ from bench.tables import (
     unless_test,
     values_of,
 )
+from bench.study.definition import Study
 
 PLACE = re.compile(r"(?<![\w:/.~])/(?:[\w.+@~-]+/)+(?=[\w.+@~-])")  # folders of an absolute path: one machine's own
 PICTURES = {
@@ -145,22 +146,22 @@ def _illustrations(
     trials = trials[trials["variant"].isin(rows["variant"]) & (trials["state"] == "finished")]
     if panels := _panels(rows, trials, curves):
         title = "Losses; training dashed, held-out solid, bands from the lowest seed to the highest"
-        shown.append(("curves.png", title, figures.png(figures.curves(panels))))
+        shown.append(("curves.png", title, png(drawn_curves(panels))))
     for name, title in PICTURES.items():
         found = {}
         for variant in rows["variant"]:
             own = trials[trials["variant"] == variant].sort_values("seed", kind="stable")["run_id"]
             content = pictures.get(own.iloc[0], {}).get(name) if len(own) else None
             if content:
-                found[variant] = figures.picture(content)
+                found[variant] = picture(content)
         if found:
-            shown.append((name, title, figures.png(figures.side_by_side(found))))
+            shown.append((name, title, png(side_by_side(found))))
     return shown
 
 
-def _panels(rows: pd.DataFrame, trials: pd.DataFrame, curves: pd.DataFrame) -> figures.Panels:
-    """What `figures.curves` draws: epoch 0 is left out, where the losses of untrained models dwarf all others."""
-    panels: dict[str, dict[str, dict[str, figures.Curve]]] = {}
+def _panels(rows: pd.DataFrame, trials: pd.DataFrame, curves: pd.DataFrame) -> Panels:
+    """What `images.curves` draws: epoch 0 is left out, where the losses of untrained models dwarf all others."""
+    panels: dict[str, dict[str, dict[str, Curve]]] = {}
     joined = trials[["run_id", "variant"]].merge(curves, on="run_id")
     joined = joined[(joined["step"] > 0) & (joined["value"].abs() < LARGEST)]
     names = (name.split("/", 1) for name in set(joined["name"]))

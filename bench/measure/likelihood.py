@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from bench.contract import Infers, Model, Split, condition_of, in_order
-from bench.losses import bernoulli_nll_of, gaussian_kl_each
-from bench.nets import reparameterised
+from bench.networks.blocks import reparameterised
+from bench.networks.losses import bernoulli_nll_of, gaussian_kl_each
 
 
 def evidence_bounds(model: Model, split: Split) -> Tensor:

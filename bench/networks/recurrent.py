@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.contract import ImageSpec
-from bench.nets import one_hot, positive, reparameterised
+from bench.networks.blocks import one_hot, positive, reparameterised
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from bench.contract import ImageSpec, Unsupported
-from bench.nets import Discriminator, GaussianEncoder, conv, conv_transpose, dense, leaky, mlp, normal_weights, one_hot
+from bench.networks.blocks import (
+    Discriminator,
+    GaussianEncoder,
+    conv,
+    conv_transpose,
+    dense,
+    leaky,
+    mlp,
+    normal_weights,
+    one_hot,
+)
 
 Condition = Literal["labels", "left_half"]
 DRAWN_FOR = 28  # pixels along MNIST's sides, whose widths the document prints; for SVHN's 32 they grow by 8/7

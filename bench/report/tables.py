@@ -9,8 +9,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from bench.statistics import interval, tied
-from bench.study import Study, StudyError
+from bench.report.significance import interval, tied
+from bench.study.definition import Study, StudyError
 
 LARGEST = 1e300  # a tracking store keeps an infinity as the largest float
 TOP = 10  # rows of a search that are shown; all are in the CSV

@@ -8,7 +8,7 @@ from itertools import pairwise
 from torch import nn
 
 from bench.contract import ImageSpec, Unsupported
-from bench.nets import Discriminator, GaussianEncoder, chosen, conv, growth, halvings, leaky, mlp, positive
+from bench.networks.blocks import Discriminator, GaussianEncoder, chosen, conv, growth, halvings, leaky, mlp, positive
 
 SLOPE = 0.2  # of the LeakyReLU, which document 000 does not give; document 001 calls it current best practice
 

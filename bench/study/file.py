@@ -10,7 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from bench.registry import unknown
-from bench.study import SECTIONS, Catalogue, Confirm, Option, Range, Study, StudyError, Variant, plain
+from bench.study.definition import (
+    SECTIONS,
+    Catalogue,
+    Confirm,
+    Option,
+    Range,
+    Study,
+    StudyError,
+    Variant,
+    plain,
+)
 
 TOP = ("question", "source", "model", "datasets", "seeds", "metrics", "trials", "prune")
 TABLES = (*SECTIONS, "vary", "on", "smoke", "confirm", "variants")

@@ -19,13 +19,13 @@ from filelock import FileLock, Timeout
 from bench import __version__, registry
 from bench.contract import Unmeasurable
 from bench.executors import Resources
-from bench.places import Places
-from bench.planning import Plan, Planner
-from bench.scheduling import Queue, Search, open_storage
-from bench.study import Catalogue, Cell, Failure, Study, StudyError, Trial, Variant
+from bench.paths import Places
+from bench.run.plan import Plan, Planner
+from bench.run.queue import Queue, Search, open_storage
+from bench.run.worker import Epoch, Event, Finished, Started, Work, forget
+from bench.study.definition import Catalogue, Cell, Failure, Study, StudyError, Trial, Variant
 from bench.tracking.store import COMMIT, Store
 from bench.tracking.writer import Writer
-from bench.trial import Epoch, Event, Finished, Started, Work, forget
 
 FLUSH_SECONDS = 5.0  # how long the end of one trial waits for the tracking store
 CLOSE_SECONDS = 60.0  # how long the end of a study does
@@ -282,7 +282,7 @@ def provenance(command: str) -> dict[str, str]:
 
 def commit() -> str:
     """The commit of the code that runs, marked where it has been changed since; the version where there is no git."""
-    here = Path(__file__).parent.parent
+    here = Path(__file__).parents[2]
 
     def git(*words: str) -> str:
         return subprocess.run(

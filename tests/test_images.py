@@ -11,12 +11,25 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from bench import figures
 from bench.contract import Data
+from bench.images import (
+    COLOURS,
+    GIF_MILLISECONDS,
+    LEADING,
+    curves,
+    gif,
+    grid,
+    manifold,
+    picture,
+    png,
+    reconstructions,
+    side_by_side,
+    strips,
+)
 from bench.models.ae import AE
 from bench.models.gan import GAN
 from bench.models.vae import VAE
-from bench.pictures import final_pictures, latent_plane, picture_epochs, progress_pictures
+from bench.previews import final_pictures, latent_plane, picture_epochs, progress_pictures
 
 
 def tiles(*values: float, side: int = 2) -> torch.Tensor:
@@ -25,7 +38,7 @@ def tiles(*values: float, side: int = 2) -> torch.Tensor:
 
 
 def test_a_grid_lays_images_in_rows_with_white_between() -> None:
-    sheet = figures.grid(tiles(0.0, 0.2, 0.4, 0.6), columns=2, gap=1)
+    sheet = grid(tiles(0.0, 0.2, 0.4, 0.6), columns=2, gap=1)
     factor = sheet.shape[0] // 5
     small = sheet[::factor, ::factor, 0]
     expected = np.full((5, 5), 255)
@@ -34,55 +47,55 @@ def test_a_grid_lays_images_in_rows_with_white_between() -> None:
 
 
 def test_grids_are_square_and_big_enough_to_be_looked_at() -> None:
-    sheet = figures.grid(torch.zeros(64, 1, 28, 28))
+    sheet = grid(torch.zeros(64, 1, 28, 28))
     assert sheet.shape == (476, 476, 3)
-    assert min(figures.grid(tiles(0.5)).shape[:2]) == 256
+    assert min(grid(tiles(0.5)).shape[:2]) == 256
 
 
 def test_colour_stays_colour_and_bytes_stay_bytes() -> None:
     image = torch.zeros(1, 3, 300, 300, dtype=torch.uint8)
     image[0, 1] = 77
-    assert figures.grid(image)[0, 0].tolist() == [0, 77, 0]
+    assert grid(image)[0, 0].tolist() == [0, 77, 0]
 
 
 def test_originals_stand_over_their_reconstructions() -> None:
-    sheet = figures.reconstructions(tiles(0.0, 0.2, 0.4, 0.6), tiles(1.0, 0.8, 0.6, 0.4), columns=2)
+    sheet = reconstructions(tiles(0.0, 0.2, 0.4, 0.6), tiles(1.0, 0.8, 0.6, 0.4), columns=2)
     factor = sheet.shape[0] // 14
     column = sheet[:: factor * 4, 0, 0]
     assert column[:4].tolist() == [0, 255, 102, 153]
 
 
 def test_a_last_row_of_reconstructions_may_be_short() -> None:
-    sheet = figures.reconstructions(tiles(0.0, 0.2, 0.4), tiles(0.8, 0.6, 0.4), columns=2)
+    sheet = reconstructions(tiles(0.0, 0.2, 0.4), tiles(0.8, 0.6, 0.4), columns=2)
     factor = sheet.shape[0] // 14
     starts = sheet[:: factor * 4, :: factor * 4, 0]
     np.testing.assert_array_equal(starts, [[0, 51], [204, 153], [102, 255], [102, 255]])
-    assert figures.reconstructions(tiles(0.5, side=300), tiles(0.5, side=300)).shape == (602, 300, 3)
+    assert reconstructions(tiles(0.5, side=300), tiles(0.5, side=300)).shape == (602, 300, 3)
 
 
 def test_strips_run_from_left_to_right() -> None:
     images = torch.stack((tiles(0.0, 0.2, 0.4), tiles(0.6, 0.8, 1.0)))
-    sheet = figures.strips(images)
+    sheet = strips(images)
     factor = sheet.shape[1] // 10
     assert sheet[0, :: factor * 4, 0].tolist() == [0, 51, 102]
     assert sheet[factor * 4, :: factor * 4, 0].tolist() == [153, 204, 255]
 
 
 def test_a_manifold_has_no_gaps() -> None:
-    assert (figures.manifold(torch.zeros(9, 1, 30, 30), 3) == 0).all()
+    assert (manifold(torch.zeros(9, 1, 30, 30), 3) == 0).all()
 
 
 def test_png_and_gif_hold_what_was_put_in() -> None:
     frames = [np.full((40, 40, 3), value, np.uint8) for value in (0, 120, 240)]
-    np.testing.assert_array_equal(figures.picture(figures.png(frames[1])), frames[1])
-    with Image.open(io.BytesIO(figures.gif(frames))) as animation:
+    np.testing.assert_array_equal(picture(png(frames[1])), frames[1])
+    with Image.open(io.BytesIO(gif(frames))) as animation:
         assert animation.n_frames == 3
         animation.seek(2)
-        assert animation.info["duration"] == 4 * figures.GIF_MILLISECONDS
+        assert animation.info["duration"] == 4 * GIF_MILLISECONDS
 
 
 def test_pictures_side_by_side_keep_their_pixels() -> None:
-    sheet = figures.side_by_side({"a": np.full((50, 60, 3), 10, np.uint8), "b": np.full((50, 60, 3), 200, np.uint8)})
+    sheet = side_by_side({"a": np.full((50, 60, 3), 10, np.uint8), "b": np.full((50, 60, 3), 200, np.uint8)})
     assert (sheet == 10).all(axis=2).sum() >= 50 * 60
     assert (sheet[60, 30] == 10).all()
     assert (sheet[60, 110] == 200).all()
@@ -90,9 +103,9 @@ def test_pictures_side_by_side_keep_their_pixels() -> None:
 
 def test_captions_too_long_for_their_picture_take_more_lines() -> None:
     black = np.zeros((50, 200, 3), np.uint8)
-    short = figures.side_by_side({"a": black, "b": black})
-    long = figures.side_by_side({"latent_dim=10 hidden_dims=512-256": black, "b": black})
-    assert long.shape[0] == short.shape[0] + figures.LEADING
+    short = side_by_side({"a": black, "b": black})
+    long = side_by_side({"latent_dim=10 hidden_dims=512-256": black, "b": black})
+    assert long.shape[0] == short.shape[0] + LEADING
     np.testing.assert_array_equal(long[:, 14 + 200 : 14 + 200 + 14], 255)  # nothing reaches over into the gap
 
 
@@ -106,12 +119,12 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
             super().__init__(**options)
             kept.append(self)
 
-    monkeypatch.setattr(figures, "Figure", Kept)
+    monkeypatch.setattr("bench.images.Figure", Kept)
     return kept
 
 
 def test_a_curve_is_the_mean_over_seeds_in_a_band_from_lowest_to_highest(drawn: list[Figure]) -> None:
-    figures.curves({"loss": {"a": {"train": {1: [3.0, 4.0], 2: [2.0, 2.5]}, "test": {2: [3.0], 1: [4.0]}}}})
+    curves({"loss": {"a": {"train": {1: [3.0, 4.0], 2: [2.0, 2.5]}, "test": {2: [3.0], 1: [4.0]}}}})
     train, test = drawn[0].axes[0].lines
     assert np.asarray(train.get_xydata()).tolist() == [[1, 3.5], [2, 2.25]]
     assert np.asarray(test.get_xydata()).tolist() == [[1, 4], [2, 3]]
@@ -122,18 +135,16 @@ def test_a_curve_is_the_mean_over_seeds_in_a_band_from_lowest_to_highest(drawn: 
 
 def test_a_variant_keeps_its_colour_and_all_are_in_the_legend(drawn: list[Figure]) -> None:
     falling = {"train": {1: [2.0], 2: [1.0]}}
-    figures.curves(
-        {"loss": {"vae": falling}, "generator": {"gan": falling}, "critic": {"gan": falling, "vae": falling}}
-    )
+    curves({"loss": {"vae": falling}, "generator": {"gan": falling}, "critic": {"gan": falling, "vae": falling}})
     colours = [[line.get_color() for line in axes.lines] for axes in drawn[0].axes]
-    vae, gan = figures.COLOURS[:2]
+    vae, gan = COLOURS[:2]
     assert colours == [[vae], [gan], [gan, vae]]
     assert [text.get_text() for text in drawn[0].legends[0].texts] == ["vae", "gan", "train"]
 
 
 def test_more_variants_than_named_colours_still_differ(drawn: list[Figure]) -> None:
     names = [f"latent_dim={n} hidden_dims=512-256 learning_rate=0.00123 batch_size=64" for n in range(9)]
-    picture = figures.curves({"loss": {name: {"test": {1: [2.0], 2: [1.0]}} for name in names}})
+    picture = curves({"loss": {name: {"test": {1: [2.0], 2: [1.0]}} for name in names}})
     assert len({line.get_color() for line in drawn[0].axes[0].lines}) == 9
     box = drawn[0].legends[0].get_window_extent()
     assert 0 <= box.x0 < box.x1 <= picture.shape[1]  # long names are not cut off
@@ -141,13 +152,13 @@ def test_more_variants_than_named_colours_still_differ(drawn: list[Figure]) -> N
 
 def test_an_axis_is_logarithmic_only_over_two_decades_of_positive_values(drawn: list[Figure]) -> None:
     ends = {"narrow": (99.0, 1.0), "wide": (101.0, 1.0), "negative": (101.0, -1.0)}
-    figures.curves({name: {"a": {"test": {1: [first], 2: [last]}}} for name, (first, last) in ends.items()})
+    curves({name: {"a": {"test": {1: [first], 2: [last]}}} for name, (first, last) in ends.items()})
     assert [axes.get_yscale() for axes in drawn[0].axes] == ["linear", "log", "linear"]
 
 
 def test_curves_are_the_same_bytes_for_the_same_numbers() -> None:
     panels = {"loss": {"a": {"train": {1: [3.0, 4.0], 2: [2.0, 2.5]}, "test": {1: [4.0], 2: [3.0]}}}}
-    np.testing.assert_array_equal(figures.curves(panels), figures.curves(panels))
+    np.testing.assert_array_equal(curves(panels), curves(panels))
 
 
 def test_the_latent_plane_has_equal_shares_of_the_prior() -> None:

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from bench import figures
 from bench.contract import Autoencodes, Batch, Conditional, Data, Draws, Model, aside, condition_of, reconstruct
-from bench.evaluation import draw
-from bench.interpolation import interpolations
+from bench.images import gif, grid, manifold, png, reconstructions, strips
+from bench.measure.evaluation import draw
+from bench.measure.interpolation import interpolations
 
 Picture = NDArray[np.uint8]  # [H, W, 3]
 
@@ -37,13 +37,13 @@ def progress_pictures(model: Model, data: Data) -> dict[str, Picture]:
     """
     classes = len(data.spec.classes)
     if isinstance(model, Conditional) and model.condition == "labels":
-        pictures = {"samples": figures.grid(draw(model, PER_CLASS * classes, data).images, columns=classes)}
+        pictures = {"samples": grid(draw(model, PER_CLASS * classes, data).images, columns=classes)}
     else:
-        pictures = {"samples": figures.grid(draw(model, SAMPLES, data).images)}
+        pictures = {"samples": grid(draw(model, SAMPLES, data).images)}
     if isinstance(model, Autoencodes):
         batch = _held_out(data, SAMPLES // 2)
         with aside(model):
-            pictures["reconstructions"] = figures.reconstructions(batch.images, reconstruct(model, batch))
+            pictures["reconstructions"] = reconstructions(batch.images, reconstruct(model, batch))
     return pictures
 
 
@@ -56,9 +56,9 @@ def final_pictures(model: Model, data: Data) -> dict[str, Picture]:
         return pictures
     ends = _held_out(data, 2 * ROWS)
     with aside(model):
-        pictures["interpolation"] = figures.strips(interpolations(model, ends, STEPS))
+        pictures["interpolation"] = strips(interpolations(model, ends, STEPS))
         if not isinstance(model, Conditional) and model.encode(ends.images).shape[1:] == (2,):
-            pictures["manifold"] = figures.manifold(model.decode(latent_plane(MANIFOLD).to(model.device)), MANIFOLD)
+            pictures["manifold"] = manifold(model.decode(latent_plane(MANIFOLD).to(model.device)), MANIFOLD)
     return pictures
 
 
@@ -72,7 +72,7 @@ def _canvases(model: Model, data: Data) -> dict[str, Picture]:
             "canvases_reconstructed": model.canvases(batch.images, condition),
             "canvases_generated": model.canvases(len(batch), condition),
         }
-    return {name: figures.strips(canvases.transpose(0, 1)) for name, canvases in made.items()}
+    return {name: strips(canvases.transpose(0, 1)) for name, canvases in made.items()}
 
 
 def latent_plane(side: int) -> Tensor:
@@ -88,7 +88,7 @@ def latent_plane(side: int) -> Tensor:
 def training_gif(folder: Path, name: str) -> bytes:
     """The pictures ``name`` that `keep` laid in ``folder``, in the order of their epochs, as one GIF."""
     files = sorted(folder.glob(f"{name}-*.png"), key=lambda file: int(file.stem.rpartition("-")[2]))
-    return figures.gif([np.asarray(Image.open(file).convert("RGB")) for file in files])
+    return gif([np.asarray(Image.open(file).convert("RGB")) for file in files])
 
 
 def keep(folder: Path, epoch: int, pictures: dict[str, Picture]) -> None:
@@ -96,7 +96,7 @@ def keep(folder: Path, epoch: int, pictures: dict[str, Picture]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, picture in pictures.items():
         partial = folder / f"{name}-{epoch}.partial"
-        partial.write_bytes(figures.png(picture))
+        partial.write_bytes(png(picture))
         partial.replace(folder / f"{name}-{epoch}.png")
 
 

@@ -21,14 +21,15 @@ import tomli_w
 import torch
 from safetensors.torch import load_file, save
 
-from bench import __version__, figures, registry
+from bench import __version__, registry
 from bench.batches import DataOptions, prepare
 from bench.contract import Data, DataError, Diverged, ImageSpec, Model, Unsupported
 from bench.datasets import open_dataset
-from bench.evaluation import EvaluationOptions, Score, evaluate
+from bench.images import png
+from bench.measure.evaluation import EvaluationOptions, Score, evaluate
 from bench.models import only_class
-from bench.pictures import final_pictures, keep, kept, picture_epochs, progress_pictures, training_gif
-from bench.study import Catalogue, Failure, Option, Trial
+from bench.previews import final_pictures, keep, kept, picture_epochs, progress_pictures, training_gif
+from bench.study.definition import Catalogue, Failure, Option, Trial
 from bench.training import PlayerOptions, Progress, TrainingOptions, train
 
 
@@ -112,7 +113,7 @@ class Work:
             if progress.epoch in due and not kept(folder, progress.epoch):
                 keep(folder, progress.epoch, progress_pictures(model, data))
             yield Epoch(progress, kept(folder, progress.epoch))
-        files = {f"final/{name}.png": figures.png(picture) for name, picture in final_pictures(model, data).items()}
+        files = {f"final/{name}.png": png(picture) for name, picture in final_pictures(model, data).items()}
         files["final/training.gif"] = training_gif(folder, "samples")
         files["trial.toml"] = tomli_w.dumps(describe(trial, data.spec)).encode()
         files["model.safetensors"] = save({name: value.contiguous() for name, value in model.state_dict().items()})

@@ -15,7 +15,7 @@ import optuna
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from bench.study import Cell, Range, Trial
+from bench.study.definition import Cell, Range, Trial
 
 ATTEMPTS = 3  # of one trial, where another attempt can help
 LOCK_SECONDS = 60  # how long Optuna waits for SQLite; its own 5 s end in "database is locked"

@@ -1,0 +1,1 @@
+"""Tracked runs in; tables, Markdown, CSV and pictures out."""

@@ -1,0 +1,1 @@
+"""From a study to its tracked runs: the one room where rooms meet."""
