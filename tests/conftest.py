@@ -13,8 +13,7 @@ from bench.batches import DataOptions, prepare
 from bench.contract import Data
 from bench.datasets import open_dataset
 from bench.paths import Places
-from bench.run.worker import catalogue
-from bench.study.definition import Catalogue
+from bench.study.catalogue import Catalogue, catalogue
 from bench.tracking.store import Store
 
 # Tests run side by side on few cores: more threads than one each only get in each other's way.

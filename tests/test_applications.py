@@ -23,8 +23,9 @@ from bench.models.ssl_vae import SSLVAE
 from bench.models.vae import VAE
 from bench.paths import Places
 from bench.registry import names, take
-from bench.run.worker import keywords, read_trial
-from bench.study.file import fits
+from bench.run.saved import read_trial
+from bench.study.catalogue import keywords
+from bench.study.types import fits
 
 APPLICATIONS = names("applications")
 

@@ -25,8 +25,10 @@ from bench.executors import Resources
 from bench.paths import Places
 from bench.run import worker
 from bench.run.driver import Driver, Outcome
-from bench.run.worker import Epoch, Finished, Started, Work, load_trained
-from bench.study.definition import Catalogue, Failure, Study, StudyError, Trial
+from bench.run.saved import load_trained
+from bench.run.worker import Epoch, Finished, Started, Work
+from bench.study.catalogue import Catalogue
+from bench.study.definition import Failure, Study, StudyError, Trial
 from bench.study.file import load
 from bench.tracking.store import Store
 from bench.training import TrainingOptions, train

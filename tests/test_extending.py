@@ -14,7 +14,8 @@ from bench.contract import Data
 from bench.models.vae import VAE
 from bench.paths import Places
 from bench.registry import names, take
-from bench.run.worker import Epoch, Finished, Work, catalogue
+from bench.run.worker import Epoch, Finished, Work
+from bench.study.catalogue import catalogue
 from bench.study.definition import SECTIONS
 from bench.study.file import load
 

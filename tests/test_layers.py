@@ -18,6 +18,7 @@ ALLOWED = {
     "cache": set(),
     "images": set(),
     "study": {"registry", "study"},
+    "study/catalogue": {"batches", "contract", "measure", "models/__init__", "registry", "training"},
     "networks": {"contract", "networks"},
     "batches": {"contract"},
     "models/__init__": {"contract"},

@@ -28,8 +28,8 @@ from bench.contract import (
 )
 from bench.models import only_class
 from bench.registry import names, take
-from bench.study.definition import Catalogue
-from bench.study.file import fits
+from bench.study.catalogue import Catalogue
+from bench.study.types import fits
 from bench.training import Descent, TrainingOptions
 
 MODELS = names("models")

@@ -15,7 +15,8 @@ import pytest
 from bench.images import Picture, picture, png
 from bench.report import page, tables
 from bench.report.tables import console, markdown_table, notes, summary
-from bench.study.definition import Catalogue, Study, StudyError
+from bench.study.catalogue import Catalogue
+from bench.study.definition import Study, StudyError
 from bench.study.file import build
 
 BETTER = {"test_loss": "lower", "psnr": "higher", "fid": "lower"}

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from bench.paths import Places
-from bench.study.definition import Catalogue, Range, Study, StudyError, Trial
+from bench.study.catalogue import Catalogue
+from bench.study.definition import Range, Study, StudyError, Trial
 from bench.study.file import build, load, parse_setting
 
 BASE: dict[str, Any] = {

@@ -17,7 +17,8 @@ from mlflow.exceptions import MlflowException
 from PIL import Image
 
 import bench.tracking.writer as writing
-from bench.study.definition import Catalogue, Failure, Trial
+from bench.study.catalogue import Catalogue
+from bench.study.definition import Failure, Trial
 from bench.study.file import build
 from bench.tracking.repair import moved_from, orphans
 from bench.tracking.store import Store, StoreError, finished_run, without_password

@@ -32,7 +32,8 @@ def apply(application: str, run: str, files: tuple[Path, ...], settings: tuple[s
     from bench import registry
     from bench.contract import DataError, Unsupported
     from bench.paths import Places
-    from bench.run.worker import load_data, load_trained, read_trial
+    from bench.run.saved import load_trained, read_trial
+    from bench.run.worker import load_data
 
     with one_line():
         module = registry.take("applications", application)
@@ -54,8 +55,8 @@ def apply(application: str, run: str, files: tuple[Path, ...], settings: tuple[s
 def _options(module: ModuleType, application: str, given: dict[str, Any], files: tuple[Path, ...]) -> dict[str, Any]:
     """The options given, checked against the signature of the application."""
     from bench.registry import unknown
-    from bench.run.worker import keywords
-    from bench.study.file import convert, describe, fits
+    from bench.study.catalogue import keywords
+    from bench.study.types import convert, describe, fits
 
     known = keywords(module.apply)
     takes_files = known.pop("files", None) is not None

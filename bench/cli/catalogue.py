@@ -41,7 +41,7 @@ def show(kind: str, name: str) -> None:
     from bench import registry
     from bench.models import only_class
     from bench.paths import Places
-    from bench.run.worker import catalogue, hyperparameters
+    from bench.study.catalogue import catalogue, hyperparameters
     from bench.study.file import load
 
     with one_line():

@@ -35,7 +35,7 @@ def define(
 
     from bench.paths import Places
     from bench.registry import UnknownName, unknown
-    from bench.run.worker import catalogue
+    from bench.study.catalogue import catalogue
     from bench.study.definition import StudyError
     from bench.study.file import build
 

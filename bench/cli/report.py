@@ -11,7 +11,8 @@ from bench.cli.common import UsageLine, here, one_line, read_settings, settings_
 
 if TYPE_CHECKING:
     from bench.paths import Places
-    from bench.study.definition import Catalogue, Study
+    from bench.study.catalogue import Catalogue
+    from bench.study.definition import Study
     from bench.tracking.store import Store
 
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 def report(name: str | None, every: bool, **options: Any) -> None:
     """Write reports/NAME from the tracked trials of the study NAME; nothing is trained."""
     from bench.paths import Places
-    from bench.run.worker import catalogue
+    from bench.study.catalogue import catalogue
     from bench.study.definition import StudyError
     from bench.study.file import load
     from bench.tracking.store import Store, studies
@@ -59,17 +60,14 @@ def write_report(study: Study, known: Catalogue, places: Places, store: Store) -
     Raises:
         StudyError: nothing is tracked yet, or of other settings alone.
     """
-    from dataclasses import replace
-
     from bench.report import page
+    from bench.report.selection import selected, tracked_on
     from bench.report.tables import console
     from bench.study.definition import StudyError
 
     runs = store.table()
-    tracked = list(dict.fromkeys(runs["dataset"])) if len(runs) else []
-    ours = [dataset for dataset in study.meant_for if dataset in tracked]
-    study = replace(study, datasets=(*ours, *(dataset for dataset in tracked if dataset not in ours)))
-    wanted = _wanted(study, known, runs)
+    study = tracked_on(study, runs)
+    wanted = selected(study, known, runs)
     others = runs[~runs["run_id"].isin(wanted["run_id"])] if len(runs) else runs
     left_out = ""
     if len(others):
@@ -93,20 +91,6 @@ def write_report(study: Study, known: Catalogue, places: Places, store: Store) -
         click.echo(left_out)
     click.echo(f"report: {_near(path)}")
     click.echo("browse: bench ui")
-
-
-def _wanted(study: Study, known: Catalogue, runs: Any) -> Any:
-    """The runs of the study as it is written now: other settings are another comparison."""
-    if study.is_search or not len(runs):
-        return runs
-    configurations = {
-        study.trial(known, variant, dataset, 0, cell, fingerprint).configuration
-        for dataset in study.datasets
-        for variant in study.variants_on(dataset)
-        for cell in study.cells()
-        for fingerprint in set(runs[runs["dataset"] == dataset]["fingerprint"])
-    }
-    return runs[runs["configuration"].isin(configurations)].reset_index(drop=True)
 
 
 def _near(path: Path) -> str:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from bench.paths import Places
     from bench.run.driver import Driver
     from bench.run.plan import Plan
-    from bench.study.definition import Catalogue, Study
+    from bench.study.catalogue import Catalogue
+    from bench.study.definition import Study
 
 INTERRUPTED = 130  # what a shell shows for a program that Ctrl-C ended
 
@@ -67,7 +68,7 @@ def _execution(command: Callable[..., None]) -> Callable[..., None]:
 def run_study(name: str, **options: Any) -> None:
     """Run what is missing of the study NAME and write its report."""
     from bench.paths import Places
-    from bench.run.worker import catalogue
+    from bench.study.catalogue import catalogue
     from bench.study.file import load
 
     with one_line():
@@ -91,7 +92,7 @@ def run_study(name: str, **options: Any) -> None:
 def run_trial(model: str, **options: Any) -> None:
     """Run MODEL once, on its own defaults but for what is --set; tracked in the experiment "trials"."""
     from bench.paths import Places
-    from bench.run.worker import catalogue
+    from bench.study.catalogue import catalogue
     from bench.study.file import build
 
     with one_line():

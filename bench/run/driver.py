@@ -23,7 +23,8 @@ from bench.paths import Places
 from bench.run.plan import Plan, Planner
 from bench.run.queue import Queue, Search, open_storage
 from bench.run.worker import Epoch, Event, Finished, Started, Work, forget
-from bench.study.definition import Catalogue, Cell, Failure, Study, StudyError, Trial, Variant
+from bench.study.catalogue import Catalogue
+from bench.study.definition import Cell, Failure, Study, StudyError, Trial, Variant
 from bench.tracking.store import COMMIT, Store
 from bench.tracking.writer import Writer
 

@@ -13,7 +13,8 @@ from bench.batches import prepare
 from bench.contract import DataError, Unsupported
 from bench.datasets import Source, fingerprint, open_dataset
 from bench.run.worker import build, data_options, parameter_count
-from bench.study.definition import Catalogue, Cell, Range, Study, StudyError, Trial
+from bench.study.catalogue import Catalogue
+from bench.study.definition import Cell, Range, Study, StudyError, Trial
 from bench.tracking.store import Record
 
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import inspect
 import json
 import os
 import platform
 import shutil
-import tomllib
 import traceback
-import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +26,9 @@ from bench.images import png
 from bench.measure.evaluation import EvaluationOptions, Score, evaluate
 from bench.models import only_class
 from bench.previews import final_pictures, keep, kept, picture_epochs, progress_pictures, training_gif
-from bench.study.definition import Catalogue, Failure, Option, Trial
-from bench.training import PlayerOptions, Progress, TrainingOptions, train
+from bench.run.saved import describe
+from bench.study.definition import Failure, Trial
+from bench.training import Progress, TrainingOptions, train
 
 
 @dataclass(frozen=True)
@@ -175,85 +173,9 @@ def parameter_count(model: Model) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def describe(trial: Trial, spec: ImageSpec) -> dict[str, Any]:
-    """A trial and the images it was made for, for ``trial.toml``; what is None is left out, TOML having no word for it."""
-    image = {"channels": spec.channels, "height": spec.height, "width": spec.width, "classes": list(spec.classes)}
-    tables: dict[str, Any] = _without_none({**trial.as_dict(), "key": trial.key, "image": image, "bench": __version__})
-    return tables
-
-
-def load_trained(folder: Path | str) -> Model:
-    """The trained model in a folder that holds a run's ``trial.toml`` and ``model.safetensors``, in eval mode.
-
-    Raises:
-        FileNotFoundError: one of the two is not there.
-    """
-    tables = tomllib.loads((Path(folder) / "trial.toml").read_text(encoding="utf-8"))
-    image = tables["image"]
-    spec = ImageSpec(image["channels"], image["height"], image["width"], tuple(image["classes"]))
-    model = only_class(registry.take("models", tables["model"]))(spec, **tables["settings"]["params"])
-    model.load_state_dict(load_file(Path(folder) / "model.safetensors"))
-    return model.eval()
-
-
-def read_trial(folder: Path | str) -> Trial:
-    """The trial that a run's ``trial.toml`` describes.
-
-    Raises:
-        FileNotFoundError: it is not there.
-    """
-    tables = tomllib.loads((Path(folder) / "trial.toml").read_text(encoding="utf-8"))
-    known = catalogue()
-    for section, options in {**known.options, "params": known.params[tables["model"]]}.items():
-        for name, option in options.items():
-            if option.default is None:  # which TOML has no word for
-                tables["settings"][section].setdefault(name, None)
-    return Trial.from_dict({field.name: tables[field.name] for field in fields(Trial) if field.name in tables})
-
-
 def forget(folder: Path) -> None:
     """Remove a checkpoint that is needed no more."""
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def catalogue() -> Catalogue:
-    """What there is to choose from, read from the folders and the signatures in them."""
-    options = {
-        "training": _fields(TrainingOptions),
-        "data": _fields(DataOptions),
-        "evaluation": _fields(EvaluationOptions),
-    }
-    del options["training"]["players"]
-    models = {name: registry.take("models", name) for name in registry.names("models")}
-    return Catalogue(
-        params={name: hyperparameters(only_class(module)) for name, module in models.items()},
-        options=options,
-        player_options=frozenset(_fields(PlayerOptions)),
-        training_defaults={name: module.TRAINING for name, module in models.items()},
-        datasets=registry.names("datasets"),
-        metrics={name: registry.take("metrics", name).BETTER for name in registry.names("metrics")},
-    )
-
-
-def hyperparameters(model: type[Model]) -> dict[str, Option]:
-    """The keyword arguments of a model's constructor, which are its hyperparameters."""
-    return keywords(model.__init__)
-
-
-def keywords(function: Callable[..., Any]) -> dict[str, Option]:
-    """The keyword-only arguments of a function, with their types and defaults."""
-    hints = typing.get_type_hints(function)
-    parameters = inspect.signature(function).parameters.values()
-    return {p.name: Option(hints[p.name], p.default) for p in parameters if p.kind is p.KEYWORD_ONLY}
-
-
-def _fields(options: type) -> dict[str, Option]:
-    hints = typing.get_type_hints(options)
-    found = {}
-    for field in fields(options):
-        default = field.default if field.default_factory is MISSING else field.default_factory()
-        found[field.name] = Option(hints[field.name], default)
-    return found
 
 
 def _surroundings(device: torch.device) -> dict[str, str]:
@@ -268,12 +190,6 @@ def _data_facts(data: Data) -> dict[str, str]:
         digest.update(split.images.cpu().numpy().tobytes())
         digest.update(split.labels.cpu().numpy().tobytes())
     return {"sha256": digest.hexdigest(), "train": str(len(data.train)), data.held_out_name: str(len(data.held_out))}
-
-
-def _without_none(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _without_none(item) for name, item in value.items() if item is not None}
-    return value
 
 
 def _line(error: BaseException) -> str:

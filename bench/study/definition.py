@@ -7,7 +7,10 @@ import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bench.study.catalogue import Catalogue
 
 SECTIONS = ("params", "training", "data", "evaluation")
 """The tables of settings that decide a trial's result; every setting's name is unique over all four."""
@@ -20,50 +23,6 @@ Cell = Mapping[str, Any]  # setting -> value, one point of the grid
 
 class StudyError(Exception):
     """A study that cannot run as written: one line naming the file, the key, the wrong value and the right ones."""
-
-
-@dataclass(frozen=True)
-class Option:
-    """One setting: its type as annotated where it is defined, and its default there."""
-
-    type: Any
-    default: Any
-
-
-@dataclass(frozen=True)
-class Catalogue:
-    """What there is to choose from, read from the signatures of the code that a study sets to work.
-
-    Attributes:
-        params: hyperparameters by model.
-        options: the settings of ``training``, ``data`` and ``evaluation``.
-        player_options: the settings of ``training`` that one player may have to itself.
-        training_defaults: what a model's own file wants of ``training``, by model.
-        datasets: the data sets known by name; any path is a data set too.
-        metrics: the metrics, with their better direction.
-    """
-
-    params: Mapping[str, Mapping[str, Option]]
-    options: Mapping[str, Mapping[str, Option]]
-    player_options: frozenset[str]
-    training_defaults: Mapping[str, Mapping[str, Any]]
-    datasets: Sequence[str]
-    metrics: Mapping[str, str]
-
-    def section(self, model: str, name: str) -> str | None:
-        """The section in which ``model`` has a setting ``name``, or None."""
-        if name in self.params[model]:
-            return "params"
-        return next((section for section, options in self.options.items() if name in options), None)
-
-    def option(self, model: str, name: str) -> Option:
-        """The setting ``name`` of ``model``."""
-        section = self.section(model, name)
-        return self.params[model][name] if section == "params" else self.options[str(section)][name]
-
-    def settings(self, model: str) -> list[str]:
-        """Every setting that can be given for ``model``."""
-        return sorted({*self.params[model], *itertools.chain.from_iterable(self.options.values())})
 
 
 @dataclass(frozen=True)

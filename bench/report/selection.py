@@ -1,0 +1,31 @@
+"""Which of the tracked runs a report is about."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pandas as pd
+
+from bench.study.catalogue import Catalogue
+from bench.study.definition import Study
+
+
+def tracked_on(study: Study, runs: pd.DataFrame) -> Study:
+    """The study on every data set that it has runs on: those it was written for first, in its order."""
+    tracked = list(dict.fromkeys(runs["dataset"])) if len(runs) else []
+    ours = [dataset for dataset in study.meant_for if dataset in tracked]
+    return replace(study, datasets=(*ours, *(dataset for dataset in tracked if dataset not in ours)))
+
+
+def selected(study: Study, catalogue: Catalogue, runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs of the study as it is written now: other settings are another comparison. All of a search's."""
+    if study.is_search or not len(runs):
+        return runs
+    configurations = {
+        study.trial(catalogue, variant, dataset, 0, cell, fingerprint).configuration
+        for dataset in study.datasets
+        for variant in study.variants_on(dataset)
+        for cell in study.cells()
+        for fingerprint in set(runs[runs["dataset"] == dataset]["fingerprint"])
+    }
+    return runs[runs["configuration"].isin(configurations)].reset_index(drop=True)
