@@ -308,7 +308,7 @@ def no_update(player: str, loss: Tensor) -> None:
 
 
 @contextmanager
-def aside(model: Model, seed: int = 0) -> Iterator[None]:
+def eval_mode(model: Model, seed: int = 0) -> Iterator[None]:
     """Look at a model without touching its training: eval mode, no gradients, random numbers of its own from ``seed``.
 
     Mode and random state are put back afterwards, so a trial that is looked at ends bit-equal to one that is not.
@@ -328,7 +328,7 @@ def mean_terms(model: Model, batches: Iterable[Batch]) -> dict[str, float]:
     """The loss terms of ``model.step`` averaged over ``batches``, weighted by their sizes, learning nothing."""
     totals: dict[str, Tensor] = {}
     images = 0
-    with aside(model):
+    with eval_mode(model):
         for batch in batches:
             images += len(batch)
             for name, value in model.step(batch, no_update).items():

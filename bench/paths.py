@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Places:
+class Paths:
     """Where things are.
 
     Attributes:
@@ -29,7 +29,7 @@ class Places:
     queue: str
 
     @classmethod
-    def find(cls, start: Path, storage: str | None = None, environment: Mapping[str, str] = os.environ) -> Places:
+    def find(cls, start: Path, storage: str | None = None, environment: Mapping[str, str] = os.environ) -> Paths:
         """Seen from ``start``: of the nearest folder upwards that holds ``studies/``, else of ``start`` itself."""
         root = next((folder for folder in (start, *start.parents) if (folder / "studies").is_dir()), None)
         home = (root or start).resolve()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from bench.contract import Autoencodes, Batch, Conditional, Data, Draws, Model, aside, condition_of, reconstruct
+from bench.contract import Autoencodes, Batch, Conditional, Data, Draws, Model, condition_of, eval_mode, reconstruct
 from bench.images import gif, grid, manifold, png, reconstructions, strips
 from bench.measure.evaluation import draw
 from bench.measure.interpolation import interpolations
@@ -42,7 +42,7 @@ def progress_pictures(model: Model, data: Data) -> dict[str, Picture]:
         pictures = {"samples": grid(draw(model, SAMPLES, data).images)}
     if isinstance(model, Autoencodes):
         batch = _held_out(data, SAMPLES // 2)
-        with aside(model):
+        with eval_mode(model):
             pictures["reconstructions"] = reconstructions(batch.images, reconstruct(model, batch))
     return pictures
 
@@ -55,7 +55,7 @@ def final_pictures(model: Model, data: Data) -> dict[str, Picture]:
     if not isinstance(model, Autoencodes):
         return pictures
     ends = _held_out(data, 2 * ROWS)
-    with aside(model):
+    with eval_mode(model):
         pictures["interpolation"] = strips(interpolations(model, ends, STEPS))
         if not isinstance(model, Conditional) and model.encode(ends.images).shape[1:] == (2,):
             pictures["manifold"] = manifold(model.decode(latent_plane(MANIFOLD).to(model.device)), MANIFOLD)
@@ -67,7 +67,7 @@ def _canvases(model: Model, data: Data) -> dict[str, Picture]:
     assert isinstance(model, Draws)
     batch = _held_out(data, ROWS)
     condition = condition_of(model, batch)
-    with aside(model):
+    with eval_mode(model):
         made = {
             "canvases_reconstructed": model.canvases(batch.images, condition),
             "canvases_generated": model.canvases(len(batch), condition),

@@ -27,7 +27,7 @@ def names(package: str) -> list[str]:
     return sorted(entry.name for entry in pkgutil.iter_modules(folder.__path__))
 
 
-def take(package: str, name: str) -> ModuleType:
+def load(package: str, name: str) -> ModuleType:
     """The module ``bench/<package>/<name>.py``.
 
     Raises:

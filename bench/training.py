@@ -92,7 +92,7 @@ class Progress:
     peak_megabytes: float
 
 
-class Descent:
+class Optimizers:
     """The players' optimisers, and the only place where a gradient is computed or a parameter moved."""
 
     def __init__(self, model: Model, options: TrainingOptions) -> None:
@@ -132,7 +132,7 @@ def train(
         Diverged: a loss term is no longer finite.
     """
     model.to(memory_format=torch.channels_last)  # convolutions are up to 1.7 times as fast on a CPU
-    descent = Descent(model, options)
+    descent = Optimizers(model, options)
     order = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
     history: list[Progress] = []
@@ -178,7 +178,7 @@ class Checkpoint:
     weights it belongs to, so that a kill between the two is seen.
     """
 
-    def __init__(self, folder: Path, model: Model, descent: Descent, order: torch.Generator) -> None:
+    def __init__(self, folder: Path, model: Model, descent: Optimizers, order: torch.Generator) -> None:
         self.folder = folder
         self.model = model
         self.descent = descent

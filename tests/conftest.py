@@ -12,7 +12,7 @@ import torch
 from bench.batches import DataOptions, prepare
 from bench.contract import Data
 from bench.datasets import open_dataset
-from bench.paths import Places
+from bench.paths import Paths
 from bench.study.catalogue import Catalogue, catalogue
 from bench.tracking.store import Store
 
@@ -68,19 +68,19 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def places(tmp_path: Path, empty_database: Path) -> Places:
+def paths(tmp_path: Path, empty_database: Path) -> Paths:
     """A folder of one's own with one small study, ``smoke``, and an empty store."""
     (tmp_path / "studies").mkdir()
     (tmp_path / "studies" / "smoke.toml").write_text(SMOKE)
     (tmp_path / "mlruns").mkdir()
     shutil.copy(empty_database, tmp_path / "mlruns" / "mlflow.db")
-    return Places.find(tmp_path, environment={})
+    return Paths.find(tmp_path, environment={})
 
 
 @pytest.fixture
-def inside(places: Places, monkeypatch: pytest.MonkeyPatch) -> Places:
-    """`places`, with the working directory there and no setting of the machine's own."""
-    monkeypatch.chdir(places.studies.parent)
+def inside(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> Paths:
+    """`paths`, with the working directory there and no setting of the machine's own."""
+    monkeypatch.chdir(paths.studies.parent)
     for name in ("MLFLOW_TRACKING_URI", "BENCH_DATA_DIR"):
         monkeypatch.delenv(name, raising=False)
-    return places
+    return paths

@@ -14,20 +14,20 @@ from click.testing import CliRunner, Result
 from PIL import Image
 from torch import Tensor, nn
 
+from bench import registry
 from bench.applications import Applied, held_out, pegasus
 from bench.cli import main
-from bench.contract import Batch, Data, Model, Part, Unsupported, Update, aside, reconstruct
+from bench.contract import Batch, Data, Model, Part, Unsupported, Update, eval_mode, reconstruct
 from bench.models.cvae import CVAE
 from bench.models.dcgan import DCGAN
 from bench.models.ssl_vae import SSLVAE
 from bench.models.vae import VAE
-from bench.paths import Places
-from bench.registry import names, take
+from bench.paths import Paths
 from bench.run.saved import read_trial
 from bench.study.catalogue import keywords
 from bench.study.types import fits
 
-APPLICATIONS = names("applications")
+APPLICATIONS = registry.names("applications")
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ class TestEvery:
     """Each file of the folder."""
 
     def test_options_are_typed_keywords_with_defaults_that_fit(self, name: str) -> None:
-        module = take("applications", name)
+        module = registry.load("applications", name)
         assert (module.__doc__ or "").strip()
         options = keywords(module.apply)
         options.pop("files", None)
@@ -76,7 +76,7 @@ class TestEvery:
 
     def test_the_same_pictures_again_each_with_its_row(self, name: str, cases: dict[str, Any]) -> None:
         model, data, options = cases[name]
-        apply = take("applications", name).apply
+        apply = registry.load("applications", name).apply
         first, second = apply(model, data, **options), apply(model, data, **options)
         assert first.grid == second.grid
         assert first.files == second.files
@@ -94,7 +94,7 @@ class TestEvery:
         if name == "generate":
             pytest.skip("every model generates")
         with pytest.raises(Unsupported, match="DCGAN"):
-            take("applications", name).apply(DCGAN(few_digits.spec), few_digits)
+            registry.load("applications", name).apply(DCGAN(few_digits.spec), few_digits)
 
 
 @final
@@ -140,7 +140,7 @@ class TestKnown:
 
     def test_completion_keeps_the_half_it_is_given(self, cases: dict[str, Any]) -> None:
         model, data, options = cases["completion"]
-        applied: Applied = take("applications", "completion").apply(model, data, **options)
+        applied: Applied = registry.load("applications", "completion").apply(model, data, **options)
         for row in applied.rows:
             drawn = picture(applied.files[str(row["file"])])
             place = data.held_out.images[int(str(row["image"])), 0]
@@ -150,13 +150,15 @@ class TestKnown:
 
     def test_interpolation_ends_in_the_two_reconstructions(self, cases: dict[str, Any]) -> None:
         model, data, _ = cases["interpolate"]
-        applied: Applied = take("applications", "interpolate").apply(model, data, first=[3], second=[7], steps=3)
+        applied: Applied = registry.load("applications", "interpolate").apply(
+            model, data, first=[3], second=[7], steps=3
+        )
         assert [(row["first"], row["second"], row["share_of_second"]) for row in applied.rows] == [
             (3, 7, 0),
             (3, 7, 0.5),
             (3, 7, 1),
         ]
-        with aside(model):
+        with eval_mode(model):
             ends = reconstruct(model, held_out(data, torch.tensor([3, 7])))
         for row, expected in zip((applied.rows[0], applied.rows[-1]), ends, strict=True):
             pixels = torch.tensor(list(picture(applied.files[str(row["file"])]).convert("L").tobytes()))
@@ -166,13 +168,13 @@ class TestKnown:
 
     def test_the_oracle_classifies_without_a_mistake_and_transfers_every_style(self, few_digits: Data) -> None:
         data = grey(torch.arange(10) / 10, few_digits)
-        told: Applied = take("applications", "classify").apply(Oracle(), data)
+        told: Applied = registry.load("applications", "classify").apply(Oracle(), data)
         assert [row["class"] for row in told.rows] == [row["label"] for row in told.rows] == list(data.spec.classes)
-        moved: Applied = take("applications", "style_transfer").apply(Oracle(), data, count=1)
+        moved: Applied = registry.load("applications", "style_transfer").apply(Oracle(), data, count=1)
         for label, row in enumerate(moved.rows):
             pixels = picture(moved.files[str(row["file"])]).convert("L").tobytes()
             assert set(pixels) == {round(25.5 * label + 1e-6)} or abs(pixels[0] - 25.5 * label) <= 1
-        made: Applied = take("applications", "generate").apply(Oracle(), data, count=20)
+        made: Applied = registry.load("applications", "generate").apply(Oracle(), data, count=20)
         assert [row["label"] for row in made.rows] == list(data.spec.classes) * 2
 
     def test_a_file_is_classified_at_the_models_size(self, few_digits: Data, tmp_path: Path) -> None:
@@ -180,11 +182,11 @@ class TestKnown:
         files = [tmp_path / "three.png", tmp_path / "eight.png"]
         for file, level in zip(files, (0.3, 0.8), strict=True):
             Image.new("RGB", (50, 40), (round(255 * level),) * 3).save(file)
-        told: Applied = take("applications", "classify").apply(Oracle(), data, files=files)
+        told: Applied = registry.load("applications", "classify").apply(Oracle(), data, files=files)
         assert [(row["image"], row["class"]) for row in told.rows] == [(str(files[0]), "3"), (str(files[1]), "8")]
         (tmp_path / "not.png").write_text("text")
         with pytest.raises(Unsupported, match=r"not\.png cannot be read as an image"):
-            take("applications", "classify").apply(Oracle(), data, files=[tmp_path / "not.png"])
+            registry.load("applications", "classify").apply(Oracle(), data, files=[tmp_path / "not.png"])
 
     def test_a_pegasus_has_parents_of_like_centres(self, cases: dict[str, Any]) -> None:
         model, data, _ = cases["pegasus"]
@@ -227,7 +229,7 @@ def test_options_that_cannot_be_met_are_refused_in_one_line(
 ) -> None:
     model, data, _ = cases[name]
     with pytest.raises(Unsupported, match=message):
-        take("applications", name).apply(model, data, **options)
+        registry.load("applications", name).apply(model, data, **options)
 
 
 def test_pegasus_asks_for_classes_where_they_cannot_be_told(few_digits: Data) -> None:
@@ -239,7 +241,7 @@ def bench(*words: str) -> Result:
     return CliRunner().invoke(main, list(words), catch_exceptions=False)
 
 
-def test_a_finished_run_is_put_to_use_by_its_key_or_its_folder(inside: Places) -> None:
+def test_a_finished_run_is_put_to_use_by_its_key_or_its_folder(inside: Paths) -> None:
     assert bench("run", "study", "smoke", "--seeds", "1", "--workers", "2").exit_code == 0
     folders = sorted(path.parent for path in (inside.store / "artifacts").rglob("model.safetensors"))
     assert len(folders) == 2
@@ -275,7 +277,7 @@ def test_a_finished_run_is_put_to_use_by_its_key_or_its_folder(inside: Places) -
         assert "Traceback" not in refused.output
 
 
-def test_nothing_tracked_is_said(inside: Places, tmp_path: Path) -> None:
+def test_nothing_tracked_is_said(inside: Paths, tmp_path: Path) -> None:
     (inside.store / "mlflow.db").unlink()
     result = bench("apply", "generate", "abcd1234")
     assert result.exit_code == 2

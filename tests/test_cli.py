@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bench.cli import COMMANDS, main
-from bench.paths import Places
+from bench.paths import Paths
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -49,7 +49,7 @@ def test_an_unknown_command_is_a_usage_error() -> None:
 class TestInside:
     """In a folder with one small study."""
 
-    def test_a_study_from_the_first_run_to_the_report(self, inside: Places) -> None:
+    def test_a_study_from_the_first_run_to_the_report(self, inside: Paths) -> None:
         result = bench("run", "study", "smoke", "--seeds", "1", "--workers", "2")
         assert result.exit_code == 0, result.output
         assert "smoke: 2 trials, 2 to train" in result.output
@@ -122,7 +122,7 @@ class TestInside:
         assert message in result.output
         assert "Traceback" not in result.output
 
-    def test_define_writes_a_study_that_runs(self, inside: Places) -> None:
+    def test_define_writes_a_study_that_runs(self, inside: Paths) -> None:
         words = ["--vary", "hidden_dims=[128],[512]", "--dataset", "digits", "--epochs", "20"]
         result = bench("define", "width", "--model", "vae", *words)
         assert result.exit_code == 0, result.output
@@ -137,7 +137,7 @@ class TestInside:
 
     def test_lists_hold_what_the_folders_hold(self) -> None:
         output = bench("list").output
-        for name in ("smoke", "conv_vae", "imagenette", "frechet_classifier"):
+        for name in ("smoke", "conv_vae", "imagenette", "fd_classifier"):
             assert re.search(rf"^  {name} ", output, re.MULTILINE)
         assert bench("list", "studies").output.startswith("  smoke  Does it run?")
 
@@ -147,7 +147,7 @@ class TestInside:
         assert "learning_rate = 0.0002" in output
 
 
-def test_a_store_out_of_reach_is_one_line(inside: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_out_of_reach_is_one_line(inside: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     result = bench("run", "study", "smoke")

@@ -16,11 +16,11 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from bench import registry
 from bench.contract import HIDDEN, DataError, ImageSpec, Split
 from bench.datasets import NETWORK_SECONDS, fetched, fingerprint, located, open_dataset, write_npz
 from bench.datasets.digits import FILE as DIGITS
 from bench.datasets.lines import draw
-from bench.registry import names, take
 
 OFFLINE = ("digits", "lines")
 GOOD = {
@@ -44,9 +44,9 @@ def write(path: Path, **changes: Any) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", names("datasets"))
+@pytest.mark.parametrize("name", registry.names("datasets"))
 def test_every_file_has_a_spec_and_says_what_it_is(name: str, tmp_path: Path) -> None:
-    module = take("datasets", name)
+    module = registry.load("datasets", name)
     assert isinstance(module.SPEC, ImageSpec)
     assert module.SPEC.channels in (1, 3)
     assert len(module.__doc__) > 60
@@ -94,7 +94,7 @@ def test_lines_have_the_mass_of_their_length_and_every_angle() -> None:
     mass = draw(torch.linspace(0, 2 * math.pi, 50)).sum(dim=(1, 2, 3))
     assert mass.min() > 30
     assert mass.max() < 38  # 16 pixels long and two wide, and the antialiased end
-    images = take("datasets", "lines").load("test", Path()).images.float()
+    images = registry.load("datasets", "lines").load("test", Path()).images.float()
     assert images.mean(dim=0).std() < 30
 
 
@@ -111,7 +111,7 @@ def test_the_centre_of_a_lines_mass_lies_halfway_along_it() -> None:
 
 
 def test_lines_are_the_same_every_time_and_others_in_the_other_split() -> None:
-    load = take("datasets", "lines").load
+    load = registry.load("datasets", "lines").load
     first, again, other = load("test", Path()).images, load("test", Path()).images, load("train", Path()).images
     assert torch.equal(first, again)
     assert (len(other), len(first)) == (50_000, 10_000)
@@ -199,7 +199,7 @@ def test_imagenette_is_resized_once(tmp_path: Path) -> None:
     assert abs(int(source.test.images[5, 0].float().mean()) - 100) < 3
     cache = tmp_path / "imagenette.npz"
     assert cache.stat().st_mode & 0o777 == (tmp_path / "imagenette2-160/val/n01440764/a.JPEG").stat().st_mode & 0o777
-    assert torch.equal(take("datasets", "imagenette").load("test", tmp_path).images, source.test.images)
+    assert torch.equal(registry.load("datasets", "imagenette").load("test", tmp_path).images, source.test.images)
     assert torch.equal(open_dataset("imagenette", tmp_path).train.images, source.train.images)
 
 
@@ -263,7 +263,7 @@ def test_a_cache_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypat
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", [name for name in names("datasets") if name not in OFFLINE])
+@pytest.mark.parametrize("name", [name for name in registry.names("datasets") if name not in OFFLINE])
 @pytest.mark.usefixtures("no_network")
 def test_no_network_is_one_line_and_leaves_nothing(name: str, tmp_path: Path) -> None:
     with pytest.raises(

@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 
 from bench.contract import Diverged
 from bench.executors import Resources
-from bench.paths import Places
+from bench.paths import Paths
 from bench.run import worker
 from bench.run.driver import Driver, Outcome
 from bench.run.saved import load_trained
@@ -34,70 +34,70 @@ from bench.tracking.store import Store
 from bench.training import TrainingOptions, train
 
 
-def drive(study: Study, known: Catalogue, places: Places, workers: int = 2, **plan: bool) -> tuple[list[Any], Outcome]:
-    with Driver(study, known, places, f"bench run study {study.name}") as driver:
+def drive(study: Study, known: Catalogue, paths: Paths, workers: int = 2, **plan: bool) -> tuple[list[Any], Outcome]:
+    with Driver(study, known, paths, f"bench run study {study.name}") as driver:
         events = list(driver.run(driver.plan(**plan), "local", Resources(workers=workers)))
         return events, driver.outcome
 
 
-def statuses(places: Places, study: str = "smoke") -> list[str]:
-    store = Store(places.store, None, study, "", create=False)
+def statuses(paths: Paths, study: str = "smoke") -> list[str]:
+    store = Store(paths.store, None, study, "", create=False)
     return sorted(run.info.status for run in store.client.search_runs([store.experiment_id]))
 
 
-def queue_states(places: Places) -> list[TrialState]:
-    storage = optuna.storages.RDBStorage(places.queue)
+def queue_states(paths: Paths) -> list[TrialState]:
+    storage = optuna.storages.RDBStorage(paths.queue)
     return [t.state for summary in storage.get_all_studies() for t in storage.get_all_trials(summary._study_id)]
 
 
-def weights(places: Places, trial: Trial) -> dict[str, torch.Tensor]:
-    store = Store(places.store, None, "smoke", "", create=False)
+def weights(paths: Paths, trial: Trial) -> dict[str, torch.Tensor]:
+    store = Store(paths.store, None, "smoke", "", create=False)
     return load_file(store.artifact(store.records()[trial.key].run_id, "model.safetensors"))
 
 
 @pytest.fixture
-def smoke(known: Catalogue, places: Places) -> Study:
-    return load(places.study("smoke"), known)
+def smoke(known: Catalogue, paths: Paths) -> Study:
+    return load(paths.study("smoke"), known)
 
 
-def test_a_study_runs_once(smoke: Study, known: Catalogue, places: Places) -> None:
-    events, outcome = drive(smoke, known, places)
+def test_a_study_runs_once(smoke: Study, known: Catalogue, paths: Paths) -> None:
+    events, outcome = drive(smoke, known, paths)
     assert len(outcome.finished) == 4
     assert not outcome.failed
     kinds = [type(event) for _, event in events]
     assert (kinds.count(Started), kinds.count(Epoch), kinds.count(Finished)) == (4, 12, 4)
-    assert statuses(places) == ["FINISHED"] * 4
-    assert queue_states(places) == [TrialState.COMPLETE] * 4
-    assert not list((places.store / "checkpoints").iterdir())
-    table = Store(places.store, None, "smoke", "", create=False).table()
+    assert statuses(paths) == ["FINISHED"] * 4
+    assert queue_states(paths) == [TrialState.COMPLETE] * 4
+    assert not list((paths.store / "checkpoints").iterdir())
+    table = Store(paths.store, None, "smoke", "", create=False).table()
     assert table["metric.test_loss"].notna().all()
-    events, outcome = drive(smoke, known, places)
+    events, outcome = drive(smoke, known, paths)
     assert events == []
-    assert statuses(places) == ["FINISHED"] * 4
-    events, outcome = drive(smoke, known, places, rerun=True)
+    assert statuses(paths) == ["FINISHED"] * 4
+    events, outcome = drive(smoke, known, paths, rerun=True)
     assert len(outcome.finished) == 4
-    assert statuses(places) == ["FINISHED"] * 8
-    assert len(Store(places.store, None, "smoke", "", create=False).table()) == 4
+    assert statuses(paths) == ["FINISHED"] * 8
+    assert len(Store(paths.store, None, "smoke", "", create=False).table()) == 4
 
 
-def test_a_metric_that_is_added_is_taken_of_the_saved_models(smoke: Study, known: Catalogue, places: Places) -> None:
-    drive(smoke, known, places)
-    places.study("smoke").write_text(places.study("smoke").read_text().replace('"reconstruction_mse"', '"psnr"'))
-    wider = load(places.study("smoke"), known)
-    events, _outcome = drive(wider, known, places)
+def test_a_metric_that_is_added_is_taken_of_the_saved_models(smoke: Study, known: Catalogue, paths: Paths) -> None:
+    drive(smoke, known, paths)
+    paths.study("smoke").write_text(paths.study("smoke").read_text().replace('"reconstruction_mse"', '"psnr"'))
+    wider = load(paths.study("smoke"), known)
+    events, _outcome = drive(wider, known, paths)
     assert [type(event) for _, event in events] == [Finished] * 4
-    table = Store(places.store, None, "smoke", "", create=False).table()
+    table = Store(paths.store, None, "smoke", "", create=False).table()
     assert table["metric.psnr"].notna().all()
     errors = 10 ** (-table["metric.psnr"] / 10)  # of the geometric mean, which is at most the arithmetic one
     assert (errors <= table["metric.reconstruction_mse"] * 1.001).all()
-    assert statuses(places) == ["FINISHED"] * 4
+    assert statuses(paths) == ["FINISHED"] * 4
 
 
 def test_a_saved_model_loads_in_two_lines_without_the_stores(
-    smoke: Study, known: Catalogue, places: Places, tmp_path: Path
+    smoke: Study, known: Catalogue, paths: Paths, tmp_path: Path
 ) -> None:
-    _, outcome = drive(load(places.study("smoke"), known, given={"latent_dim": 2}, seeds=1), known, places)
-    store = Store(places.store, None, "smoke", "", create=False)
+    _, outcome = drive(load(paths.study("smoke"), known, given={"latent_dim": 2}, seeds=1), known, paths)
+    store = Store(paths.store, None, "smoke", "", create=False)
     run_id = store.records()[outcome.finished[0].key].run_id
     for name in ("trial.toml", "model.safetensors"):
         (tmp_path / name).write_bytes(store.artifact(run_id, name).read_bytes())
@@ -110,10 +110,10 @@ def test_a_saved_model_loads_in_two_lines_without_the_stores(
 COMMAND = [sys.executable, "-c", "from bench.cli import main; main()", "run", "study", "smoke", "--workers", "2"]
 
 
-def start(places: Places) -> subprocess.Popen[bytes]:
+def start(paths: Paths) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     environment.pop("MLFLOW_TRACKING_URI", None)
-    quiet, folder = subprocess.DEVNULL, places.studies.parent
+    quiet, folder = subprocess.DEVNULL, paths.studies.parent
     # A shell's background jobs ignore Ctrl-C, and so would their children.
     return subprocess.Popen(COMMAND, cwd=folder, env=environment, stdout=quiet, stderr=quiet, preexec_fn=_heed_ctrl_c)
 
@@ -148,15 +148,15 @@ def undisturbed(trial: Trial) -> dict[str, torch.Tensor]:
 
 
 @pytest.fixture
-def longer(places: Places) -> Iterator[Places]:
+def longer(paths: Paths) -> Iterator[Paths]:
     """The small study, long enough to be killed in the middle."""
-    text = places.study("smoke").read_text().replace("epochs = 2", "epochs = 25").replace("seeds = 2", "seeds = 1")
-    places.study("smoke").write_text(text)
-    return places
+    text = paths.study("smoke").read_text().replace("epochs = 2", "epochs = 25").replace("seeds = 2", "seeds = 1")
+    paths.study("smoke").write_text(text)
+    return paths
 
 
 @pytest.mark.parametrize("moment", ["children", "run", "checkpoint"])
-def test_kill_9_of_the_driver_then_the_same_command(longer: Places, known: Catalogue, moment: str) -> None:
+def test_kill_9_of_the_driver_then_the_same_command(longer: Paths, known: Catalogue, moment: str) -> None:
     driver = start(longer)
     database = longer.store / "mlflow.db"
     moments = {
@@ -183,7 +183,7 @@ def test_kill_9_of_the_driver_then_the_same_command(longer: Places, known: Catal
         assert [metric.step for metric in history] == list(range(26))
 
 
-def test_kill_9_of_a_child_costs_its_attempt_and_no_more(longer: Places, known: Catalogue) -> None:
+def test_kill_9_of_a_child_costs_its_attempt_and_no_more(longer: Paths, known: Catalogue) -> None:
     study = load(longer.study("smoke"), known)
     with Driver(study, known, longer, "test") as driver:
         killed = False
@@ -201,7 +201,7 @@ def test_kill_9_of_a_child_costs_its_attempt_and_no_more(longer: Places, known: 
     assert sorted(Store(longer.store, None, "smoke", "", create=False).table()["attempt"]) == [1, 2]
 
 
-def test_ctrl_c_ends_cleanly_and_the_next_run_goes_on(longer: Places, known: Catalogue) -> None:
+def test_ctrl_c_ends_cleanly_and_the_next_run_goes_on(longer: Paths, known: Catalogue) -> None:
     study = longer.study("smoke")  # a busy machine may take a second to hand over the signal
     study.write_text(study.read_text().replace("epochs = 25", "epochs = 60"))
     driver = start(longer)
@@ -214,36 +214,36 @@ def test_ctrl_c_ends_cleanly_and_the_next_run_goes_on(longer: Places, known: Cat
     assert statuses(longer) == ["FINISHED"] * 2
 
 
-def test_one_driver_at_a_time(smoke: Study, known: Catalogue, places: Places) -> None:
+def test_one_driver_at_a_time(smoke: Study, known: Catalogue, paths: Paths) -> None:
     with (
-        Driver(smoke, known, places, "first"),
+        Driver(smoke, known, paths, "first"),
         pytest.raises(StudyError, match=rf"being run by process {os.getpid()} on"),
     ):
-        Driver(smoke, known, places, "second").__enter__()
+        Driver(smoke, known, paths, "second").__enter__()
 
 
-def test_a_diverged_trial_is_a_row_and_the_study_goes_on(known: Catalogue, places: Places) -> None:
-    text = places.study("smoke").read_text().replace("latent_dim = [2, 3]", "learning_rate = [1e-3, 1e18]")
-    places.study("smoke").write_text(text.replace("batch_size = 16", 'batch_size = 16\noptimizer = "sgd"'))
-    study = load(places.study("smoke"), known, seeds=1, given={"epochs": 20})
-    _, outcome = drive(study, known, places)
+def test_a_diverged_trial_is_a_row_and_the_study_goes_on(known: Catalogue, paths: Paths) -> None:
+    text = paths.study("smoke").read_text().replace("latent_dim = [2, 3]", "learning_rate = [1e-3, 1e18]")
+    paths.study("smoke").write_text(text.replace("batch_size = 16", 'batch_size = 16\noptimizer = "sgd"'))
+    study = load(paths.study("smoke"), known, seeds=1, given={"epochs": 20})
+    _, outcome = drive(study, known, paths)
     assert len(outcome.finished) == 1
     assert [failure.kind for _, failure in outcome.failed] == ["diverged"]
-    table = Store(places.store, None, "smoke", "", create=False).table()
+    table = Store(paths.store, None, "smoke", "", create=False).table()
     assert sorted(table["state"]) == ["failed", "finished"]
-    assert not list((places.store / "checkpoints").iterdir())
+    assert not list((paths.store / "checkpoints").iterdir())
 
 
-def test_a_search_is_confirmed_on_the_test_split(known: Catalogue, places: Places) -> None:
+def test_a_search_is_confirmed_on_the_test_split(known: Catalogue, paths: Paths) -> None:
     """Of each of two variants the best two of three proposals, over seeds of their own; one name begins like the other."""
-    text = places.study("smoke").read_text().replace("seeds = 2", "trials = 3")
+    text = paths.study("smoke").read_text().replace("seeds = 2", "trials = 3")
     text = text.replace("latent_dim = [2, 3]", "latent_dim = {low = 2, high = 9}") + "[confirm]\ntop = 2\nseeds = 2\n"
     text += '[[variants]]\nname = "narrow"\n[[variants]]\nname = "narrow twice"\nparams = {hidden_dims = [8, 8]}\n'
-    places.study("smoke").write_text(text)
-    study = load(places.study("smoke"), known)
-    _, outcome = drive(study, known, places)
+    paths.study("smoke").write_text(text)
+    study = load(paths.study("smoke"), known)
+    _, outcome = drive(study, known, paths)
     assert not outcome.failed
-    table = Store(places.store, None, "smoke", "", create=False).table()
+    table = Store(paths.store, None, "smoke", "", create=False).table()
     for name, widths in (("narrow ", "[16]"), ("narrow twice ", "[8, 8]")):
         ours = table[table["variant"].str.startswith(f"{name}latent_dim")]
         assert set(ours["param.hidden_dims"]) == {widths}
@@ -253,7 +253,7 @@ def test_a_search_is_confirmed_on_the_test_split(known: Catalogue, places: Place
         assert set(confirmed["seed"]) == {1, 2}
         best = searched.sort_values("metric.test_loss")["param.latent_dim"].head(2)
         assert set(confirmed["param.latent_dim"]) == set(best)
-    events, _ = drive(study, known, places)
+    events, _ = drive(study, known, paths)
     assert events == []
 
 
@@ -297,36 +297,36 @@ def test_every_failure_has_its_class(
     ],
 )
 def test_what_cannot_be_built_is_known_before_it_starts(
-    known: Catalogue, places: Places, study: str, given: dict[str, Any], message: str
+    known: Catalogue, paths: Paths, study: str, given: dict[str, Any], message: str
 ) -> None:
-    places.study("bad").write_text(
+    paths.study("bad").write_text(
         f'question = "?"\nsource = "none"\nmodel = "{study}"\ndatasets = ["digits"]\nmetrics = ["test_loss"]\n'
     )
-    with Driver(load(places.study("bad"), known, given=given), known, places, "test") as driver:
+    with Driver(load(paths.study("bad"), known, given=given), known, paths, "test") as driver:
         with pytest.raises(StudyError, match=message) as caught:
             driver.plan()
         assert "\n" not in str(caught.value)
-    assert statuses(places, "bad") == []
+    assert statuses(paths, "bad") == []
 
 
 def test_a_model_that_needs_labels_is_told_of_images_without_them(
-    known: Catalogue, places: Places, tmp_path: Path
+    known: Catalogue, paths: Paths, tmp_path: Path
 ) -> None:
     np.savez(tmp_path / "bare.npz", x_train=np.zeros((20, 28, 28), np.uint8), x_test=np.zeros((9, 28, 28), np.uint8))
     study = load(
-        places.study("smoke"),
+        paths.study("smoke"),
         known,
         datasets=[str(tmp_path / "bare.npz")],
         given={"labelled": 10, "train_images": 20, "test_images": 9},
     )
-    with Driver(study, known, places, "test") as driver, pytest.raises(StudyError, match="has no labels to keep"):
+    with Driver(study, known, paths, "test") as driver, pytest.raises(StudyError, match="has no labels to keep"):
         driver.plan()
 
 
-def test_the_plan_tells_time_from_replicates(smoke: Study, known: Catalogue, places: Places) -> None:
-    one_seed = load(places.study("smoke"), known, seeds=1)
-    drive(one_seed, known, places)
-    with Driver(smoke, known, places, "test") as driver:
+def test_the_plan_tells_time_from_replicates(smoke: Study, known: Catalogue, paths: Paths) -> None:
+    one_seed = load(paths.study("smoke"), known, seeds=1)
+    drive(one_seed, known, paths)
+    with Driver(smoke, known, paths, "test") as driver:
         plan = driver.plan()
     assert (len(plan.trials), len(plan.done), len(plan.todo)) == (4, 2, 2)
     assert all(plan.seconds[trial.key] > 0 for trial in plan.todo)

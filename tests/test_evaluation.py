@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from pytorch_fid import inception as pytorch_fid
 
 from bench import registry
-from bench.contract import HIDDEN, Data, Extractor, Unmeasurable, aside
+from bench.contract import HIDDEN, Data, Extractor, Unmeasurable, eval_mode
 from bench.features import classifier, inception
 from bench.measure.distances import frechet_distance
 from bench.measure.evaluation import EvaluationOptions, draw, evaluate
@@ -46,7 +46,7 @@ def seen(extractor: Extractor, images: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("name", registry.names("metrics"))
 def test_every_metric_keeps_the_contract(name: str) -> None:
-    module = registry.take("metrics", name)
+    module = registry.load("metrics", name)
     assert inspect.isclass(module.NEEDS)
     assert module.BETTER in ("lower", "higher", "neither")
     assert module.EXTRACTOR is None or module.EXTRACTOR in registry.names("features")
@@ -56,7 +56,7 @@ def test_every_metric_keeps_the_contract(name: str) -> None:
 
 @pytest.mark.parametrize("name", registry.names("features"))
 def test_every_extractor_keeps_the_contract(name: str) -> None:
-    module = registry.take("features", name)
+    module = registry.load("features", name)
     assert isinstance(module.COSTLY_ON_CPU, bool)
     assert list(inspect.signature(module.load).parameters) == ["data", "cache", "data_dir"]
     assert list(inspect.signature(module.fetch).parameters) == ["data_dir"]
@@ -105,8 +105,8 @@ def test_a_metric_that_raises_fails_alone(
     def broken(*_: Any) -> float:
         raise ZeroDivisionError("by zero")
 
-    monkeypatch.setattr(registry.take("metrics", "psnr"), "measure", broken)
-    monkeypatch.setattr(registry.take("metrics", "reconstruction_mse"), "measure", lambda *_: float("nan"))
+    monkeypatch.setattr(registry.load("metrics", "psnr"), "measure", broken)
+    monkeypatch.setattr(registry.load("metrics", "reconstruction_mse"), "measure", lambda *_: float("nan"))
     metrics = ["psnr", "reconstruction_mse", "test_loss"]
     scores = evaluate(vae, few_digits, metrics, OPTIONS, cache=cache, data_dir=tmp_path)
     assert scores["psnr"].reason == "ZeroDivisionError: by zero"
@@ -115,9 +115,9 @@ def test_a_metric_that_raises_fails_alone(
 
 
 def test_protocols_say_what_a_value_rests_on(vae: VAE, few_digits: Data, cache: Path, tmp_path: Path) -> None:
-    scores = evaluate(vae, few_digits, ["test_loss", "frechet_classifier"], OPTIONS, cache=cache, data_dir=tmp_path)
+    scores = evaluate(vae, few_digits, ["test_loss", "fd_classifier"], OPTIONS, cache=cache, data_dir=tmp_path)
     assert scores["test_loss"].protocol == {"split": "test", "images": "50"}
-    protocol = scores["frechet_classifier"].protocol
+    protocol = scores["fd_classifier"].protocol
     assert protocol["generated"] == "64"
     assert protocol["extractor"] == "the data set's own classifier"
     assert len(protocol["weights"]) == 12
@@ -128,7 +128,7 @@ def test_evaluation_leaves_no_trace(vae: VAE, few_digits: Data, cache: Path, tmp
     torch.manual_seed(3)
     vae.train()
     state, weights = torch.get_rng_state(), {name: value.clone() for name, value in vae.state_dict().items()}
-    evaluate(vae, few_digits, ["test_loss", "frechet_classifier"], OPTIONS, cache=cache, data_dir=tmp_path)
+    evaluate(vae, few_digits, ["test_loss", "fd_classifier"], OPTIONS, cache=cache, data_dir=tmp_path)
     assert torch.equal(state, torch.get_rng_state())
     assert vae.training
     assert all(torch.equal(weights[name], value) for name, value in vae.state_dict().items())
@@ -278,7 +278,7 @@ def test_weights_that_cannot_be_downloaded_are_one_line(tmp_path: Path, monkeypa
 
 def test_aside_puts_the_mode_back_after_an_error(vae: VAE) -> None:
     vae.train()
-    with pytest.raises(RuntimeError), aside(vae):
+    with pytest.raises(RuntimeError), eval_mode(vae):
         raise RuntimeError
     assert vae.training
 
@@ -294,7 +294,7 @@ def test_features_of_real_images_are_computed_once_for_all_trials(
         return extract(self, images)
 
     monkeypatch.setattr(classifier.ClassifierFeatures, "__call__", spy)
-    metrics = ["frechet_classifier", "precision", "recall", "kernel_classifier", "nearest_train", "recognised"]
+    metrics = ["fd_classifier", "precision", "recall", "kid_classifier", "nearest_train", "recognised"]
     for seed in (0, 1):
         torch.manual_seed(seed)
         model = VAE(few_digits.spec, hidden_dims=[16])
@@ -310,7 +310,7 @@ def test_bfloat16_moves_features_a_little_and_stands_in_the_protocol(
 ) -> None:
     low = EvaluationOptions(samples=64, feature_precision="bfloat16")
     pair = [
-        evaluate(vae, few_digits, ["frechet_classifier"], options, cache=cache, data_dir=tmp_path)["frechet_classifier"]
+        evaluate(vae, few_digits, ["fd_classifier"], options, cache=cache, data_dir=tmp_path)["fd_classifier"]
         for options in (OPTIONS, low)
     ]
     assert [score.protocol["dtype"] for score in pair] == ["float32", "bfloat16"]

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from bench import registry
 from bench.executors import Resources
 from bench.executors.local import run, slots
-from bench.registry import names, take
 from bench.study.definition import SECTIONS, Failure, Trial
 
 EMPTY: dict[str, Any] = {section: {} for section in SECTIONS}
@@ -52,9 +52,9 @@ def collect(seeds: list[int], resources: Resources, stop: int | None = None) -> 
         verdict = each.seed == stop
 
 
-@pytest.mark.parametrize("name", names("executors"))
+@pytest.mark.parametrize("name", registry.names("executors"))
 def test_every_executor_keeps_the_contract(name: str) -> None:
-    assert list(inspect.signature(take("executors", name).run).parameters) == ["trials", "work", "resources"]
+    assert list(inspect.signature(registry.load("executors", name).run).parameters) == ["trials", "work", "resources"]
 
 
 def test_events_come_from_every_trial_and_one_death_is_one_trials() -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from bench import registry
 from bench.contract import Data
 from bench.models.vae import VAE
-from bench.paths import Places
-from bench.registry import names, take
+from bench.paths import Paths
 from bench.run.worker import Epoch, Finished, Work
 from bench.study.catalogue import catalogue
 from bench.study.definition import SECTIONS
@@ -45,45 +45,45 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     return add
 
 
-def run(places: Places) -> tuple[list[Epoch], Finished]:
+def run(paths: Paths) -> tuple[list[Epoch], Finished]:
     """The study's first trial, in this process."""
-    loaded = load(places.study("new"), catalogue(), smoke=False)
+    loaded = load(paths.study("new"), catalogue(), smoke=False)
     trial = next(loaded.grid(catalogue(), {}))
     assert set(trial.settings) == set(SECTIONS)
-    events = list(Work(loaded.metrics, places.data, places.store, {})(trial))
+    events = list(Work(loaded.metrics, paths.data, paths.store, {})(trial))
     assert isinstance(events[-1], Finished), events[-1]
     return [event for event in events if isinstance(event, Epoch)], events[-1]
 
 
-def write_study(places: Places, *changes: tuple[str, str]) -> None:
+def write_study(paths: Paths, *changes: tuple[str, str]) -> None:
     """The small study with some of its text replaced."""
-    text = places.study("smoke").read_text()
+    text = paths.study("smoke").read_text()
     for old, new in changes:
         assert old in text
         text = text.replace(old, new)
-    places.study("new").write_text(text)
+    paths.study("new").write_text(text)
 
 
-def test_a_model(places: Places, install: Install) -> None:
+def test_a_model(paths: Paths, install: Install) -> None:
     install("models", "linear", "add-a-model.md")
-    write_study(places, ('"vae"', '"linear"'), ("hidden_dims = [16]", ""))
-    epochs, finished = run(places)
+    write_study(paths, ('"vae"', '"linear"'), ("hidden_dims = [16]", ""))
+    epochs, finished = run(paths)
     assert epochs[-1].progress.held_out["loss"] < epochs[0].progress.held_out["loss"]
     assert {"final/samples.png", "final/reconstructions.png", "model.safetensors"} <= set(finished.files)
     assert catalogue().training_defaults["linear"] == {"learning_rate": 3e-3}
 
 
-def test_a_data_set(places: Places, install: Install) -> None:
+def test_a_data_set(paths: Paths, install: Install) -> None:
     install("datasets", "boards", "add-a-data-set.md")
-    write_study(places, ('"digits"', '"boards"'))
-    _, finished = run(places)
+    write_study(paths, ('"digits"', '"boards"'))
+    _, finished = run(paths)
     assert finished.scores["test_loss"].value is not None
 
 
-def test_a_metric(places: Places, install: Install) -> None:
+def test_a_metric(paths: Paths, install: Install) -> None:
     install("metrics", "brightness", "add-a-metric.md")
-    write_study(places, ('"reconstruction_mse"', '"brightness"'))
-    _, finished = run(places)
+    write_study(paths, ('"reconstruction_mse"', '"brightness"'))
+    _, finished = run(paths)
     value = finished.scores["brightness"].value
     assert value is not None
     assert 0 <= value < 1
@@ -92,17 +92,19 @@ def test_a_metric(places: Places, install: Install) -> None:
 
 def test_an_application(install: Install, few_digits: Data) -> None:
     install("applications", "again", "add-an-application.md")
-    applied = take("applications", "again").apply(VAE(few_digits.spec, hidden_dims=[8]), few_digits, count=5, times=2)
+    applied = registry.load("applications", "again").apply(
+        VAE(few_digits.spec, hidden_dims=[8]), few_digits, count=5, times=2
+    )
     assert [row["image"] for row in applied.rows] == [0, 10, 20, 30, 40]
     assert set(applied.files) == {row["file"] for row in applied.rows}
-    assert "again" in names("applications")
+    assert "again" in registry.names("applications")
 
 
-def test_a_study(places: Places) -> None:
-    places.study("new").write_text(block("add-a-study.md"))
+def test_a_study(paths: Paths) -> None:
+    paths.study("new").write_text(block("add-a-study.md"))
     known = catalogue()
-    assert len(list(load(places.study("new"), known).grid(known, {}))) == 9
-    assert len(list(load(places.study("new"), known, smoke=True).grid(known, {}))) == 3
+    assert len(list(load(paths.study("new"), known).grid(known, {}))) == 9
+    assert len(list(load(paths.study("new"), known, smoke=True).grid(known, {}))) == 3
 
 
 def test_the_pages_are_linked() -> None:

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor, nn
 
-from bench.contract import Batch, Data, Model, Update, aside, in_order
+from bench.contract import Batch, Data, Model, Update, eval_mode, in_order
 from bench.features import classifier
 from bench.measure.distances import kernel_distances
 from bench.measure.evaluation import EvaluationOptions, Score, evaluate
@@ -146,7 +146,7 @@ def test_distances_grow_with_noise_blur_and_dropped_classes(digits: Data, cache:
         "dropped classes": [real[labels < kept] for kept in (10, 7, 4, 2)],
     }
     for name, series in damage.items():
-        measured = [values(images, digits, cache, "frechet_classifier", "kernel_classifier") for images in series]
+        measured = [values(images, digits, cache, "fd_classifier", "kid_classifier") for images in series]
         for distances in zip(*measured, strict=True):
             assert ascending(list(distances)), (name, distances)
 
@@ -204,14 +204,14 @@ def test_class_accuracy_tells_the_class_that_was_asked_for(digits: Data, cache: 
 
 
 def test_few_images_are_marked_as_biased_where_they_bias(digits: Data, cache: Path, real: Tensor) -> None:
-    scores = taken(Replays(real), digits, cache, "frechet_classifier", "kernel_classifier", "coverage")
-    assert scores["frechet_classifier"].protocol["biased"] == "upwards, by few images; kernel_classifier is not"
-    assert "biased" not in scores["kernel_classifier"].protocol
+    scores = taken(Replays(real), digits, cache, "fd_classifier", "kid_classifier", "coverage")
+    assert scores["fd_classifier"].protocol["biased"] == "upwards, by few images; kid_classifier is not"
+    assert "biased" not in scores["kid_classifier"].protocol
     assert scores["coverage"].protocol["neighbours"] == "5"
 
 
 def test_the_spread_over_subsets_needs_more_images_than_one_holds(digits: Data, cache: Path, real: Tensor) -> None:
-    score = taken(Replays(real), digits, cache, "kernel_classifier_spread")["kernel_classifier_spread"]
+    score = taken(Replays(real), digits, cache, "kid_classifier_spread")["kid_classifier_spread"]
     assert score.reason == "needs more than 1000 images of each kind, not 364 held out and 350 generated"
     swapped = replace(digits, held_out=digits.train)  # 1,433 digits on either side
     images = digits.train.images.float() / 255
@@ -220,12 +220,12 @@ def test_the_spread_over_subsets_needs_more_images_than_one_holds(digits: Data, 
         features = extractor(images)
     found = kernel_distances(features, features)
     expected = [pytest.approx(float(found.mean()), rel=1e-4), pytest.approx(float(found.std()), rel=1e-4)]
-    assert values(images, swapped, cache, "kernel_classifier", "kernel_classifier_spread") == expected
+    assert values(images, swapped, cache, "kid_classifier", "kid_classifier_spread") == expected
 
 
 def test_what_needs_labels_is_blank_without_them(digits: Data, cache: Path, real: Tensor) -> None:
     bare = replace(digits, spec=replace(digits.spec, classes=()), train_labels=torch.full_like(digits.train_labels, -1))
-    scores = taken(Replays(real), bare, cache, "precision", "recognised", "nearest_train", "kernel_classifier")
+    scores = taken(Replays(real), bare, cache, "precision", "recognised", "nearest_train", "kid_classifier")
     assert {score.reason for score in scores.values()} == {"data set digits has no labels to train a classifier on"}
     assert (
         taken(Transparent(), bare, cache, "linear_probe")["linear_probe"].reason
@@ -241,14 +241,14 @@ def test_inception_metrics_say_what_they_would_take(digits: Data, cache: Path, r
 
 def test_bounds_of_a_decoder_that_ignores_its_code(few_digits: Data, cache: Path) -> None:
     """p(x | z) is 1/2 for every pixel: log p(x) = -784 log 2, and the bound lies below it by the KL divergence alone."""
-    nothing_lost = taken(Coded(units=3), few_digits, cache, "elbo", "importance_bound")
+    nothing_lost = taken(Coded(units=3), few_digits, cache, "elbo", "iwae_bound")
     assert nothing_lost["elbo"].value == pytest.approx(-784 * math.log(2), rel=1e-6)
-    assert nothing_lost["importance_bound"].value == pytest.approx(-784 * math.log(2), rel=1e-6)
+    assert nothing_lost["iwae_bound"].value == pytest.approx(-784 * math.log(2), rel=1e-6)
     mean, log_variance = 0.5, -0.5
     kl = 3 * 0.5 * (mean**2 + math.exp(log_variance) - 1 - log_variance)
-    scores = taken(Coded(units=3, mean=mean, log_variance=log_variance), few_digits, cache, "elbo", "importance_bound")
+    scores = taken(Coded(units=3, mean=mean, log_variance=log_variance), few_digits, cache, "elbo", "iwae_bound")
     assert scores["elbo"].value == pytest.approx(-784 * math.log(2) - kl, rel=1e-6)
-    tighter = scores["importance_bound"].value
+    tighter = scores["iwae_bound"].value
     assert tighter is not None
     assert -784 * math.log(2) - kl / 2 < tighter < -784 * math.log(2) + 0.05
 
@@ -256,7 +256,7 @@ def test_bounds_of_a_decoder_that_ignores_its_code(few_digits: Data, cache: Path
 def test_the_average_log_weight_is_the_evidence_bound(few_digits: Data) -> None:
     torch.manual_seed(0)
     model = VAE(few_digits.spec, hidden_dims=[8])
-    with aside(model):
+    with eval_mode(model):
         weights = log_weights(model, few_digits.held_out, 400)
         bounds = torch.stack([evidence_bounds(model, few_digits.held_out) for _ in range(50)])
     error = float(weights.mean(1).std()) / math.sqrt(400) + float(bounds.mean(1).std()) / math.sqrt(50)
@@ -291,7 +291,7 @@ def test_the_wasserstein_estimate_is_the_critics(few_digits: Data, cache: Path) 
     torch.manual_seed(0)
     model = WGAN(few_digits.spec)
     value = taken(model, few_digits, cache, "wasserstein")["wasserstein"].value
-    with aside(model):
+    with eval_mode(model):
         (batch,) = in_order(few_digits.held_out)
         expected = model.critic(batch.images).mean() - model.critic(model.sample(len(batch))).mean()
     assert value == pytest.approx(float(expected), rel=1e-4)

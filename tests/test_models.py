@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from bench import registry
 from bench.contract import (
     Autoencodes,
     Batch,
@@ -21,18 +22,17 @@ from bench.contract import (
     Infers,
     Model,
     Unsupported,
-    aside,
     condition_of,
+    eval_mode,
     no_update,
     reconstruct,
 )
 from bench.models import only_class
-from bench.registry import names, take
 from bench.study.catalogue import Catalogue
 from bench.study.types import fits
-from bench.training import Descent, TrainingOptions
+from bench.training import Optimizers, TrainingOptions
 
-MODELS = names("models")
+MODELS = registry.names("models")
 SPECS = {
     "grey": ImageSpec(1, 28, 28, tuple("0123456789")),
     "colour": ImageSpec(3, 32, 32, tuple("abcdefghij")),
@@ -43,7 +43,7 @@ def build(name: str, spec: ImageSpec) -> Model:
     """The model on its defaults; skipped where it says that it does not take these images."""
     torch.manual_seed(0)
     try:
-        return only_class(take("models", name))(spec)
+        return only_class(registry.load("models", name))(spec)
     except Unsupported as error:
         pytest.skip(str(error))
 
@@ -67,7 +67,7 @@ def case(request: pytest.FixtureRequest) -> tuple[Model, Batch, ImageSpec]:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_hyperparameters_are_typed_keywords_with_defaults_that_fit(name: str, known: Catalogue) -> None:
-    parameters = list(inspect.signature(only_class(take("models", name))).parameters.values())
+    parameters = list(inspect.signature(only_class(registry.load("models", name))).parameters.values())
     assert [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY] == ["spec"]
     for option_name, option in known.params[name].items():
         assert option.default is not inspect.Parameter.empty
@@ -92,7 +92,7 @@ def test_training_defaults_are_training_options(name: str, known: Catalogue) -> 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_the_file_says_where_the_model_is_from(name: str) -> None:
-    assert any(word in (take("models", name).__doc__ or "") for word in ("http", "arXiv", "doi"))
+    assert any(word in (registry.load("models", name).__doc__ or "") for word in ("http", "arXiv", "doi"))
 
 
 def test_players_share_out_the_parameters(case: tuple[Model, Batch, ImageSpec]) -> None:
@@ -111,7 +111,7 @@ def test_terms_are_finite_scalars(case: tuple[Model, Batch, ImageSpec]) -> None:
 
 def test_an_update_moves_its_player_and_no_other(case: tuple[Model, Batch, ImageSpec]) -> None:
     model, batch, _ = case
-    descent = Descent(model, TrainingOptions(optimizer="sgd", learning_rate=1e-3))
+    descent = Optimizers(model, TrainingOptions(optimizer="sgd", learning_rate=1e-3))
     owners = {id(p): name for name, player in model.players().items() for p in player.parameters()}
     moved: list[str] = []
 
@@ -128,7 +128,7 @@ def test_an_update_moves_its_player_and_no_other(case: tuple[Model, Batch, Image
 
 def test_a_step_runs_in_bfloat16(case: tuple[Model, Batch, ImageSpec]) -> None:
     model, batch, _ = case
-    descent = Descent(model, TrainingOptions())
+    descent = Optimizers(model, TrainingOptions())
     with torch.autocast("cpu", torch.bfloat16):
         terms = model.step(batch, descent.update)
     assert all(value.isfinite() for value in terms.values())
@@ -138,7 +138,7 @@ def test_a_step_runs_in_bfloat16(case: tuple[Model, Batch, ImageSpec]) -> None:
 def test_looking_leaves_no_trace(case: tuple[Model, Batch, ImageSpec]) -> None:
     model, batch, _ = case
     before, state = snapshot(model), torch.get_rng_state()
-    with aside(model):
+    with eval_mode(model):
         model.step(batch, no_update)
     after = snapshot(model)
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -148,9 +148,9 @@ def test_looking_leaves_no_trace(case: tuple[Model, Batch, ImageSpec]) -> None:
 def test_samples_are_images_and_follow_the_seed(case: tuple[Model, Batch, ImageSpec]) -> None:
     model, _, spec = case
     condition = condition_of(model, make_batch(spec, 4))
-    with aside(model, seed=3):
+    with eval_mode(model, seed=3):
         first = model.sample(4, condition)
-    with aside(model, seed=3):
+    with eval_mode(model, seed=3):
         second = model.sample(4, condition)
     assert first.shape == (4, *spec.shape)
     assert first.dtype == torch.float32
@@ -163,7 +163,7 @@ def test_codes_decode_to_images(case: tuple[Model, Batch, ImageSpec]) -> None:
     model, batch, spec = case
     if not isinstance(model, Autoencodes):
         pytest.skip("does not autoencode")
-    with aside(model):
+    with eval_mode(model):
         condition = condition_of(model, batch)
         codes = model.encode(batch.images, condition)
         decoded = model.decode(codes, condition)
@@ -204,7 +204,7 @@ def test_posteriors_are_gaussians_whose_means_are_the_codes(case: tuple[Model, B
     model, batch, _ = case
     if not isinstance(model, Infers):
         pytest.skip("has no posterior")
-    with aside(model):
+    with eval_mode(model):
         condition = condition_of(model, batch)
         mean, log_variance = model.posterior(batch.images, condition)
         assert torch.equal(mean, model.encode(batch.images, condition))
@@ -216,12 +216,12 @@ def test_canvases_end_in_the_image(case: tuple[Model, Batch, ImageSpec]) -> None
     model, batch, spec = case
     if not isinstance(model, Draws):
         pytest.skip("does not draw step by step")
-    with aside(model):
+    with eval_mode(model):
         reconstructed = model.canvases(batch.images, condition_of(model, batch))
         assert torch.equal(reconstructed[-1], reconstruct(model, batch))
-    with aside(model, seed=3):
+    with eval_mode(model, seed=3):
         generated = model.canvases(4)
-    with aside(model, seed=3):
+    with eval_mode(model, seed=3):
         assert torch.equal(generated[-1], model.sample(4))
     assert generated.shape[1:] == (4, *spec.shape)
 
@@ -262,9 +262,9 @@ def test_weights_travel_as_safetensors(case: tuple[Model, Batch, ImageSpec], tmp
 )
 def test_what_cannot_be_built_is_refused_in_one_line(name: str, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(Unsupported, match=message):
-        only_class(take("models", name))(SPECS["grey"], **settings)
+        only_class(registry.load("models", name))(SPECS["grey"], **settings)
 
 
 def test_dcgan_names_the_sides_it_takes() -> None:
     with pytest.raises(Unsupported, match="must divide by 4, not 30x28"):
-        only_class(take("models", "dcgan"))(ImageSpec(1, 30, 28))
+        only_class(registry.load("models", "dcgan"))(ImageSpec(1, 30, 28))

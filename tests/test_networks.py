@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from bench.contract import Batch, ImageSpec, Unsupported, aside, no_update
+from bench.contract import Batch, ImageSpec, Unsupported, eval_mode, no_update
 from bench.models.acai import ACAI
 from bench.models.adversarial_vae import AdversarialVAE
 from bench.models.conv_vae import ConvVAE
@@ -112,13 +112,13 @@ def test_mirrored_decoder_returns_to_the_image(
         spectral_norm=True,
     )
     images = torch.rand(2, *shape)
-    with aside(model):
+    with eval_mode(model):
         assert model.decode(model.encode(images)).shape == images.shape
 
 
 def test_unpadded_decoder_returns_to_the_image() -> None:
     model = ConvVAE(ImageSpec(3, 64, 64), architecture="unpadded")
-    with aside(model):
+    with eval_mode(model):
         assert model.sample(2).shape == (2, 3, 64, 64)
 
 
@@ -148,7 +148,7 @@ def test_spectral_norm_bounds_every_convolution_and_adds_no_parameter() -> None:
 def test_dcgan_starts_from_the_size_that_doubles_to_the_image(spec: ImageSpec, start: tuple[int, int, int]) -> None:
     model = DCGAN(spec)
     assert next(layer for layer in model.generator if isinstance(layer, nn.Unflatten)).unflattened_size == start
-    with aside(model):
+    with eval_mode(model):
         assert model.discriminator(model.sample(2)).shape == (2, 1)
 
 
@@ -200,7 +200,7 @@ def test_acai_is_appendix_4_of_document_001() -> None:
     assert convolutions(model.decoder) == decoder
     assert sum(isinstance(layer, nn.AvgPool2d) for layer in model.encoder.modules()) == 3
     assert sum(isinstance(layer, nn.Upsample) for layer in model.decoder.modules()) == 3
-    with aside(model):
+    with eval_mode(model):
         assert model.encode(torch.rand(2, 3, 32, 32)).shape == (2, 16, 4, 4)
 
 
@@ -238,7 +238,7 @@ def test_conditional_networks_are_section_4_3_of_document_004(spec: ImageSpec) -
     critic += linear(w(500), 11)
     assert [count(each) for each in (model.encoder, model.decoder, model.discriminator)] == [encoder, decoder, critic]
     assert count(CVAE(spec)) == encoder + decoder
-    with aside(model):
+    with eval_mode(model):
         assert model.discriminator(torch.rand(2, *spec.shape))[1].shape == (2, w(512))
 
 

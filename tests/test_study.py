@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bench.paths import Places
+from bench.paths import Paths
 from bench.study.catalogue import Catalogue
 from bench.study.definition import Range, Study, StudyError, Trial
 from bench.study.file import build, load, parse_setting
@@ -122,8 +122,8 @@ def test_run_names_carry_what_varies(known: Catalogue, varied: dict[str, Any], n
     assert replace(expand(study, known)[0], seed=2, dataset="mnist").name == name
 
 
-def test_smoke_lays_its_tables_over_everything_and_is_tracked_apart(known: Catalogue, places: Places) -> None:
-    file = places.study("smoke")
+def test_smoke_lays_its_tables_over_everything_and_is_tracked_apart(known: Catalogue, paths: Paths) -> None:
+    file = paths.study("smoke")
     file.write_text(file.read_text() + "\n[smoke]\nseeds = 1\ntraining = {epochs = 1}\nvary = {latent_dim = [4]}\n")
     study = load(file, known, smoke=True)
     trials = expand(study, known)
@@ -131,8 +131,8 @@ def test_smoke_lays_its_tables_over_everything_and_is_tracked_apart(known: Catal
     assert [(t.settings["training"]["epochs"], t.settings["params"]["latent_dim"]) for t in trials] == [(1, 4)]
 
 
-def test_set_fixes_what_the_study_varies(known: Catalogue, places: Places) -> None:
-    study = load(places.study("smoke"), known, given={"latent_dim": 7, "epochs": 5})
+def test_set_fixes_what_the_study_varies(known: Catalogue, paths: Paths) -> None:
+    study = load(paths.study("smoke"), known, given={"latent_dim": 7, "epochs": 5})
     assert study.vary == {}
     assert expand(study, known)[0].settings["params"]["latent_dim"] == 7
     assert expand(study, known)[0].settings["training"]["epochs"] == 5
@@ -193,12 +193,12 @@ def test_what_cannot_run_is_one_line_with_the_file_the_key_and_the_right_ones(
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_that_is_not_there_or_no_toml(known: Catalogue, places: Places) -> None:
+def test_a_file_that_is_not_there_or_no_toml(known: Catalogue, paths: Paths) -> None:
     with pytest.raises(StudyError, match=r"no study 'nope' in .*; there are: smoke"):
-        load(places.study("nope"), known)
-    places.study("bad").write_text("question = ?")
+        load(paths.study("nope"), known)
+    paths.study("bad").write_text("question = ?")
     with pytest.raises(StudyError, match=r"bad.toml: not TOML: .*line 1"):
-        load(places.study("bad"), known)
+        load(paths.study("bad"), known)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Categorical, Normal, kl_divergence
 
+from bench import registry
 from bench.contract import (
     HIDDEN,
     Batch,
@@ -18,8 +19,8 @@ from bench.contract import (
     ImageSpec,
     Model,
     Unsupported,
-    aside,
     condition_of,
+    eval_mode,
     no_update,
 )
 from bench.models import only_class
@@ -29,11 +30,10 @@ from bench.models.draw import Draw
 from bench.models.ssl_vae import SSLVAE
 from bench.models.ssl_vae_gan import SSLVAEGAN
 from bench.models.wgan import WGAN, gradient_penalty, wasserstein
-from bench.networks.adversarial import Forgeries, one_class_more, turns, vae_and_discriminator
+from bench.networks.adversarial import Fakes, one_class_more, turns, vae_and_discriminator
 from bench.networks.losses import judged_class, judged_last_class
 from bench.networks.recurrent import gaussian_filters
 from bench.networks.semi_supervised import entropy, expected
-from bench.registry import names, take
 
 SMALL = ImageSpec(1, 8, 8, ("a", "b", "c"))
 GREY = ImageSpec(1, 28, 28, tuple("0123456789"))
@@ -47,9 +47,9 @@ def batch_of(spec: ImageSpec, labels: list[int]) -> Batch:
 def conditional_models() -> dict[str, Model]:
     """Every model that is told something, by name: on its defaults, or asked to be."""
     found: dict[str, Model] = {}
-    for name in names("models"):
+    for name in registry.names("models"):
         torch.manual_seed(0)
-        model = only_class(take("models", name))
+        model = only_class(registry.load("models", name))
         if "conditional" in model.__init__.__kwdefaults__:
             found[name] = model(GREY, conditional=True)
         elif isinstance(each := model(GREY), Conditional):
@@ -84,7 +84,7 @@ class TestConditions:
             given[1] = 1 - given[0]
         drawn = []
         for condition in given:
-            with aside(model, seed=1):
+            with eval_mode(model, seed=1):
                 drawn.append(model.sample(4, condition))
         assert not torch.allclose(*drawn, atol=1e-3)
 
@@ -95,25 +95,25 @@ class TestConditions:
             pytest.skip("its condition is part of the image")
         terms = []
         for labels in ([0, 1, 2, 3], [4, 5, 6, 7]):
-            with aside(model, seed=1):
+            with eval_mode(model, seed=1):
                 terms.append(model.step(batch_of(GREY, labels), no_update))
         assert any(not torch.isclose(terms[0][name], terms[1][name]) for name in terms[0])
 
     @pytest.mark.parametrize("name", ["cvae", "cvae_gan", "ssl_vae", "ssl_vae_gan"])
     def test_images_without_classes_are_refused_before_training(self, name: str) -> None:
         with pytest.raises(Unsupported, match="labelled"):
-            only_class(take("models", name))(ImageSpec(1, 32, 32))
+            only_class(registry.load("models", name))(ImageSpec(1, 32, 32))
 
     @pytest.mark.parametrize("name", ["draw", "draw_gan"])
     def test_so_are_they_by_a_conditional_draw(self, name: str) -> None:
-        model = only_class(take("models", name))
+        model = only_class(registry.load("models", name))
         assert not isinstance(model(ImageSpec(1, 32, 32)), Conditional)
         with pytest.raises(Unsupported, match="labelled"):
             model(ImageSpec(1, 32, 32), conditional=True)
 
     def test_left_halves_need_no_label(self) -> None:
         model = CVAE(ImageSpec(1, 32, 32), condition="left_half")
-        with aside(model):
+        with eval_mode(model):
             assert model.sample(2, torch.rand(2, 1, 32, 16)).shape == (2, 1, 32, 32)
 
     @pytest.mark.parametrize("name", ["cvae", "cvae_gan", "draw"])
@@ -141,7 +141,7 @@ class TestSemiSupervised:
             model.networks.log_variance.weight.zero_()
             model.networks.log_variance.bias.fill_(-80.0)
         batch = batch_of(SMALL, [1])
-        with aside(model):
+        with eval_mode(model):
             terms = model.step(batch, no_update)
             features, log_variance, logits = model.networks.infer(batch.images)
             q, bounds = logits.softmax(1)[0], []
@@ -160,7 +160,7 @@ class TestSemiSupervised:
 
     def test_a_mixed_batch_weighs_its_images_alike_and_alpha_by_images_per_label(self) -> None:
         model = SSLVAE(SMALL, latent_dim=2, classification_weight=0.1)
-        with aside(model):
+        with eval_mode(model):
             terms = model.step(batch_of(SMALL, [0, HIDDEN, HIDDEN, HIDDEN]), no_update)
         alpha = 0.1 * 4 / 1  # Kingma et al.: 0.1 * images per labelled image
         total = terms["labelled"] + 3 * terms["unlabelled"] + alpha * terms["classification"]
@@ -200,7 +200,7 @@ class TestSemiSupervised:
 
         def labelled(feature_variance: float | None) -> float:
             model.feature_variance = feature_variance
-            with aside(model):
+            with eval_mode(model):
                 return float(model.step(batch, no_update)["labelled"])
 
         rest = labelled(1e30)
@@ -212,11 +212,11 @@ class TestSemiSupervised:
         torch.manual_seed(0)
         model = SSLVAEGAN(GREY)
         batch = batch_of(GREY, [0, 1, HIDDEN, HIDDEN])
-        with aside(model):
+        with eval_mode(model):
             added = model.step(batch, no_update)["unlabelled"]
             h = entropy(model.classify(batch.images)[2:]).mean()
         model.entropy_weight = -1.0
-        with aside(model):
+        with eval_mode(model):
             subtracted = model.step(batch, no_update)["unlabelled"]
         torch.testing.assert_close(added - subtracted, 2 * h, rtol=1e-3, atol=1e-3)
 
@@ -245,7 +245,7 @@ class TestAdversaries:
             "vae",
             Table(),
             image(1.0),
-            Forgeries(image(0.5), image(0.25)),
+            Fakes(image(0.5), image(0.25)),
             {"kl": torch.tensor(3.0)},
             one_class_more(torch.tensor([0, 0])),
             losses.__setitem__,
@@ -253,12 +253,12 @@ class TestAdversaries:
         )
         log_sum = {x: math.log(math.exp(x) + 1 + math.exp(-x)) for x in (1.0, 0.5, 0.25)}
         discriminator = (log_sum[1.0] - 1.0) + (log_sum[0.25] + 0.25) + (log_sum[0.5] + 0.5)
-        persuasion = (log_sum[0.25] - 0.25) + (log_sum[0.5] - 0.5)
+        adversarial = (log_sum[0.25] - 0.25) + (log_sum[0.5] - 0.5)
         features = (2 * 1.0 - 2 * 0.5) ** 2 / (2 * 2.0)
         assert losses["discriminator"].item() == pytest.approx(discriminator)
         assert terms["features"].item() == pytest.approx(features)
-        assert terms["persuasion"].item() == pytest.approx(persuasion)
-        assert losses["vae"].item() == pytest.approx(3.0 + features + persuasion)
+        assert terms["adversarial"].item() == pytest.approx(adversarial)
+        assert losses["vae"].item() == pytest.approx(3.0 + features + adversarial)
 
     def test_turns_share_out_a_batch(self) -> None:
         parts = turns(torch.arange(20.0).view(10, 2, 1, 1), 5)
@@ -302,7 +302,7 @@ class TestInterpolation:
         model = ACAI(replace(GREY), gamma=0.0)
         monkeypatch.setattr(model, "mixing", lambda images: torch.zeros(len(images)))
         batch = batch_of(GREY, [0] * 6)
-        with aside(model):
+        with eval_mode(model):
             terms = model.step(batch, no_update)
             read = model.coefficient(model.decode(model.encode(batch.images))).square().mean()
         torch.testing.assert_close(terms["regulariser"], read)
@@ -327,9 +327,9 @@ class TestDraw:
         torch.manual_seed(0)
         model = Draw(GREY)
         batch = batch_of(GREY, [0, 1, 2])
-        with aside(model):
+        with eval_mode(model):
             terms = model.step(batch, no_update)
-        with aside(model):
+        with eval_mode(model):
             drawing = model.network.reconstruct(batch.images, None)
         assert drawing.means.shape == (3, 10, 10)
         each = kl_divergence(Normal(drawing.means, (0.5 * drawing.log_variances).exp()), Normal(0.0, 1.0))
@@ -337,7 +337,7 @@ class TestDraw:
 
     def test_canvases_add_up_stroke_by_stroke(self) -> None:
         model = Draw(GREY, glimpses=4)
-        with aside(model):
+        with eval_mode(model):
             canvases = model.canvases(batch_of(GREY, [0, 1]).images)
             assert torch.equal(canvases[-1], model.decode(model.encode(batch_of(GREY, [0, 1]).images)))
         assert canvases.shape == (4, 2, 1, 28, 28)

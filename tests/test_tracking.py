@@ -261,23 +261,23 @@ def test_a_moved_store_says_so_and_is_mended(store: Store, writer: Writer, trial
     moved = tmp_path / "elsewhere" / "mlruns"
     moved.parent.mkdir()
     shutil.move(store.folder, moved)
-    with pytest.raises(StoreError, match=r"was moved: .*; mend it with: bench doctor --fix"):
+    with pytest.raises(StoreError, match=r"was moved: .*; fix it with: bench doctor --fix"):
         Store(moved, None, "x", "", create=False)
-    assert moved_from(moved, mend=False) == store.folder.as_uri()
-    moved_from(moved, mend=True)
-    assert moved_from(moved, mend=False) == ""
-    mended = Store(moved, None, "x", "", create=False)
-    run_id = mended.records()[trials[0].key].run_id
-    assert list(mended.pictures([run_id])[run_id]) == ["samples.png"]
+    assert moved_from(moved, fix=False) == store.folder.as_uri()
+    moved_from(moved, fix=True)
+    assert moved_from(moved, fix=False) == ""
+    fixed = Store(moved, None, "x", "", create=False)
+    run_id = fixed.records()[trials[0].key].run_id
+    assert list(fixed.pictures([run_id])[run_id]) == ["samples.png"]
 
 
 def test_dead_runs_are_found_and_closed(store: Store, writer: Writer, trials: list[Trial]) -> None:
     writer.start(trials[0], None, 1)
     writer.flush(30)
     (store.folder / "locks").mkdir()
-    assert orphans(store.folder, mend=False) == [("x", False)]
-    orphans(store.folder, mend=True)
-    assert orphans(store.folder, mend=False) == []
+    assert orphans(store.folder, fix=False) == [("x", False)]
+    orphans(store.folder, fix=True)
+    assert orphans(store.folder, fix=False) == []
 
 
 def test_a_study_without_runs_is_an_empty_table(store: Store) -> None:

@@ -11,7 +11,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from bench.applications import Applied, class_name, need
-from bench.contract import HIDDEN, Classifies, Data, ImageSpec, Model, Unsupported, aside, in_order
+from bench.contract import HIDDEN, Classifies, Data, ImageSpec, Model, Unsupported, eval_mode, in_order
 from bench.images import grid, png
 
 SHOWN = 64  # images in the grid
@@ -30,11 +30,11 @@ def apply(model: Model, data: Data, *, files: Sequence[Path] = ()) -> Applied:
     if files:
         images = torch.stack([_read(file, data.spec) for file in files]).to(model.device)
         labels = torch.full((len(images),), HIDDEN)
-        with aside(model):
+        with eval_mode(model):
             chances = model.classify(images).softmax(1).cpu()
     else:
         labels = data.held_out.labels.cpu()
-        with aside(model):
+        with eval_mode(model):
             chances = torch.cat([model.classify(batch.images).softmax(1).cpu() for batch in in_order(data.held_out)])
     told = chances.argmax(1)
     rows = []

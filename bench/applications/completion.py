@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from bench.applications import Applied, class_name, held_out, spread
-from bench.contract import Conditional, Data, Model, Unsupported, aside, left_half
+from bench.contract import Conditional, Data, Model, Unsupported, eval_mode, left_half
 from bench.images import png, strips, tile
-from bench.networks.blocks import positive
+from bench.networks.blocks import check_positive
 
 
 def apply(model: Model, data: Data, *, count: int = 8, completions: int = 6, seed: int = 0) -> Applied:
@@ -21,14 +21,14 @@ def apply(model: Model, data: Data, *, count: int = 8, completions: int = 6, see
             f"completion needs a model that is told the left half, and this {type(model).__name__} is not: "
             "train one with --set condition=left_half (cvae)"
         )
-    positive(completions=completions)
+    check_positive(completions=completions)
     places = spread(data, count)
     batch = held_out(data, places)
     half = left_half(batch.images)
     shown = torch.ones_like(batch.images)
     shown[..., : half.shape[3]] = half
     columns = [batch.images, shown]
-    with aside(model, seed):
+    with eval_mode(model, seed):
         for _ in range(completions):
             drawn = model.sample(count, half)
             columns.append(torch.cat((half, drawn[..., half.shape[3] :]), dim=3))

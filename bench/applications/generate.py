@@ -6,12 +6,12 @@ from bench.applications import Applied, class_name
 from bench.contract import Conditional, Data, Model
 from bench.images import grid, png, tile
 from bench.measure.evaluation import draw
-from bench.networks.blocks import positive
+from bench.networks.blocks import check_positive
 
 
 def apply(model: Model, data: Data, *, count: int = 64, seed: int = 0) -> Applied:
     """Draw ``count`` images from noise of ``seed``; a model that completes images is given left halves of held-out ones."""
-    positive(count=count)
+    check_positive(count=count)
     drawn = draw(model, count, data, seed=seed)
     condition = model.condition if isinstance(model, Conditional) else "none"
     files, rows = {}, []

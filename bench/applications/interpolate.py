@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from bench.applications import Applied, class_name, held_out, need_codes, spread
-from bench.contract import Batch, Data, Model, Unsupported, aside
+from bench.contract import Batch, Data, Model, Unsupported, eval_mode
 from bench.images import enlarge, gif, png, strips, tile
 from bench.measure.interpolation import interpolations
 
@@ -33,7 +33,7 @@ def apply(
         raise Unsupported(f"first names {len(first)} images and second {len(second)}: they are pairs")
     places = torch.tensor([*first, *second]) if first else spread(data, 2 * count)
     ends = held_out(data, places)
-    with aside(model):
+    with eval_mode(model):
         paths = interpolations(model, Batch(ends.images, ends.labels), steps)
     files, rows = {}, []
     pairs = zip(places[: len(paths)].tolist(), places[len(paths) :].tolist(), strict=True)

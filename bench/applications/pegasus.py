@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from bench.applications import Applied, class_name, held_out, need_codes
-from bench.contract import Batch, Data, Infers, Model, Unsupported, aside, condition_of
+from bench.contract import Batch, Data, Infers, Model, Unsupported, condition_of, eval_mode
 from bench.images import grid, png, strips, tile
 from bench.measure.interpolation import interpolations
-from bench.networks.blocks import positive, reparameterised
+from bench.networks.blocks import check_positive, reparameterised
 
 SEQUENCES = 8  # pairs that are shown as whole interpolations
 STEPS = 10  # images in each of those
@@ -42,7 +42,7 @@ def apply(
         Unsupported: the model has no codes, or the classes cannot be told.
     """
     need_codes(model)
-    positive(count=count)
+    check_positive(count=count)
     if not 0 <= low <= high <= 1:
         raise Unsupported(f"low = {low}, high = {high}: shares between 0 and 1, the lower first")
     first, second = _places(data, bodies), _places(data, wings)
@@ -56,7 +56,7 @@ def apply(
     second = second[distance.argmin(1)]
     ratio = torch.rand(count, generator=generator) * (high - low) + low
     ends = held_out(data, torch.cat((first, second)))
-    with aside(model, seed):
+    with eval_mode(model, seed):
         images = _mixed(model, ends, ratio, noisy=False)
         shown = min(SEQUENCES, count)
         few = torch.cat((torch.arange(shown), count + torch.arange(shown)))

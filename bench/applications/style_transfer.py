@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from bench.applications import Applied, class_name, held_out, need_codes, spread
-from bench.contract import Autoencodes, Conditional, Data, Model, Unsupported, aside
+from bench.contract import Autoencodes, Conditional, Data, Model, Unsupported, eval_mode
 from bench.images import png, strips, tile
 
 
@@ -25,7 +25,7 @@ def apply(model: Model, data: Data, *, count: int = 10) -> Applied:
     batch = held_out(data, places)
     classes = len(data.spec.classes)
     columns = [batch.images]
-    with aside(model):
+    with eval_mode(model):
         codes = model.encode(batch.images, batch.labels)
         columns += [model.decode(codes, torch.full_like(batch.labels, label)) for label in range(classes)]
     table = torch.stack(columns, dim=1)

@@ -31,19 +31,19 @@ def apply(application: str, run: str, files: tuple[Path, ...], settings: tuple[s
     """
     from bench import registry
     from bench.contract import DataError, Unsupported
-    from bench.paths import Places
+    from bench.paths import Paths
     from bench.run.saved import load_trained, read_trial
     from bench.run.worker import load_data
 
     with one_line():
-        module = registry.take("applications", application)
+        module = registry.load("applications", application)
         options = _options(module, application, read_settings(settings), files)
-        places = Places.find(here())
-        folder = _folder(run, places)
+        paths = Paths.find(here())
+        folder = _folder(run, paths)
         try:
             trial = read_trial(folder)
             model = load_trained(folder)
-            applied = module.apply(model, load_data(trial, places.data), **options)
+            applied = module.apply(model, load_data(trial, paths.data), **options)
         except (Unsupported, DataError, FileNotFoundError) as error:
             raise UsageLine(str(error)) from None
         target = out or here() / "applied" / f"{application}-{trial.key[:8]}"
@@ -72,13 +72,13 @@ def _options(module: ModuleType, application: str, given: dict[str, Any], files:
     return checked
 
 
-def _folder(run: str, places: Any) -> Path:
+def _folder(run: str, paths: Any) -> Path:
     """The folder that holds the run's model: the one named, or the artifacts of the run in the store."""
     from bench.tracking.store import finished_run
 
     if (Path(run) / "trial.toml").is_file():
         return Path(run)
-    folder: Path = finished_run(places.store, places.tracking, run)
+    folder: Path = finished_run(paths.store, paths.tracking, run)
     return folder
 
 

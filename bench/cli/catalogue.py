@@ -16,7 +16,7 @@ KINDS = ("studies", "models", "datasets", "metrics", "applications")
 def list_names(kind: str | None) -> None:
     """List studies, models, data sets, metrics or applications, each with its first line."""
     from bench import registry
-    from bench.paths import Places
+    from bench.paths import Paths
     from bench.study.file import read
 
     with one_line():
@@ -24,7 +24,7 @@ def list_names(kind: str | None) -> None:
             if kind is None:
                 click.echo(f"{each}:")
             if each == "studies":
-                files = sorted(Places.find(here()).studies.glob("*.toml"))
+                files = sorted(Paths.find(here()).studies.glob("*.toml"))
                 rows = [(file.stem, str(read(file).get("question", ""))) for file in files]
             else:
                 rows = [(name, _first_line(each, name)) for name in registry.names(each)]
@@ -40,13 +40,13 @@ def show(kind: str, name: str) -> None:
     """Show a study's question, variants and settings, or a model's hyperparameters."""
     from bench import registry
     from bench.models import only_class
-    from bench.paths import Places
+    from bench.paths import Paths
     from bench.study.catalogue import catalogue, hyperparameters
     from bench.study.file import load
 
     with one_line():
         if kind == "model":
-            module = registry.take("models", name)
+            module = registry.load("models", name)
             click.echo(inspect.cleandoc(module.__doc__ or ""))
             click.echo("\nhyperparameters:")
             for option, value in hyperparameters(only_class(module)).items():
@@ -55,9 +55,9 @@ def show(kind: str, name: str) -> None:
             for option, default in module.TRAINING.items():
                 click.echo(f"  {option} = {default!r}")
             return
-        places = Places.find(here())
+        paths = Paths.find(here())
         known = catalogue()
-        study = load(places.study(name), known)
+        study = load(paths.study(name), known)
         click.echo(f"{study.name}: {study.question}\nsource: {study.source}\nmetrics: {', '.join(study.metrics)}")
         for dataset in study.datasets:
             for variant in study.variants_on(dataset):
@@ -77,4 +77,4 @@ def show(kind: str, name: str) -> None:
 def _first_line(kind: str, name: str) -> str:
     from bench import registry
 
-    return (registry.take(kind, name).__doc__ or "").strip().splitlines()[0]
+    return (registry.load(kind, name).__doc__ or "").strip().splitlines()[0]

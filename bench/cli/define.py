@@ -33,7 +33,7 @@ def define(
     """Write studies/NAME.toml, checked, ready for: bench run study NAME."""
     import tomli_w
 
-    from bench.paths import Places
+    from bench.paths import Paths
     from bench.registry import UnknownName, unknown
     from bench.study.catalogue import catalogue
     from bench.study.definition import StudyError
@@ -72,7 +72,7 @@ def define(
         }
         if len(models) > 1:
             tables["variants"] = [{"name": model, "model": model} for model in models]
-        folder = Places.find(here())
+        folder = Paths.find(here())
         path = (folder.studies if folder.studies.parent == folder.store.parent else here() / "studies") / f"{name}.toml"
         if path.exists():
             raise UsageLine(f"{path} exists already; choose another name or edit it")

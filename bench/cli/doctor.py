@@ -1,4 +1,4 @@
-"""`bench doctor`: what this machine has, whether the stores are sound, and what mends them."""
+"""`bench doctor`: what this machine has, whether the stores are sound, and what fixes them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench.cli.common import here, one_line
 
 
 @click.command()
-@click.option("--fix", is_flag=True, help="Mend what can be mended: the paths of a store that was moved, dead runs.")
+@click.option("--fix", is_flag=True, help="Fix what can be fixed: the paths of a store that was moved, dead runs.")
 def doctor(fix: bool) -> None:
     """Check this machine and the stores; exit status 1 where something wants mending."""
     import platform
@@ -20,35 +20,35 @@ def doctor(fix: bool) -> None:
 
     from bench.datasets import located
     from bench.features import inception
-    from bench.paths import Places
+    from bench.paths import Paths
     from bench.registry import names
     from bench.tracking.repair import moved_from, orphans
 
     with one_line():
-        places = Places.find(here())
+        paths = Paths.find(here())
         gpus = [torch.cuda.get_device_name(gpu) for gpu in range(torch.cuda.device_count())]
         click.echo(f"python    {platform.python_version()}, torch {torch.__version__}")
         click.echo(f"device    {', '.join(gpus) or 'CPU'}, {torch.get_num_threads()} threads")
-        click.echo(f"studies   {places.studies}")
-        free = shutil.disk_usage(_existing(places.store)).free / 2**30
-        click.echo(f"store     {places.store} ({free:.1f} GiB free)")
-        click.echo(f"data      {places.data}")
+        click.echo(f"studies   {paths.studies}")
+        free = shutil.disk_usage(_existing(paths.store)).free / 2**30
+        click.echo(f"store     {paths.store} ({free:.1f} GiB free)")
+        click.echo(f"data      {paths.data}")
         for name in names("datasets"):
-            click.echo(f"  {name:<10} {located(name, places.data)}")
-        click.echo(f"weights   {inception.located(places.data)}")
+            click.echo(f"  {name:<10} {located(name, paths.data)}")
+        click.echo(f"weights   {inception.located(paths.data)}")
         unsound = 0
-        if places.tracking is None and (places.store / "mlflow.db").exists():
-            old = moved_from(places.store, mend=fix)
+        if paths.tracking is None and (paths.store / "mlflow.db").exists():
+            old = moved_from(paths.store, fix=fix)
             if old:
                 unsound += not fix
-                click.echo(f"store     was moved from {old}: " + ("mended" if fix else "bench doctor --fix mends it"))
-            for run, held in orphans(places.store, mend=fix):
+                click.echo(f"store     was moved from {old}: " + ("fixed" if fix else "bench doctor --fix fixes it"))
+            for run, held in orphans(paths.store, fix=fix):
                 unsound += not (fix or held)
                 end = (
                     "is being run" if held else "closed" if fix else "its driver is dead: bench doctor --fix closes it"
                 )
                 click.echo(f"run       {run}: {end}")
-        click.echo("sound" if not unsound else f"{unsound} to mend")
+        click.echo("sound" if not unsound else f"{unsound} to fix")
         if unsound:
             raise SystemExit(1)
 

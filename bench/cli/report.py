@@ -10,7 +10,7 @@ import click
 from bench.cli.common import UsageLine, here, one_line, read_settings, settings_options
 
 if TYPE_CHECKING:
-    from bench.paths import Places
+    from bench.paths import Paths
     from bench.study.catalogue import Catalogue
     from bench.study.definition import Study
     from bench.tracking.store import Store
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @settings_options
 def report(name: str | None, every: bool, **options: Any) -> None:
     """Write reports/NAME from the tracked trials of the study NAME; nothing is trained."""
-    from bench.paths import Places
+    from bench.paths import Paths
     from bench.study.catalogue import catalogue
     from bench.study.definition import StudyError
     from bench.study.file import load
@@ -31,30 +31,30 @@ def report(name: str | None, every: bool, **options: Any) -> None:
     if (name is None) == (not every):
         raise click.UsageError("name one study, or give --all")
     with one_line():
-        places = Places.find(here())
+        paths = Paths.find(here())
         known = catalogue()
-        files = {file.stem: file for file in sorted(places.studies.glob("*.toml"))}
-        tracked = studies(places.store, places.tracking) if places.tracking or places.store.is_dir() else []
+        files = {file.stem: file for file in sorted(paths.studies.glob("*.toml"))}
+        tracked = studies(paths.store, paths.tracking) if paths.tracking or paths.store.is_dir() else []
         names = [name] if name else [study for study in files if study in tracked]
         if not names:
             raise UsageLine("no study has tracked trials yet; begin with: bench run study latent_dim")
         for each in names:
             study = load(
-                places.study(str(each)),
+                paths.study(str(each)),
                 known,
                 smoke=options["smoke"],
                 given=read_settings(options["settings"]),
             )
-            store = Store(places.store, places.tracking, study.name, study.question, create=False)
+            store = Store(paths.store, paths.tracking, study.name, study.question, create=False)
             try:
-                write_report(study, known, places, store)
+                write_report(study, known, paths, store)
             except StudyError as error:
                 if not every:
                     raise
                 click.echo(str(error))
 
 
-def write_report(study: Study, known: Catalogue, places: Places, store: Store) -> None:
+def write_report(study: Study, known: Catalogue, paths: Paths, store: Store) -> None:
     """Write the study's report from its runs on every data set, print its table, and say where everything is.
 
     Raises:
@@ -76,7 +76,7 @@ def write_report(study: Study, known: Catalogue, places: Places, store: Store) -
         )
         if not len(wanted):
             raise StudyError(f"{study.name}: {left_out}; give the same --set, or run: bench run study {study.name}")
-    folder = places.reports / study.name
+    folder = paths.reports / study.name
     chosen = page.pictured(wanted)
     path = page.write(
         study,

@@ -13,7 +13,7 @@ from bench.cli.common import command_line, here, one_line, read_settings, select
 
 if TYPE_CHECKING:
     from bench.executors import Resources
-    from bench.paths import Places
+    from bench.paths import Paths
     from bench.run.driver import Driver
     from bench.run.plan import Plan
     from bench.study.catalogue import Catalogue
@@ -67,22 +67,22 @@ def _execution(command: Callable[..., None]) -> Callable[..., None]:
 @_execution
 def run_study(name: str, **options: Any) -> None:
     """Run what is missing of the study NAME and write its report."""
-    from bench.paths import Places
+    from bench.paths import Paths
     from bench.study.catalogue import catalogue
     from bench.study.file import load
 
     with one_line():
-        places = Places.find(here(), options["storage"])
+        paths = Paths.find(here(), options["storage"])
         known = catalogue()
         study = load(
-            places.study(name),
+            paths.study(name),
             known,
             smoke=options["smoke"],
             given=read_settings(options["settings"]),
             datasets=options["datasets"],
             seeds=options["seeds"],
         )
-        _run("study", name, study, known, places, options)
+        _run("study", name, study, known, paths, options)
 
 
 @run.command("trial")
@@ -91,12 +91,12 @@ def run_study(name: str, **options: Any) -> None:
 @_execution
 def run_trial(model: str, **options: Any) -> None:
     """Run MODEL once, on its own defaults but for what is --set; tracked in the experiment "trials"."""
-    from bench.paths import Places
+    from bench.paths import Paths
     from bench.study.catalogue import catalogue
     from bench.study.file import build
 
     with one_line():
-        places = Places.find(here(), options["storage"])
+        paths = Paths.find(here(), options["storage"])
         known = catalogue()
         tables = {
             "question": "Single trials, run by hand.",
@@ -112,23 +112,23 @@ def run_trial(model: str, **options: Any) -> None:
         }
         study = build(
             tables,
-            places.study("trials"),
+            paths.study("trials"),
             known,
             smoke=options["smoke"],
             given=read_settings(options["settings"]),
             datasets=options["datasets"],
             seeds=options["seeds"],
         )
-        _run("trial", model, study, known, places, options)
+        _run("trial", model, study, known, paths, options)
 
 
-def _run(kind: str, name: str, study: Study, known: Catalogue, places: Places, options: dict[str, Any]) -> None:
+def _run(kind: str, name: str, study: Study, known: Catalogue, paths: Paths, options: dict[str, Any]) -> None:
     from bench.cli.progress import Display
     from bench.cli.report import write_report
     from bench.run.driver import Driver
 
     command = command_line(kind, name, options["datasets"], options["seeds"], options["settings"], options["smoke"])
-    with Driver(study, known, places, command) as driver:
+    with Driver(study, known, paths, command) as driver:
         plan = driver.plan(rerun=options["rerun"], remeasure=options["remeasure"])
         resources = _resources(options, len(plan.todo) + len(plan.again) + plan.proposals)
         if options["dry_run"]:
@@ -148,7 +148,7 @@ def _run(kind: str, name: str, study: Study, known: Catalogue, places: Places, o
             click.echo(f"stopped; the same command goes on where this stopped: {command}", err=True)
             sys.exit(INTERRUPTED)
         if kind == "study":
-            write_report(study, known, places, driver.store)
+            write_report(study, known, paths, driver.store)
         failed = driver.outcome.failed
         for trial, failure in failed:
             click.echo(f"{trial.name}: {failure.kind}: {failure.reason}", err=True)

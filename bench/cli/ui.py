@@ -19,22 +19,22 @@ def ui(study: str | None, host: str, port: int) -> None:
     import subprocess
     import sys
 
-    from bench.paths import Places
+    from bench.paths import Paths
     from bench.tracking.store import Store, studies
 
     with one_line():
-        places = Places.find(here())
-        if places.tracking and places.tracking.startswith("http"):
-            raise UsageLine(f"runs are tracked by a server; open {places.tracking} in a browser")
-        if not places.tracking and not (places.store / "mlflow.db").exists():
-            raise UsageLine(f"nothing is tracked in {places.store} yet; begin with: bench run study latent_dim")
-        names = studies(places.store, places.tracking)
+        paths = Paths.find(here())
+        if paths.tracking and paths.tracking.startswith("http"):
+            raise UsageLine(f"runs are tracked by a server; open {paths.tracking} in a browser")
+        if not paths.tracking and not (paths.store / "mlflow.db").exists():
+            raise UsageLine(f"nothing is tracked in {paths.store} yet; begin with: bench run study latent_dim")
+        names = studies(paths.store, paths.tracking)
         if study is not None and study not in names:
             raise UsageLine(f"no tracked study {study!r}; there are: {', '.join(names) or 'none'}")
         for name in [study] if study else names:
-            store = Store(places.store, places.tracking, name, "", create=False)
+            store = Store(paths.store, paths.tracking, name, "", create=False)
             click.echo(f"{name}: http://{host}:{port}{store.link()}")
-        uri = places.tracking or f"sqlite:///{places.store.resolve()}/mlflow.db"
+        uri = paths.tracking or f"sqlite:///{paths.store.resolve()}/mlflow.db"
     # MLflow's job services and further workers cost five times the memory and time, and serve nothing here.
     slim = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     server = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri]

@@ -24,8 +24,9 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from PIL import Image
 
+from bench import registry
 from bench.contract import HIDDEN, DataError, ImageSpec, Split
-from bench.registry import names, take, unknown
+from bench.registry import unknown
 
 SplitName = Literal["train", "test"]
 SPLITS: tuple[SplitName, SplitName] = ("train", "test")
@@ -65,8 +66,8 @@ def open_dataset(name: str, data_dir: Path) -> Source:
     Raises:
         DataError: it cannot be had.
     """
-    if name in names("datasets"):
-        module = take("datasets", name)
+    if name in registry.names("datasets"):
+        module = registry.load("datasets", name)
         own = data_dir / f"{name}.npz"
         if own.exists():
             return _read_npz(own, name, module.SPEC)
@@ -86,7 +87,7 @@ def fingerprint(name: str) -> str:
     Raises:
         DataError: there is no such path.
     """
-    if name in names("datasets"):
+    if name in registry.names("datasets"):
         return ""
     path = Path(name)
     files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
@@ -108,7 +109,7 @@ def located(name: str, data_dir: Path) -> str:
     """In words, whether a known data set is here already."""
     if (data_dir / f"{name}.npz").exists():
         return f"in {name}.npz"
-    place = getattr(take("datasets", name), "PLACE", None)
+    place = getattr(registry.load("datasets", name), "PLACE", None)
     if place is None:
         return "comes with the package"
     return f"in {place}" if (data_dir / place).exists() else "not here: downloaded when it is used"
@@ -212,7 +213,7 @@ def read_image(file: Path) -> Image.Image:
                 raise DataError(f"{file} has more than 8 bits per channel (mode {image.mode}); save it with 8")
             return image.convert("L" if image.mode in ("1", "L", "LA") else "RGB")
     except DAMAGED as error:
-        raise DataError(f"{file} is no image that can be read ({_reason(error)}); mend or remove it") from error
+        raise DataError(f"{file} is no image that can be read ({_reason(error)}); fix or remove it") from error
 
 
 def _read_npz(path: Path, name: str, spec: ImageSpec | None) -> Source:
@@ -322,7 +323,7 @@ def _read_folder(root: Path, name: str) -> Source:
 
 def _no_such(name: str) -> DataError:
     return DataError(
-        f"{unknown('data set', name, names('datasets'))}; or give a path to a .npz file or to a folder train/<class>/*, "
+        f"{unknown('data set', name, registry.names('datasets'))}; or give a path to a .npz file or to a folder train/<class>/*, "
         "test/<class>/*"
     )
 

@@ -27,8 +27,8 @@ from bench.contract import (
     Model,
     Split,
     Unmeasurable,
-    aside,
     condition_of,
+    eval_mode,
     in_order,
     reconstruct,
 )
@@ -77,7 +77,7 @@ def draw(model: Model, n: int, data: Data, *, seed: int = 0) -> Split:
     labels = torch.arange(n, device=model.device) % max(1, len(data.spec.classes))
     places = data.held_out.spaced(n)
     parts = []
-    with aside(model, seed):
+    with eval_mode(model, seed):
         for start in range(0, n, CHUNK):
             part = slice(start, start + CHUNK)
             given = Batch(data.held_out.images[places[part]].float().div(255), labels[part])
@@ -99,13 +99,13 @@ def evaluate(
     scores = {}
     features = Comparison(model, data, options, cache, data_dir)
     for name in metrics:
-        module = registry.take("metrics", name)
+        module = registry.load("metrics", name)
         features.facts = {}
         protocol = {"split": data.held_out_name, "images": str(len(data.held_out))}
         try:
             if not isinstance(model, module.NEEDS):
                 raise Unmeasurable(f"{type(model).__name__} is not something that {module.NEEDS.__name__.lower()}")
-            with aside(model):
+            with eval_mode(model):
                 value = float(module.measure(model, data, features))
             if not math.isfinite(value):
                 raise Unmeasurable(f"came out as {value}")
@@ -191,7 +191,7 @@ class Comparison:
 
     def _take(self, extractor: str) -> Extractor:
         if extractor not in self._extractors:
-            module = registry.take("features", extractor)
+            module = registry.load("features", extractor)
             if module.COSTLY_ON_CPU and self.model.device.type == "cpu" and not self.options.inception_on_cpu:
                 images = len(self.data.held_out) + self.options.samples
                 raise Unmeasurable(

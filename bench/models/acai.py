@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from bench.contract import Batch, ImageSpec, Model, Update
 from bench.networks.adversarial import turns
-from bench.networks.blocks import chosen, positive
+from bench.networks.blocks import check_choice, check_positive
 from bench.networks.pooled import Pooled
 
 TRAINING: dict[str, Any] = {"learning_rate": 1e-4, "batch_size": 64}  # the paper's rate and both sources' batch
@@ -45,8 +45,8 @@ class ACAI(Model):
     ) -> None:
         super().__init__()
         networks = Pooled(spec, latent_channels, blocks, width, activation, upsample)
-        positive(critic_steps=critic_steps)
-        chosen("reconstruction", reconstruction, ("bce", "mse"))
+        check_positive(critic_steps=critic_steps)
+        check_choice("reconstruction", reconstruction, ("bce", "mse"))
         self.code_shape = networks.code_shape
         self.reconstruction = reconstruction
         self.critic_steps = critic_steps

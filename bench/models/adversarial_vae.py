@@ -53,10 +53,10 @@ class AdversarialVAE(Model):
         critic = judged_fake(self.critic(reconstructed.detach())[0]) + judged_real(self.critic(batch.images)[0])
         update("critic", critic)
         reconstruction, kl = bernoulli_nll(logits, batch.images), gaussian_kl(mean, log_variance)
-        persuasion = judged_real(self.critic(reconstructed)[0])
-        vae = kl + reconstruction + persuasion
+        adversarial = judged_real(self.critic(reconstructed)[0])
+        vae = kl + reconstruction + adversarial
         update("vae", vae)
-        return {"vae": vae, "critic": critic, "reconstruction": reconstruction, "kl": kl, "persuasion": persuasion}
+        return {"vae": vae, "critic": critic, "reconstruction": reconstruction, "kl": kl, "adversarial": adversarial}
 
     def sample(self, n: int, condition: Tensor | None = None) -> Tensor:
         """Decode ``n`` draws from the prior."""

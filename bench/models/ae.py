@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.contract import Batch, ImageSpec, Model, Update
-from bench.networks.blocks import chosen, image_mlp, mlp, positive
+from bench.networks.blocks import check_choice, check_positive, image_mlp, mlp
 from bench.networks.losses import bernoulli_nll, squared_error
 from bench.networks.pooled import Pooled
 
@@ -37,9 +37,9 @@ class AE(Model):
         width: int = 16,
     ) -> None:
         super().__init__()
-        positive(latent_dim=latent_dim, hidden_dims=hidden_dims)
-        chosen("reconstruction", reconstruction, ("bce", "mse"))
-        chosen("architecture", architecture, ("mlp", "pooled"))
+        check_positive(latent_dim=latent_dim, hidden_dims=hidden_dims)
+        check_choice("reconstruction", reconstruction, ("bce", "mse"))
+        check_choice("architecture", architecture, ("mlp", "pooled"))
         self.reconstruction = reconstruction
         self.code_shape: tuple[int, ...] = (latent_dim,)
         if architecture == "mlp":

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.contract import Batch, ImageSpec, Model, Unsupported, Update
-from bench.networks.blocks import GaussianEncoder, chosen, conv, conv_transpose, positive, reparameterised
+from bench.networks.blocks import GaussianEncoder, check_choice, check_positive, conv, conv_transpose, reparameterised
 from bench.networks.losses import negative_bound
 from bench.networks.mirrored import Mirrored
 from bench.networks.pooled import Pooled
@@ -44,8 +44,8 @@ class ConvVAE(Model):
         latent_channels: int = 16,
     ) -> None:
         super().__init__()
-        positive(latent_dim=latent_dim)
-        chosen("architecture", architecture, ("unpadded", "mirrored", "pooled"))
+        check_positive(latent_dim=latent_dim)
+        check_choice("architecture", architecture, ("unpadded", "mirrored", "pooled"))
         self.code_shape: tuple[int, ...] = (latent_dim,)
         self.encoder: GaussianEncoder
         if architecture == "unpadded":

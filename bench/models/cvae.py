@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.contract import Batch, ImageSpec, Model, Update, condition_of
-from bench.networks.blocks import chosen, positive, reparameterised
+from bench.networks.blocks import check_choice, check_positive, reparameterised
 from bench.networks.conditional import as_vector, condition_width, decoder, encoder
 from bench.networks.losses import negative_bound
 
@@ -29,8 +29,8 @@ class CVAE(Model):
         self, spec: ImageSpec, *, latent_dim: int = 50, condition: Literal["labels", "left_half"] = "labels"
     ) -> None:
         super().__init__()
-        positive(latent_dim=latent_dim)
-        chosen("condition", condition, ("labels", "left_half"))
+        check_positive(latent_dim=latent_dim)
+        check_choice("condition", condition, ("labels", "left_half"))
         self.spec = spec
         self.latent_dim = latent_dim
         self.condition = condition

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from bench.contract import Batch, ImageSpec, Model, Update
-from bench.networks.adversarial import Forgeries, one_class_more, vae_and_discriminator
-from bench.networks.blocks import positive, reparameterised
+from bench.networks.adversarial import Fakes, one_class_more, vae_and_discriminator
+from bench.networks.blocks import check_positive, reparameterised
 from bench.networks.conditional import as_vector, decoder, discriminator, encoder, need_classes
 from bench.networks.losses import gaussian_kl
 
@@ -27,7 +27,7 @@ class CVAEGAN(Model):
 
     def __init__(self, spec: ImageSpec, *, latent_dim: int = 50, feature_variance: float = 10.0) -> None:
         super().__init__()
-        positive(latent_dim=latent_dim, feature_variance=feature_variance)
+        check_positive(latent_dim=latent_dim, feature_variance=feature_variance)
         self.spec = spec
         self.latent_dim = latent_dim
         self.feature_variance = feature_variance
@@ -44,12 +44,12 @@ class CVAEGAN(Model):
         """Play one round, the prior's images drawn for the labels of the batch."""
         mean, log_variance = self.posterior(batch.images, batch.labels)
         z = reparameterised(mean, log_variance)
-        forgeries = Forgeries(self.decode(z, batch.labels), self.decode(torch.randn_like(z), batch.labels))
+        fakes = Fakes(self.decode(z, batch.labels), self.decode(torch.randn_like(z), batch.labels))
         return vae_and_discriminator(
             "vae",
             self.discriminator,
             batch.images,
-            forgeries,
+            fakes,
             {"kl": gaussian_kl(mean, log_variance)},
             one_class_more(batch.labels),
             update,

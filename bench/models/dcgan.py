@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from bench.contract import Batch, ImageSpec, Model, Unsupported, Update
 from bench.networks.adversarial import non_saturating
-from bench.networks.blocks import chosen, conv, keras_same_transpose, leaky, positive
+from bench.networks.blocks import check_choice, check_positive, conv, keras_same_transpose, leaky
 
 TRAINING: dict[str, Any] = {"learning_rate": 2e-4, "betas": (0.5, 0.999)}  # section 4 of the paper
 DROPOUT = 0.3  # in the discriminator
@@ -34,8 +34,8 @@ class DCGAN(Model):
         self, spec: ImageSpec, *, latent_dim: int = 100, depth: Literal["shallow", "deep"] = "shallow"
     ) -> None:
         super().__init__()
-        positive(latent_dim=latent_dim)
-        chosen("depth", depth, ("shallow", "deep"))
+        check_positive(latent_dim=latent_dim)
+        check_choice("depth", depth, ("shallow", "deep"))
         self.latent_dim = latent_dim
         factor = 2 if depth == "deep" else 1
         if spec.height % 16 == 0 and spec.width % 16 == 0:

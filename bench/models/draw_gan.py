@@ -10,8 +10,8 @@ from typing import Any, Literal, final
 from torch import Tensor, nn
 
 from bench.contract import Batch, ImageSpec, Model, Update, condition_of
-from bench.networks.adversarial import REAL_OR_FAKE, Forgeries, one_class_more, vae_and_discriminator
-from bench.networks.blocks import positive
+from bench.networks.adversarial import REAL_OR_FAKE, Fakes, one_class_more, vae_and_discriminator
+from bench.networks.blocks import check_positive
 from bench.networks.conditional import discriminator, need_classes
 from bench.networks.losses import bernoulli_nll, gaussian_kl
 from bench.networks.recurrent import DrawNetwork
@@ -44,7 +44,7 @@ class DrawGAN(Model):
         feature_variance: float = 10.0,
     ) -> None:
         super().__init__()
-        positive(feature_variance=feature_variance)
+        check_positive(feature_variance=feature_variance)
         if conditional:
             self.condition = "labels"
         classes = need_classes(spec) if conditional else 0
@@ -77,7 +77,7 @@ class DrawGAN(Model):
             "draw",
             self.discriminator,
             batch.images,
-            Forgeries(logits.sigmoid(), drawn),
+            Fakes(logits.sigmoid(), drawn),
             bound,
             one_class_more(batch.labels) if self.network.classes else REAL_OR_FAKE,
             update,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from bench.contract import Batch, ImageSpec, Model, Update
 from bench.networks.adversarial import non_saturating
-from bench.networks.blocks import image_mlp, leaky, mlp, positive
+from bench.networks.blocks import check_positive, image_mlp, leaky, mlp
 
 # Document 002's rate and batch. With Adam's usual first moment of 0.9 the generator collapses to one grey blob on MNIST.
 TRAINING: dict[str, Any] = {"learning_rate": 1e-3, "betas": (0.5, 0.999), "batch_size": 64}
@@ -35,7 +35,7 @@ class GAN(Model):
         discriminator_dims: Sequence[int] = (128,),
     ) -> None:
         super().__init__()
-        positive(latent_dim=latent_dim, generator_dims=generator_dims, discriminator_dims=discriminator_dims)
+        check_positive(latent_dim=latent_dim, generator_dims=generator_dims, discriminator_dims=discriminator_dims)
         self.latent_dim = latent_dim
         self.generator = nn.Sequential(*image_mlp(spec, [latent_dim, *generator_dims], leaky(0.01)), nn.Tanh())
         self.discriminator = nn.Sequential(nn.Flatten(), *mlp([spec.pixels, *discriminator_dims, 1], leaky(0.01)))

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.contract import HIDDEN, Batch, ImageSpec, Model, Update
-from bench.networks.blocks import chosen, one_hot, positive, reparameterised
+from bench.networks.blocks import check_choice, check_positive, one_hot, reparameterised
 from bench.networks.losses import bernoulli_nll_each, gaussian_kl_each
 from bench.networks.semi_supervised import M2Networks, entropy, expected
 
@@ -39,8 +39,8 @@ class SSLVAE(Model):
         classification_weight: float = 0.1,
     ) -> None:
         super().__init__()
-        positive(latent_dim=latent_dim)
-        chosen("backbone", backbone, ("mlp", "conv"))
+        check_positive(latent_dim=latent_dim)
+        check_choice("backbone", backbone, ("mlp", "conv"))
         self.latent_dim = latent_dim
         self.classification_weight = classification_weight
         self.networks = M2Networks(spec, latent_dim, convolutional=backbone == "conv")

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.contract import HIDDEN, Batch, ImageSpec, Model, Update
-from bench.networks.blocks import one_hot, positive, reparameterised
+from bench.networks.blocks import check_positive, one_hot, reparameterised
 from bench.networks.conditional import discriminator
 from bench.networks.losses import bernoulli_nll_each, gaussian_kl_each, squared_error_each
 from bench.networks.semi_supervised import M2Networks, entropy, expected
@@ -46,7 +46,7 @@ class SSLVAEGAN(Model):
         entropy_weight: float = 1.0,
     ) -> None:
         super().__init__()
-        positive(latent_dim=latent_dim, feature_variance=feature_variance)
+        check_positive(latent_dim=latent_dim, feature_variance=feature_variance)
         self.latent_dim = latent_dim
         self.feature_variance = feature_variance if feature_loss else None
         self.classification_weight = classification_weight

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.contract import Batch, ImageSpec, Model, Update
-from bench.networks.blocks import image_mlp, mlp, positive, reparameterised
+from bench.networks.blocks import check_positive, image_mlp, mlp, reparameterised
 from bench.networks.losses import negative_bound
 
 TRAINING: dict[str, Any] = {}
@@ -25,7 +25,7 @@ class VAE(Model):
 
     def __init__(self, spec: ImageSpec, *, latent_dim: int = 2, hidden_dims: Sequence[int] = (512,)) -> None:
         super().__init__()
-        positive(latent_dim=latent_dim, hidden_dims=hidden_dims)
+        check_positive(latent_dim=latent_dim, hidden_dims=hidden_dims)
         self.latent_dim = latent_dim
         self.encoder = nn.Sequential(nn.Flatten(), *mlp([spec.pixels, *hidden_dims, 2 * latent_dim]))
         self.decoder = image_mlp(spec, [latent_dim, *reversed(hidden_dims)])

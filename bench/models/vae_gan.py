@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from bench.contract import Batch, ImageSpec, Model, Update
-from bench.networks.adversarial import REAL_OR_FAKE, Forgeries, vae_and_discriminator
-from bench.networks.blocks import positive, reparameterised
+from bench.networks.adversarial import REAL_OR_FAKE, Fakes, vae_and_discriminator
+from bench.networks.blocks import check_positive, reparameterised
 from bench.networks.losses import gaussian_kl
 from bench.networks.mirrored import Mirrored
 
@@ -40,7 +40,7 @@ class VAEGAN(Model):
         upsample: Literal["transposed", "nearest"] = "transposed",
     ) -> None:
         super().__init__()
-        positive(feature_variance=feature_variance)
+        check_positive(feature_variance=feature_variance)
         networks = Mirrored(spec, latent_dim, conv_layers, linear_layers, linear_width, width, spectral_norm, upsample)
         self.latent_dim = latent_dim
         self.feature_variance = feature_variance
@@ -56,13 +56,13 @@ class VAEGAN(Model):
         """Play one round."""
         mean, log_variance = self.encoder(batch.images)
         z = reparameterised(mean, log_variance)
-        forgeries = Forgeries(self.decode(z), self.decode(torch.randn_like(z)))
+        fakes = Fakes(self.decode(z), self.decode(torch.randn_like(z)))
         bound = {"kl": gaussian_kl(mean, log_variance)}
         return vae_and_discriminator(
             "vae",
             self.discriminator,
             batch.images,
-            forgeries,
+            fakes,
             bound,
             REAL_OR_FAKE,
             update,

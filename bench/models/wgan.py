@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from bench.contract import Batch, ImageSpec, Model, Unsupported, Update
 from bench.networks.adversarial import turns
-from bench.networks.blocks import chosen, keras_same_conv, leaky, positive
+from bench.networks.blocks import check_choice, check_positive, keras_same_conv, leaky
 
 # RMSprop at 5e-5 and batches of 64, algorithm 1 of the paper: with five critic steps, 320 images are one step of the generator.
 TRAINING: dict[str, Any] = {"optimizer": "rmsprop", "learning_rate": 5e-5, "batch_size": 320}
@@ -43,9 +43,9 @@ class WGAN(Model):
         penalty_weight: float = 10.0,
     ) -> None:
         super().__init__()
-        positive(latent_dim=latent_dim, critic_steps=critic_steps, clip=clip, penalty_weight=penalty_weight)
-        chosen("depth", depth, ("shallow", "deep"))
-        chosen("lipschitz", lipschitz, ("clip", "penalty"))
+        check_positive(latent_dim=latent_dim, critic_steps=critic_steps, clip=clip, penalty_weight=penalty_weight)
+        check_choice("depth", depth, ("shallow", "deep"))
+        check_choice("lipschitz", lipschitz, ("clip", "penalty"))
         if spec.height % 4 or spec.width % 4:
             raise Unsupported(f"image sides must divide by 4, not {spec.height}x{spec.width}")
         self.latent_dim = latent_dim

@@ -33,23 +33,23 @@ def non_saturating(
 
 
 @dataclass(frozen=True)
-class Verdict:
+class AdversarialLoss:
     """How a discriminator's logits become losses, averaged over the batch: taken for real, and taken for generated."""
 
     real: Callable[[Tensor], Tensor]
     fake: Callable[[Tensor], Tensor]
 
 
-REAL_OR_FAKE = Verdict(judged_real, judged_fake)
+REAL_OR_FAKE = AdversarialLoss(judged_real, judged_fake)
 
 
-def one_class_more(labels: Tensor) -> Verdict:
+def one_class_more(labels: Tensor) -> AdversarialLoss:
     """k + 1 classes: the right one of k for a real image, the last for a generated one (document 004, section 3.2)."""
-    return Verdict(lambda logits: judged_class(logits, labels), judged_last_class)
+    return AdversarialLoss(lambda logits: judged_class(logits, labels), judged_last_class)
 
 
 @dataclass(frozen=True)
-class Forgeries:
+class Fakes:
     """What an autoencoder makes of a batch: its reconstructions, and images drawn from the prior, ``[B, C, H, W]`` each."""
 
     reconstructed: Tensor
@@ -60,9 +60,9 @@ def vae_and_discriminator(
     player: str,
     discriminator: nn.Module,
     images: Tensor,
-    forgeries: Forgeries,
+    fakes: Fakes,
     bound: Mapping[str, Tensor],
-    verdict: Verdict,
+    verdict: AdversarialLoss,
     update: Update,
     *,
     feature_variance: float | None,
@@ -80,27 +80,27 @@ def vae_and_discriminator(
             batch-normalised outweigh the discriminator so far that the prior's images stay scribbles and ignore their labels, on
             MNIST after three epochs; with 30 a VAE/GAN's code collapses. The models' default lies between.
     """
-    discriminator_loss = tell_apart(discriminator, images, forgeries, verdict)
+    discriminator_loss = tell_apart(discriminator, images, fakes, verdict)
     update("discriminator", discriminator_loss)
     terms = dict(bound)
-    reconstructed_logits, reconstructed_features = discriminator(forgeries.reconstructed)
-    drawn_logits, _ = discriminator(forgeries.drawn)
+    reconstructed_logits, reconstructed_features = discriminator(fakes.reconstructed)
+    drawn_logits, _ = discriminator(fakes.drawn)
     if feature_variance is not None:
         with torch.no_grad():
             features = discriminator(images)[1]
         terms["features"] = squared_error(reconstructed_features, features) / (2 * feature_variance)
-    terms["persuasion"] = verdict.real(drawn_logits) + verdict.real(reconstructed_logits)
+    terms["adversarial"] = verdict.real(drawn_logits) + verdict.real(reconstructed_logits)
     loss = torch.stack(list(terms.values())).sum()
     update(player, loss)
     return {player: loss, "discriminator": discriminator_loss, **terms}
 
 
-def tell_apart(discriminator: nn.Module, images: Tensor, forgeries: Forgeries, verdict: Verdict) -> Tensor:
+def tell_apart(discriminator: nn.Module, images: Tensor, fakes: Fakes, verdict: AdversarialLoss) -> Tensor:
     """The discriminator's loss, which no forger gets a gradient of."""
     return (
         verdict.real(discriminator(images)[0])
-        + verdict.fake(discriminator(forgeries.drawn.detach())[0])
-        + verdict.fake(discriminator(forgeries.reconstructed.detach())[0])
+        + verdict.fake(discriminator(fakes.drawn.detach())[0])
+        + verdict.fake(discriminator(fakes.reconstructed.detach())[0])
     )
 
 

@@ -196,7 +196,7 @@ def normal_weights(network: nn.Module) -> None:
                 nn.init.zeros_(layer.bias)
 
 
-def positive(**values: int | float | Sequence[int]) -> None:
+def check_positive(**values: int | float | Sequence[int]) -> None:
     """Refuse sizes that are not positive.
 
     Raises:
@@ -208,7 +208,7 @@ def positive(**values: int | float | Sequence[int]) -> None:
             raise Unsupported(f"{name} = {value}: must be positive")
 
 
-def chosen(name: str, value: str, choices: Sequence[str]) -> None:
+def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
     """Refuse a word that is none of ``choices``.
 
     Raises:

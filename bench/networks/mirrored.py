@@ -8,7 +8,17 @@ from itertools import pairwise
 from torch import nn
 
 from bench.contract import ImageSpec, Unsupported
-from bench.networks.blocks import Discriminator, GaussianEncoder, chosen, conv, growth, halvings, leaky, mlp, positive
+from bench.networks.blocks import (
+    Discriminator,
+    GaussianEncoder,
+    check_choice,
+    check_positive,
+    conv,
+    growth,
+    halvings,
+    leaky,
+    mlp,
+)
 
 SLOPE = 0.2  # of the LeakyReLU, which document 000 does not give; document 001 calls it current best practice
 
@@ -38,13 +48,13 @@ class Mirrored:
     upsample: str
 
     def __post_init__(self) -> None:
-        positive(
+        check_positive(
             latent_dim=self.latent_dim,
             conv_layers=self.conv_layers,
             linear_width=self.linear_width,
             width=self.width,
         )
-        chosen("upsample", self.upsample, ("transposed", "nearest"))
+        check_choice("upsample", self.upsample, ("transposed", "nearest"))
         if self.linear_layers not in (1, 2):
             raise Unsupported(f"linear_layers = {self.linear_layers}: must be 1 or 2")
 

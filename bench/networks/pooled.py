@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from bench.contract import ImageSpec, Unsupported
-from bench.networks.blocks import Activation, chosen, conv, growth, leaky, positive
+from bench.networks.blocks import Activation, check_choice, check_positive, conv, growth, leaky
 
 ACTIVATIONS: dict[str, Activation] = {"leaky_relu": leaky(0.01), "tanh": nn.Tanh}  # the slope as the appendix prints it
 
@@ -38,9 +38,9 @@ class Pooled:
     upsample: str = "nearest"
 
     def __post_init__(self) -> None:
-        positive(latent_channels=self.latent_channels, blocks=self.blocks, width=self.width)
-        chosen("activation", self.activation, tuple(ACTIVATIONS))
-        chosen("upsample", self.upsample, ("nearest", "transposed"))
+        check_positive(latent_channels=self.latent_channels, blocks=self.blocks, width=self.width)
+        check_choice("activation", self.activation, tuple(ACTIVATIONS))
+        check_choice("upsample", self.upsample, ("nearest", "transposed"))
         if min(self.spec.height, self.spec.width) < 2**self.blocks:
             raise Unsupported(
                 f"blocks = {self.blocks}: a {self.spec.height}x{self.spec.width} image is too small to be halved so often"

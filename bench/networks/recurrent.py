@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.contract import ImageSpec
-from bench.networks.blocks import one_hot, positive, reparameterised
+from bench.networks.blocks import check_positive, one_hot, reparameterised
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class DrawNetwork(nn.Module):
         classes: int,
     ) -> None:
         super().__init__()
-        positive(latent_dim=latent_dim, glimpses=glimpses, hidden_size=hidden_size, window=window)
+        check_positive(latent_dim=latent_dim, glimpses=glimpses, hidden_size=hidden_size, window=window)
         self.spec = spec
         self.classes = classes
         self.latent_dim = latent_dim

@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from bench import __version__, registry
 from bench.contract import Unmeasurable
 from bench.executors import Resources
-from bench.paths import Places
+from bench.paths import Paths
 from bench.run.plan import Plan, Planner
 from bench.run.queue import Queue, Search, open_storage
 from bench.run.worker import Epoch, Event, Finished, Started, Work, forget
@@ -50,26 +50,24 @@ class Driver:
         StoreError: the tracking store cannot be used.
     """
 
-    def __init__(self, study: Study, catalogue: Catalogue, places: Places, command: str) -> None:
+    def __init__(self, study: Study, catalogue: Catalogue, paths: Paths, command: str) -> None:
         """``command`` is the line that reproduces this invocation; it is remembered with every run."""
         self.study = study
         self.catalogue = catalogue
-        self.places = places
+        self.paths = paths
         self.command = command
         self.outcome = Outcome()
-        self.planner = Planner(study, catalogue, places.data)
+        self.planner = Planner(study, catalogue, paths.data)
         self._stack = contextlib.ExitStack()
         self._running: dict[str, tuple[Trial, Queue | None]] = {}
         self._attempts: dict[str, int] = {}
 
     def __enter__(self) -> Driver:
-        locks = self.places.store / "locks"
+        locks = self.paths.store / "locks"
         self._stack.enter_context(_sole_driver(locks, self.study.name))
         with FileLock(locks / "databases.lock"):
-            self.store = Store(
-                self.places.store, self.places.tracking, self.study.name, self.study.question, create=True
-            )
-            self._storage = open_storage(self.places.queue)
+            self.store = Store(self.paths.store, self.paths.tracking, self.study.name, self.study.question, create=True)
+            self._storage = open_storage(self.paths.queue)
         self.store.close_orphans()
         self.records = self.store.records()
         return self
@@ -111,11 +109,11 @@ class Driver:
             for settings in (self.study.settings, self.study.overrides, *self.study.on.values())
         )
         for name in self.study.metrics:
-            extractor = registry.take("metrics", name).EXTRACTOR
-            module = extractor and registry.take("features", extractor)
+            extractor = registry.load("metrics", name).EXTRACTOR
+            module = extractor and registry.load("features", extractor)
             if module and (resources.gpus or asked or not module.COSTLY_ON_CPU):
                 try:
-                    module.fetch(self.places.data)
+                    module.fetch(self.paths.data)
                 except Unmeasurable as error:
                     self.outcome.notes.append(f"{name} will be blank: {error}")
 
@@ -125,8 +123,8 @@ class Driver:
         """Feed an executor from ``queues`` and hand on its events until nothing is open."""
         work = Work(
             metrics=self.study.metrics,
-            data_dir=self.places.data,
-            folder=self.places.store,
+            data_dir=self.paths.data,
+            folder=self.paths.store,
             again={
                 trial.key: (
                     self.store.artifact(self.records[trial.key].run_id, "model.safetensors"),
@@ -135,7 +133,7 @@ class Driver:
                 for trial in again
             },
         )
-        run = registry.take("executors", executor).run
+        run = registry.load("executors", executor).run
         events: Generator[tuple[Trial, Any], bool | None, None]
         events = run(self._pull(queues, list(again)), work, resources)
         stop: bool | None = None
@@ -176,7 +174,7 @@ class Driver:
         record = self.records.get(trial.key)
         if queue is not None and record is not None and record.state == "finished" and trial.key not in self._attempts:
             record = None  # trained again on purpose: a run of its own, beside the old one
-            forget(self.places.store / "checkpoints" / trial.key)
+            forget(self.paths.store / "checkpoints" / trial.key)
         before = self._attempts.get(trial.key, record.attempt if record else 0)
         self._attempts[trial.key] = before + (queue is not None)
         self._writer.start(trial, record, self._attempts[trial.key])

@@ -33,7 +33,7 @@ def load_trained(folder: Path | str) -> Model:
     tables = tomllib.loads((Path(folder) / "trial.toml").read_text(encoding="utf-8"))
     image = tables["image"]
     spec = ImageSpec(image["channels"], image["height"], image["width"], tuple(image["classes"]))
-    model = only_class(registry.take("models", tables["model"]))(spec, **tables["settings"]["params"])
+    model = only_class(registry.load("models", tables["model"]))(spec, **tables["settings"]["params"])
     model.load_state_dict(load_file(Path(folder) / "model.safetensors"))
     return model.eval()
 

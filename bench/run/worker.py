@@ -160,7 +160,7 @@ def build(trial: Trial, spec: ImageSpec) -> Model:
         Unsupported: the model cannot be built for these images, or ``[training.<player>]`` names no player of it.
     """
     torch.manual_seed(trial.seed)
-    model = only_class(registry.take("models", trial.model))(spec, **trial.settings["params"])
+    model = only_class(registry.load("models", trial.model))(spec, **trial.settings["params"])
     players = model.players()
     for name, value in trial.settings["training"].items():
         if isinstance(value, Mapping) and name not in players:

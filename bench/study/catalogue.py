@@ -69,14 +69,14 @@ def catalogue() -> Catalogue:
         "evaluation": _fields(EvaluationOptions),
     }
     del options["training"]["players"]
-    models = {name: registry.take("models", name) for name in registry.names("models")}
+    models = {name: registry.load("models", name) for name in registry.names("models")}
     return Catalogue(
         params={name: hyperparameters(only_class(module)) for name, module in models.items()},
         options=options,
         player_options=frozenset(_fields(PlayerOptions)),
         training_defaults={name: module.TRAINING for name, module in models.items()},
         datasets=registry.names("datasets"),
-        metrics={name: registry.take("metrics", name).BETTER for name in registry.names("metrics")},
+        metrics={name: registry.load("metrics", name).BETTER for name in registry.names("metrics")},
     )
 
 

@@ -1,6 +1,6 @@
 """What is remembered: the only room that knows MLflow.
 
-One experiment per study, one flat run per trial. ``store.py`` reads, ``writer.py`` writes, ``repair.py`` mends.
+One experiment per study, one flat run per trial. ``store.py`` reads, ``writer.py`` writes, ``repair.py`` fixes.
 """
 
 import os

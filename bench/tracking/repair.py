@@ -1,4 +1,4 @@
-"""What mends a store: paths after it was moved, runs that a dead driver left open."""
+"""What fixes a store: paths after it was moved, runs that a dead driver left open."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from bench.tracking.store import Store, studies
 PATHS = (("experiments", "artifact_location"), ("runs", "artifact_uri"), ("logged_models", "artifact_location"))
 
 
-def moved_from(folder: Path, *, mend: bool) -> str:
-    """Where the store in ``folder`` thinks that it is, if not there; its paths are rewritten where ``mend`` is true."""
+def moved_from(folder: Path, *, fix: bool) -> str:
+    """Where the store in ``folder`` thinks that it is, if not there; its paths are rewritten where ``fix`` is true."""
     here = folder.resolve().as_uri()
     with closing(sqlite3.connect(folder / "mlflow.db")) as database:
         locations = [row[0] for row in database.execute("select artifact_location from experiments")]
         # Every experiment of ours lies in <store>/artifacts/<study>.
         old = {location.rpartition("/artifacts/")[0] for location in locations if "/artifacts/" in location} - {here}
-        for place in old if mend else ():
+        for place in old if fix else ():
             for table, column in PATHS:
                 database.execute(
                     f"update {table} set {column} = ? || substr({column}, ?) where {column} like ? || '/%'",
@@ -31,8 +31,8 @@ def moved_from(folder: Path, *, mend: bool) -> str:
     return ", ".join(sorted(old))
 
 
-def orphans(folder: Path, *, mend: bool) -> list[tuple[str, bool]]:
-    """The studies with runs that are open, and whether a driver holds them; the others' are closed where ``mend`` is true."""
+def orphans(folder: Path, *, fix: bool) -> list[tuple[str, bool]]:
+    """The studies with runs that are open, and whether a driver holds them; the others' are closed where ``fix`` is true."""
     found = []
     for study in studies(folder, None):
         store = Store(folder, None, study, "", create=False)
@@ -40,7 +40,7 @@ def orphans(folder: Path, *, mend: bool) -> list[tuple[str, bool]]:
             continue
         try:
             with FileLock(folder / "locks" / f"{study}.lock", timeout=0):
-                if mend:
+                if fix:
                     store.close_orphans()
                 found.append((study, False))
         except Timeout:

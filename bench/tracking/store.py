@@ -91,7 +91,7 @@ class Store:
         self.experiment_id = found.experiment_id if found is not None else None
         if self.local and found is not None and not found.artifact_location.startswith(folder.resolve().as_uri() + "/"):
             raise StoreError(
-                f"{folder} was moved: its runs still point to {found.artifact_location}; mend it with: bench doctor --fix"
+                f"{folder} was moved: its runs still point to {found.artifact_location}; fix it with: bench doctor --fix"
             )
 
     def records(self) -> dict[str, Record]:

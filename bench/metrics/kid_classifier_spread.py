@@ -1,4 +1,4 @@
-"""The standard deviation over subsets of 1000 images of ``kernel_classifier``: how far that can be trusted."""
+"""The standard deviation over subsets of 1000 images of ``kid_classifier``: how far that can be trusted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ EXTRACTOR = "classifier"
 
 
 def measure(model: Model, real: Data, features: Features) -> float:
-    """Over the 100 subsets that ``kernel_classifier`` is the mean of.
+    """Over the 100 subsets that ``kid_classifier`` is the mean of.
 
     Raises:
         Unmeasurable: the data set has no labels, or there are too few images for subsets that differ.

@@ -19,5 +19,5 @@ def measure(model: Model, real: Data, features: Features) -> float:
     """
     held_out, generated = features(EXTRACTOR)
     if min(len(held_out), len(generated)) < ENOUGH:
-        features.state(biased="upwards, by few images; kernel_classifier is not")
+        features.state(biased="upwards, by few images; kid_classifier is not")
     return features.once(EXTRACTOR, frechet_distance)
