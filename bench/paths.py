@@ -13,7 +13,8 @@ class Paths:
     """Where things are.
 
     Attributes:
-        studies: study files.
+        studies: the user's own study files, or those that come with the package where there are none.
+        guests: the folder beside whose ``studies/`` a user's own models, data sets and the rest lie; None where there is none.
         reports: one folder per study.
         store: ``mlruns``: databases, artifacts, checkpoints, caches, locks.
         data: data sets.
@@ -22,6 +23,7 @@ class Paths:
     """
 
     studies: Path
+    guests: Path | None
     reports: Path
     store: Path
     data: Path
@@ -35,6 +37,7 @@ class Paths:
         home = (root or start).resolve()
         return cls(
             studies=home / "studies" if root else shipped(),
+            guests=home if root else None,
             reports=home / "reports",
             store=home / "mlruns",
             data=Path(environment.get("BENCH_DATA_DIR") or home / "data").resolve(),
@@ -43,8 +46,13 @@ class Paths:
         )
 
     def study(self, name: str) -> Path:
-        """The file of the study ``name``."""
-        return self.studies / f"{name}.toml"
+        """The file of the study ``name``: the user's own, else the one that comes with the package, else where it would be."""
+        return self.study_files().get(name, self.studies / f"{name}.toml")
+
+    def study_files(self) -> dict[str, Path]:
+        """Every study by name, sorted; a user's own takes the place of the package's."""
+        files = [*shipped().glob("*.toml"), *self.studies.glob("*.toml")]
+        return dict(sorted({file.stem: file for file in files}.items()))
 
 
 def shipped() -> Path:

@@ -1,10 +1,24 @@
-"""The folder is the registry: what `bench` knows by name is a file in one of its folders."""
+"""A name is a file: in the package, in the folder beside a user's own studies, or in an installed plug-in.
+
+A *guest* is a component that does not come with the package. ``visit(folder)`` says where a user's own lie: ``models/``,
+``datasets/`` and the other kinds there are read like the package's folders. A plug-in is an installed package that declares a
+module as an entry point of the group ``bench.models`` (``bench.datasets``, ...). Nothing is imported before it is asked for, so a
+guest that cannot be imported harms nobody else.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import importlib.metadata
 import pkgutil
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
 from types import ModuleType
 
 KINDS = {
@@ -15,32 +29,164 @@ KINDS = {
     "executors": "executor",
     "applications": "application",
 }
+GUESTS = (
+    "bench_guests"  # the package under which a user's own files are imported, so that they import one another by from .
+)
+
+_home: Path | None = None
 
 
-class UnknownName(LookupError):
+class RegistryError(LookupError):
+    """A component that cannot be had: one line."""
+
+
+class UnknownName(RegistryError):
     """No file of that name; the message lists those there are."""
 
 
-def names(package: str) -> list[str]:
-    """The names in ``bench/<package>/``, sorted; nothing is imported but the package itself."""
-    folder = importlib.import_module(f"bench.{package}")
-    return sorted(entry.name for entry in pkgutil.iter_modules(folder.__path__))
+class BrokenGuest(RegistryError):
+    """A guest that cannot serve: its name is taken, or it cannot be imported; the message gives file, line and error."""
 
 
-def load(package: str, name: str) -> ModuleType:
-    """The module ``bench/<package>/<name>.py``.
+@dataclass(frozen=True)
+class Component:
+    """Where one name leads.
+
+    Attributes:
+        module: the name under which it is imported.
+        origin: ``bench``, a user's file (``models/mine.py``), or an installed package and its version.
+        clash: the origin of another component of this name, which makes both unusable; empty where there is none.
+    """
+
+    kind: str
+    name: str
+    module: str
+    origin: str
+    clash: str = ""
+
+    @property
+    def is_guest(self) -> bool:
+        """Whether it comes from elsewhere than the package."""
+        return self.origin != "bench"
+
+
+def visit(folder: Path | None) -> None:
+    """Take the components in ``folder`` for the user's own from now on; None for nobody's."""
+    global _home
+    if folder == _home:
+        return
+    for name in [name for name in sys.modules if name.partition(".")[0] == GUESTS]:
+        del sys.modules[name]
+    _home = folder
+    if folder is not None:
+        importlib.invalidate_caches()
+        _package(GUESTS, [])
+
+
+def names(kind: str) -> list[str]:
+    """The names of a kind (``models``, ``metrics``, ...), sorted; nothing is imported but the package's own front door."""
+    return sorted(_found(kind))
+
+
+def find(kind: str, name: str) -> Component:
+    """Where a name leads.
 
     Raises:
-        UnknownName: there is no such file.
+        UnknownName: nowhere.
     """
-    known = names(package)
-    if name not in known:
-        raise UnknownName(unknown(KINDS[package], name, known))
-    return importlib.import_module(f"bench.{package}.{name}")
+    found = _found(kind)
+    if name not in found:
+        raise UnknownName(unknown(KINDS[kind], name, sorted(found)))
+    return found[name]
 
 
-def unknown(kind: str, name: str, known: list[str]) -> str:
+def load(kind: str, name: str) -> ModuleType:
+    """The module of a component.
+
+    Raises:
+        UnknownName: there is none of that name.
+        BrokenGuest: it is a guest whose name is taken, or that cannot be imported.
+    """
+    component = find(kind, name)
+    if component.clash:
+        raise BrokenGuest(
+            f"{component.origin}: the {KINDS[kind]} {name!r} comes from {component.clash} too; give yours another name"
+        )
+    if not component.is_guest:
+        return importlib.import_module(component.module)
+    try:
+        return importlib.import_module(component.module)
+    except (Exception, SystemExit) as error:
+        raise BrokenGuest(_why(component, error)) from error
+
+
+def digest(kind: str, name: str) -> str:
+    """The SHA-256 of a guest's file, 64 hexadecimal digits; empty for what comes with the package, whose commit is tracked."""
+    component = find(kind, name)
+    file = load(kind, name).__file__ if component.is_guest else None
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
+
+
+def first_line(module: ModuleType) -> str:
+    """What a component says it is, in a line."""
+    return next(iter((module.__doc__ or "").strip().splitlines()), "")
+
+
+def unknown(kind: str, name: str, known: Sequence[str]) -> str:
     """The one line for a name that does not exist: the wrong one, the nearest, and all the right ones."""
     near = get_close_matches(name, known, n=1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     return f"no {kind} {name!r}{hint}; there are: {', '.join(known)}"
+
+
+def _found(kind: str) -> dict[str, Component]:
+    """Every component of a kind, by name: a guest takes the place of whatever has its name, and says so."""
+    shipped = importlib.import_module(f"bench.{kind}")
+    found = {name: Component(kind, name, f"bench.{kind}.{name}", "bench") for name in _modules(shipped.__path__)}
+    guests = [*_plugins(kind)]
+    if _home is not None and (folder := _home / kind).is_dir():
+        package = _package(f"{GUESTS}.{kind}", [str(folder)])
+        guests += [Component(kind, name, f"{package}.{name}", f"{kind}/{name}.py") for name in _modules([str(folder)])]
+    for guest in guests:
+        clash = found[guest.name].origin if guest.name in found else ""
+        found[guest.name] = Component(kind, guest.name, guest.module, guest.origin, clash)
+    return found
+
+
+@cache
+def _plugins(kind: str) -> tuple[Component, ...]:
+    """What installed packages declare; read once, since it takes a look at every package there is."""
+    return tuple(
+        Component(
+            kind, entry.name, entry.module, f"{entry.dist.name} {entry.dist.version}" if entry.dist else "a plug-in"
+        )
+        for entry in importlib.metadata.entry_points(group=f"bench.{kind}")
+    )
+
+
+def _modules(folders: Sequence[str]) -> list[str]:
+    """The names of the files in ``folders``; one that begins with an underscore is what others share."""
+    return [entry.name for entry in pkgutil.iter_modules(folders) if not entry.name.startswith("_")]
+
+
+def _package(name: str, folders: list[str]) -> str:
+    """A package without a file of its own, whose modules lie in ``folders``."""
+    if name not in sys.modules:
+        sys.modules[name] = ModuleType(name, "Components of a user's own.")
+        sys.modules[name].__path__ = folders
+    return name
+
+
+def _why(component: Component, error: BaseException) -> str:
+    """File, line and error of a guest that cannot be imported: the innermost place that is in the guest's own folder."""
+    places = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    what = " ".join(str(error).split())
+    if isinstance(error, SyntaxError):
+        places.append((Path(error.filename or ""), error.lineno))
+        what = error.msg
+    where = component.origin
+    if _home is not None and component.module.startswith(GUESTS):
+        folder = _home / component.kind
+        lines = [f"{component.kind}/{file.name}:{line}" for file, line in places if file.parent == folder]
+        where = lines[-1] if lines else where
+    return f"{where}: cannot be imported: {type(error).__name__}" + (f": {what}" if what else "")

@@ -96,7 +96,7 @@ class TestInside:
     @pytest.mark.parametrize(
         ("words", "message"),
         [
-            (("run", "study", "nope"), "no study 'nope' in"),
+            (("run", "study", "nope"), "no study 'nope'"),
             (("run", "study", "smoke", "--set", "latent=2"), "no setting of vae 'latent'"),
             (("run", "study", "smoke", "--set", "latent_dim"), "must be key=value"),
             (("run", "study", "smoke", "--set", "latent_dim=two"), "latent_dim = 'two': must be a whole number"),
@@ -139,7 +139,9 @@ class TestInside:
         output = bench("list").output
         for name in ("smoke", "conv_vae", "imagenette", "fd_classifier"):
             assert re.search(rf"^  {name} ", output, re.MULTILINE)
-        assert bench("list", "studies").output.startswith("  smoke  Does it run?")
+        studies = bench("list", "studies").output
+        assert re.search(r"^  smoke +studies/smoke.toml +Does it run\?$", studies, re.MULTILINE)
+        assert re.search(r"^  latent_dim +bench +", studies, re.MULTILINE)
 
     def test_a_model_shows_its_hyperparameters(self) -> None:
         output = bench("show", "model", "dcgan").output

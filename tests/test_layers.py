@@ -17,7 +17,7 @@ ALLOWED = {
     "paths": set(),
     "cache": set(),
     "images": set(),
-    "study": {"registry", "study"},
+    "study": {"paths", "registry", "study"},
     "study/catalogue": {"batches", "contract", "measure", "models/__init__", "registry", "training"},
     "networks": {"contract", "networks"},
     "batches": {"contract"},

@@ -194,7 +194,7 @@ def test_what_cannot_run_is_one_line_with_the_file_the_key_and_the_right_ones(
 
 
 def test_a_file_that_is_not_there_or_no_toml(known: Catalogue, paths: Paths) -> None:
-    with pytest.raises(StudyError, match=r"no study 'nope' in .*; there are: smoke"):
+    with pytest.raises(StudyError, match=r"nope.toml: no study 'nope'; there are: .*latent_dim.*smoke"):
         load(paths.study("nope"), known)
     paths.study("bad").write_text("question = ?")
     with pytest.raises(StudyError, match=r"bad.toml: not TOML: .*line 1"):

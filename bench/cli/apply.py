@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli.common import UsageLine, here, one_line, read_settings
+from bench.cli.common import UsageLine, here, near, one_line, read_settings, surroundings
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -30,16 +30,16 @@ def apply(application: str, run: str, files: tuple[Path, ...], settings: tuple[s
     `bench list applications` names the applications.
     """
     from bench import registry
+    from bench.api import find_run
     from bench.contract import DataError, Unsupported
-    from bench.paths import Paths
     from bench.run.saved import load_trained, read_trial
     from bench.run.worker import load_data
 
     with one_line():
+        paths = surroundings()
         module = registry.load("applications", application)
         options = _options(module, application, read_settings(settings), files)
-        paths = Paths.find(here())
-        folder = _folder(run, paths)
+        folder = find_run(run, paths)
         try:
             trial = read_trial(folder)
             model = load_trained(folder)
@@ -48,8 +48,8 @@ def apply(application: str, run: str, files: tuple[Path, ...], settings: tuple[s
             raise UsageLine(str(error)) from None
         target = out or here() / "applied" / f"{application}-{trial.key[:8]}"
         _write(applied, application, target)
-    click.echo(f"{len(applied.rows)} rows: {_near(target / f'{application}.csv')}")
-    click.echo(f"grid: {_near(target / 'grid.png')}")
+    click.echo(f"{len(applied.rows)} rows: {near(target / f'{application}.csv')}")
+    click.echo(f"grid: {near(target / 'grid.png')}")
 
 
 def _options(module: ModuleType, application: str, given: dict[str, Any], files: tuple[Path, ...]) -> dict[str, Any]:
@@ -72,16 +72,6 @@ def _options(module: ModuleType, application: str, given: dict[str, Any], files:
     return checked
 
 
-def _folder(run: str, paths: Any) -> Path:
-    """The folder that holds the run's model: the one named, or the artifacts of the run in the store."""
-    from bench.tracking.store import finished_run
-
-    if (Path(run) / "trial.toml").is_file():
-        return Path(run)
-    folder: Path = finished_run(paths.store, paths.tracking, run)
-    return folder
-
-
 def _write(applied: Applied, application: str, target: Path) -> None:
     for name, content in {**applied.files, "grid.png": applied.grid}.items():
         (target / name).parent.mkdir(parents=True, exist_ok=True)
@@ -91,7 +81,3 @@ def _write(applied: Applied, application: str, target: Path) -> None:
     writer.writeheader()
     writer.writerows(applied.rows)
     (target / f"{application}.csv").write_text(text.getvalue(), encoding="utf-8")
-
-
-def _near(path: Path) -> str:
-    return str(path.relative_to(here())) if path.is_relative_to(here()) else str(path)

@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 import inspect
+from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli.common import here, one_line
+from bench.cli.common import one_line, surroundings
 
-KINDS = ("studies", "models", "datasets", "metrics", "applications")
+if TYPE_CHECKING:
+    from bench.paths import Paths
+
+KINDS = ("studies", "models", "datasets", "metrics", "features", "applications", "executors")
 
 
 @click.command("list")
 @click.argument("kind", type=click.Choice(KINDS), required=False)
 def list_names(kind: str | None) -> None:
-    """List studies, models, data sets, metrics or applications, each with its first line."""
-    from bench import registry
-    from bench.paths import Paths
-    from bench.study.file import read
-
+    """List studies, models, data sets, metrics and so on: where each comes from, and its first line."""
     with one_line():
+        paths = surroundings()
         for each in [kind] if kind else KINDS:
             if kind is None:
                 click.echo(f"{each}:")
-            if each == "studies":
-                files = sorted(Paths.find(here()).studies.glob("*.toml"))
-                rows = [(file.stem, str(read(file).get("question", ""))) for file in files]
-            else:
-                rows = [(name, _first_line(each, name)) for name in registry.names(each)]
-            width = max((len(name) for name, _ in rows), default=0)
-            for name, text in rows:
-                click.echo(f"  {name:<{width}}  {text}")
+            rows = _studies(paths) if each == "studies" else _components(each)
+            widths = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
+            for name, origin, text in rows:
+                click.echo(f"  {name:<{widths[0]}}  {origin:<{widths[1]}}  {text}")
 
 
 @click.command()
@@ -40,11 +37,11 @@ def show(kind: str, name: str) -> None:
     """Show a study's question, variants and settings, or a model's hyperparameters."""
     from bench import registry
     from bench.models import only_class
-    from bench.paths import Paths
     from bench.study.catalogue import catalogue, hyperparameters
     from bench.study.file import load
 
     with one_line():
+        paths = surroundings()
         if kind == "model":
             module = registry.load("models", name)
             click.echo(inspect.cleandoc(module.__doc__ or ""))
@@ -55,7 +52,6 @@ def show(kind: str, name: str) -> None:
             for option, default in module.TRAINING.items():
                 click.echo(f"  {option} = {default!r}")
             return
-        paths = Paths.find(here())
         known = catalogue()
         study = load(paths.study(name), known)
         click.echo(f"{study.name}: {study.question}\nsource: {study.source}\nmetrics: {', '.join(study.metrics)}")
@@ -74,7 +70,27 @@ def show(kind: str, name: str) -> None:
                         click.echo(f"    {section}: {words}")
 
 
-def _first_line(kind: str, name: str) -> str:
+def _studies(paths: Paths) -> list[tuple[str, str, str]]:
+    """Name, origin and question of every study."""
+    from bench.paths import shipped
+    from bench.study.file import read
+
+    rows = []
+    for name, file in paths.study_files().items():
+        origin = "bench" if file.parent == shipped() else f"studies/{file.name}"
+        rows.append((name, origin, str(read(file).get("question", ""))))
+    return rows
+
+
+def _components(kind: str) -> list[tuple[str, str, str]]:
+    """Name, origin and first line of every component of a kind; of one that cannot be used, why."""
     from bench import registry
 
-    return (registry.load(kind, name).__doc__ or "").strip().splitlines()[0]
+    rows = []
+    for name in registry.names(kind):
+        try:
+            text = registry.first_line(registry.load(kind, name))
+        except registry.BrokenGuest as error:
+            text = str(error)
+        rows.append((name, registry.find(kind, name).origin, text))
+    return rows

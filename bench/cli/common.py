@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from bench.paths import Paths
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -21,13 +24,13 @@ class UsageLine(click.ClickException):
 @contextlib.contextmanager
 def one_line() -> Iterator[None]:
     """Turn the errors that the suite foresees into one line and exit status 2; any other keeps its traceback."""
-    from bench.registry import UnknownName
+    from bench.registry import RegistryError
     from bench.study.definition import StudyError
     from bench.tracking.store import StoreError
 
     try:
         yield
-    except (StudyError, StoreError, UnknownName) as error:
+    except (StudyError, StoreError, RegistryError) as error:
         raise UsageLine(str(error)) from None
 
 
@@ -81,20 +84,21 @@ def read_settings(texts: tuple[str, ...]) -> dict[str, Any]:
     return given
 
 
-def command_line(
-    kind: str, name: str, datasets: tuple[str, ...], seeds: int | None, settings: tuple[str, ...], smoke: bool
-) -> str:
-    """The line that selects the same trials again: built from what was understood, so that it carries no secret."""
-    import shlex
-
-    words = ["bench", "run", kind, name]
-    words += [word for dataset in datasets for word in ("--dataset", dataset)]
-    words += ["--seeds", str(seeds)] if seeds else []
-    words += [word for setting in settings for word in ("--set", setting)]
-    words += ["--smoke"] if smoke else []
-    return shlex.join(words)
-
-
 def here() -> Path:
     """Where the command was called."""
     return Path.cwd()
+
+
+def surroundings(storage: str | None = None) -> Paths:
+    """Where things are, seen from here; a user's own components are known by name from then on."""
+    from bench import registry
+    from bench.paths import Paths
+
+    paths = Paths.find(here(), storage)
+    registry.visit(paths.guests)
+    return paths
+
+
+def near(path: Path) -> str:
+    """A path as it is typed from here."""
+    return str(path.relative_to(here())) if path.is_relative_to(here()) else str(path)

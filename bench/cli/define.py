@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from bench.cli.common import UsageLine, here, one_line, read_settings
+from bench.cli.common import UsageLine, here, one_line, read_settings, surroundings
 
 
 @click.command()
@@ -33,13 +33,13 @@ def define(
     """Write studies/NAME.toml, checked, ready for: bench run study NAME."""
     import tomli_w
 
-    from bench.paths import Paths
     from bench.registry import UnknownName, unknown
     from bench.study.catalogue import catalogue
     from bench.study.definition import StudyError
     from bench.study.file import build
 
     with one_line():
+        paths = surroundings()
         known = catalogue()
         for model in models:
             if model not in known.params:
@@ -72,8 +72,7 @@ def define(
         }
         if len(models) > 1:
             tables["variants"] = [{"name": model, "model": model} for model in models]
-        folder = Paths.find(here())
-        path = (folder.studies if folder.studies.parent == folder.store.parent else here() / "studies") / f"{name}.toml"
+        path = (paths.guests or here()) / "studies" / f"{name}.toml"
         if path.exists():
             raise UsageLine(f"{path} exists already; choose another name or edit it")
         build(tables, path, known)

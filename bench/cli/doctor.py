@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from bench.cli.common import here, one_line
+from bench.cli.common import one_line, surroundings
 
 
 @click.command()
@@ -20,12 +20,11 @@ def doctor(fix: bool) -> None:
 
     from bench.datasets import located
     from bench.features import inception
-    from bench.paths import Paths
     from bench.registry import names
     from bench.tracking.repair import moved_from, orphans
 
     with one_line():
-        paths = Paths.find(here())
+        paths = surroundings()
         gpus = [torch.cuda.get_device_name(gpu) for gpu in range(torch.cuda.device_count())]
         click.echo(f"python    {platform.python_version()}, torch {torch.__version__}")
         click.echo(f"device    {', '.join(gpus) or 'CPU'}, {torch.get_num_threads()} threads")

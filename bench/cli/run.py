@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli.common import command_line, here, one_line, read_settings, selection
+from bench.cli.common import one_line, read_settings, selection, surroundings
 
 if TYPE_CHECKING:
-    from bench.executors import Resources
     from bench.paths import Paths
     from bench.run.driver import Driver
     from bench.run.plan import Plan
@@ -67,12 +66,11 @@ def _execution(command: Callable[..., None]) -> Callable[..., None]:
 @_execution
 def run_study(name: str, **options: Any) -> None:
     """Run what is missing of the study NAME and write its report."""
-    from bench.paths import Paths
     from bench.study.catalogue import catalogue
     from bench.study.file import load
 
     with one_line():
-        paths = Paths.find(here(), options["storage"])
+        paths = surroundings(options["storage"])
         known = catalogue()
         study = load(
             paths.study(name),
@@ -91,12 +89,11 @@ def run_study(name: str, **options: Any) -> None:
 @_execution
 def run_trial(model: str, **options: Any) -> None:
     """Run MODEL once, on its own defaults but for what is --set; tracked in the experiment "trials"."""
-    from bench.paths import Paths
     from bench.study.catalogue import catalogue
     from bench.study.file import build
 
     with one_line():
-        paths = Paths.find(here(), options["storage"])
+        paths = surroundings(options["storage"])
         known = catalogue()
         tables = {
             "question": "Single trials, run by hand.",
@@ -123,14 +120,23 @@ def run_trial(model: str, **options: Any) -> None:
 
 
 def _run(kind: str, name: str, study: Study, known: Catalogue, paths: Paths, options: dict[str, Any]) -> None:
+    from bench.api import command_line, write_report
     from bench.cli.progress import Display
-    from bench.cli.report import write_report
+    from bench.cli.report import tell
     from bench.run.driver import Driver
+    from bench.run.resources import share_out
 
     command = command_line(kind, name, options["datasets"], options["seeds"], options["settings"], options["smoke"])
     with Driver(study, known, paths, command) as driver:
         plan = driver.plan(rerun=options["rerun"], remeasure=options["remeasure"])
-        resources = _resources(options, len(plan.todo) + len(plan.again) + plan.proposals)
+        gpus = options["gpus"]
+        resources = share_out(
+            plan.work,
+            workers=options["workers"],
+            gpus=None if gpus is None else [gpu for gpu in gpus.split(",") if gpu],
+            trials_per_gpu=options["trials_per_gpu"],
+            timeout=options["timeout"],
+        )
         if options["dry_run"]:
             click.echo(_describe(study, plan, driver, resources.workers))
             return
@@ -148,34 +154,13 @@ def _run(kind: str, name: str, study: Study, known: Catalogue, paths: Paths, opt
             click.echo(f"stopped; the same command goes on where this stopped: {command}", err=True)
             sys.exit(INTERRUPTED)
         if kind == "study":
-            write_report(study, known, paths, driver.store)
+            tell(write_report(study, known, paths, driver.store))
         failed = driver.outcome.failed
         for trial, failure in failed:
             click.echo(f"{trial.name}: {failure.kind}: {failure.reason}", err=True)
         if failed:
             click.echo(f"{len(failed)} of {len(plan.trials) or plan.proposals} trials failed", err=True)
             sys.exit(1)
-
-
-def _resources(options: dict[str, Any], trials: int) -> Resources:
-    import os
-
-    import torch
-
-    from bench.executors import Resources
-
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    visible = [str(gpu) for gpu in range(torch.cuda.device_count())]
-    gpus = visible if options["gpus"] is None else [gpu for gpu in options["gpus"].split(",") if gpu]
-    for gpu in gpus:
-        if gpu not in visible:
-            raise click.UsageError(f"--gpus {gpu}: no such GPU; there are: {', '.join(visible) or 'none'}")
-    return Resources(
-        workers=options["workers"] or max(1, min(cores, 8, trials)),
-        gpus=tuple(gpus),
-        trials_per_gpu=options["trials_per_gpu"],
-        timeout=options["timeout"] and options["timeout"] * 60,
-    )
 
 
 def _announce(study: Study, plan: Plan) -> str:

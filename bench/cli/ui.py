@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from bench.cli.common import UsageLine, here, one_line
+from bench.cli.common import UsageLine, one_line, surroundings
 
 
 @click.command()
@@ -19,11 +19,10 @@ def ui(study: str | None, host: str, port: int) -> None:
     import subprocess
     import sys
 
-    from bench.paths import Paths
     from bench.tracking.store import Store, studies
 
     with one_line():
-        paths = Paths.find(here())
+        paths = surroundings()
         if paths.tracking and paths.tracking.startswith("http"):
             raise UsageLine(f"runs are tracked by a server; open {paths.tracking} in a browser")
         if not paths.tracking and not (paths.store / "mlflow.db").exists():

@@ -10,13 +10,16 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from types import ModuleType
 from typing import Any
 
 from bench.executors import Resources
@@ -93,7 +96,8 @@ class _Child:
         before = {name: os.environ.get(name) for name in slot}
         os.environ.update(slot)  # for what reads its share of the machine at its start
         try:
-            process.start()
+            with _no_main_module():
+                process.start()
         finally:
             for name, value in before.items():
                 if value is None:
@@ -115,6 +119,20 @@ class _Child:
             name = signal.Signals(-code).name
             return Failure("killed", f"the trial's process was ended by {name}")
         return Failure("error", f"the trial's process ended with exit status {code}") if code else None
+
+
+@contextmanager
+def _no_main_module() -> Iterator[None]:
+    """Start a process that does not run the caller's script again, as it otherwise would to find what is defined there.
+
+    Nothing of it is needed, and a script that calls `bench.run` without a guard would start its trials from within its trials.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _remove(children: dict[Connection, _Child], child: _Child) -> Slot:

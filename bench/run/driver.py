@@ -125,6 +125,7 @@ class Driver:
             metrics=self.study.metrics,
             data_dir=self.paths.data,
             folder=self.paths.store,
+            guests=self.paths.guests,
             again={
                 trial.key: (
                     self.store.artifact(self.records[trial.key].run_id, "model.safetensors"),

@@ -43,6 +43,11 @@ class Plan:
         """The trials that are to be trained."""
         return [trial for trial in self.trials if trial.key not in self.done]
 
+    @property
+    def work(self) -> int:
+        """How many trials are to be trained, measured again or proposed."""
+        return len(self.todo) + len(self.again) + self.proposals
+
 
 class Planner:
     """Expands a study and checks every trial of it, opening each data set once.

@@ -68,17 +68,20 @@ class Work:
         data_dir: where data sets are.
         folder: holds checkpoints by key, and the caches that trials share.
         again: trials that are trained already: their saved weights, and the metrics to take of them, by key.
+        guests: the folder that holds the user's own components, where there is one.
     """
 
     metrics: tuple[str, ...]
     data_dir: Path
     folder: Path
     again: Mapping[str, tuple[Path, tuple[str, ...]]]
+    guests: Path | None = None
 
     def __call__(self, trial: Trial) -> Iterator[Event]:
         """Train and measure; what goes wrong comes out as the last event, under the class of its cause."""
         if threads := os.environ.get("OMP_NUM_THREADS"):
             torch.set_num_threads(int(threads))  # torch may have been read before this process had its share
+        registry.visit(self.guests)
         try:
             yield from self._measure(trial) if trial.key in self.again else self._train(trial)
         except Diverged as error:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import inspect
 import itertools
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
+from functools import cache
 from typing import Any
 
 from bench import registry
@@ -69,15 +70,34 @@ def catalogue() -> Catalogue:
         "evaluation": _fields(EvaluationOptions),
     }
     del options["training"]["players"]
-    models = {name: registry.load("models", name) for name in registry.names("models")}
+    models = registry.names("models")
     return Catalogue(
-        params={name: hyperparameters(only_class(module)) for name, module in models.items()},
+        params=_OnDemand(models, lambda name: hyperparameters(only_class(registry.load("models", name)))),
         options=options,
         player_options=frozenset(_fields(PlayerOptions)),
-        training_defaults={name: module.TRAINING for name, module in models.items()},
+        training_defaults=_OnDemand(models, lambda name: registry.load("models", name).TRAINING),
         datasets=registry.names("datasets"),
         metrics={name: registry.load("metrics", name).BETTER for name in registry.names("metrics")},
     )
+
+
+class _OnDemand(Mapping[str, Any]):
+    """A table of which only what is asked for is read, so that one component costs and harms nobody who does without it."""
+
+    def __init__(self, names: Sequence[str], read: Callable[[str], Any]) -> None:
+        self._names = dict.fromkeys(names)
+        self._read = cache(read)
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._read(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 def hyperparameters(model: type[Model]) -> dict[str, Option]:

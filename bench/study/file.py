@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.paths import shipped
 from bench.registry import unknown
 from bench.study.catalogue import Catalogue, Option
 from bench.study.definition import SECTIONS, Confirm, Range, Study, StudyError, Variant, plain
@@ -27,8 +28,8 @@ def read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        known = sorted(file.stem for file in path.parent.glob("*.toml"))
-        raise StudyError(f"no study {path.stem!r} in {path.parent}; there are: {', '.join(known) or 'none'}") from None
+        known = sorted({file.stem for folder in (path.parent, shipped()) for file in folder.glob("*.toml")})
+        raise StudyError(f"{path}: {unknown('study', path.stem, known)}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise StudyError(f"{path}: not TOML: {error}") from None
 

@@ -1,0 +1,259 @@
+"""The suite from Python: what the command line does, as functions that return tables and models.
+
+Every function looks for studies, stores and a user's own components from ``folder``, the working directory where it is None.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shlex
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import tomli_w
+
+from bench import registry
+from bench.contract import Model
+from bench.paths import Paths
+from bench.report import page
+from bench.report.selection import selected, tracked_on
+from bench.report.tables import console, summary
+from bench.run.driver import Driver
+from bench.run.resources import share_out
+from bench.run.saved import load_trained
+from bench.run.worker import Finished
+from bench.study.catalogue import Catalogue, catalogue
+from bench.study.definition import Failure, Study, StudyError
+from bench.study.file import load as load_study
+from bench.tracking.store import Store, finished_run
+
+log = logging.getLogger("bench")
+
+RUN = ["run", "dataset", "split", "variant", "model", "seed"]  # what a long table says of each value's run
+
+
+def run(
+    study: str,
+    *,
+    datasets: Sequence[str] = (),
+    seeds: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    smoke: bool = False,
+    workers: int | None = None,
+    gpus: Sequence[str] | None = None,
+    trials_per_gpu: int = 1,
+    executor: str = "local",
+    timeout: float | None = None,
+    storage: str | None = None,
+    rerun: bool = False,
+    remeasure: bool = False,
+    folder: Path | str | None = None,
+) -> pd.DataFrame:
+    """Run what is missing of a study and return its summary: one row per data set and variant, means over the seeds.
+
+    Args:
+        datasets: names or paths; the study's first where empty.
+        seeds: how many, from 0; the study's number where None.
+        settings: settings for this call by name, as in ``{"epochs": 5, "critic": {"learning_rate": 1e-4}}``.
+        smoke: a tiny subset for one epoch, tracked apart as ``<study>_smoke``.
+        workers: trials at a time without a GPU; one per core where None, at most 8.
+        gpus: by their CUDA numbers, as text; all where None, none where empty.
+        timeout: minutes after which a trial is stopped.
+        storage: Optuna's database; the store's own where None.
+        rerun: train again what is finished.
+        remeasure: take every metric again of the models that are trained.
+
+    Raises:
+        StudyError: the study cannot run as written, or nothing came of it; a failed trial is a row, and a logged line.
+        StoreError: the tracking store cannot be used.
+    """
+    paths, known = _surroundings(folder, storage)
+    loaded = load_study(
+        paths.study(study), known, smoke=smoke, given=settings, datasets=list(map(str, datasets)), seeds=seeds
+    )
+    with Driver(
+        loaded, known, paths, command_line("study", study, datasets, seeds, set_words(settings), smoke)
+    ) as driver:
+        plan = driver.plan(rerun=rerun, remeasure=remeasure)
+        resources = share_out(plan.work, workers=workers, gpus=gpus, trials_per_gpu=trials_per_gpu, timeout=timeout)
+        with closing(driver.run(plan, executor, resources)) as events:
+            for trial, event in events:
+                if isinstance(event, Finished):
+                    log.info("%s: finished", trial.name)
+                elif isinstance(event, Failure):
+                    log.warning("%s: %s: %s", trial.name, event.kind, event.reason)
+        for note in driver.outcome.notes:
+            log.warning("%s", note)
+        runs = driver.store.table()
+    loaded = tracked_on(loaded, runs)
+    return summary(loaded, selected(loaded, known, runs), known.metrics)
+
+
+def table(study: str, *, wide: bool = False, folder: Path | str | None = None) -> pd.DataFrame:
+    """The tracked runs of a study, one row for each run and metric: ``run, dataset, split, variant, model, seed, metric, value,
+    reason, protocol``; ``reason`` says why a value is blank, ``protocol`` is a dictionary. ``wide`` gives one row for each run,
+    with all that is known of it.
+
+    Raises:
+        StoreError: the tracking store cannot be used.
+    """
+    paths, _ = _surroundings(folder)
+    runs = Store(paths.store, paths.tracking, study, "", create=False).table().rename(columns={"run_id": "run"})
+    if wide or not len(runs):
+        return runs if wide else pd.DataFrame(columns=[*RUN, "metric", "value", "reason", "protocol"])
+    rows = []
+    measured = [name.removeprefix("reason.") for name in map(str, runs) if name.startswith("reason.")]
+    for _, each in runs[runs["state"] == "finished"].iterrows():
+        for metric in measured:
+            if isinstance(reason := each[f"reason.{metric}"], str):
+                protocol = json.loads(each[f"protocol.{metric}"])
+                values = {
+                    "metric": metric,
+                    "value": each.get(f"metric.{metric}"),
+                    "reason": reason,
+                    "protocol": protocol,
+                }
+                rows.append({name: each[name] for name in RUN} | values)
+    return pd.DataFrame(rows, columns=[*RUN, "metric", "value", "reason", "protocol"])
+
+
+def report(study: str, *, folder: Path | str | None = None) -> Path:
+    """Write the report of a study from its tracked runs; the path of its ``README.md``.
+
+    Raises:
+        StudyError: nothing is tracked yet, or of other settings alone.
+        StoreError: the tracking store cannot be used.
+    """
+    paths, known = _surroundings(folder)
+    loaded = load_study(paths.study(study), known)
+    return write_report(loaded, known, paths, Store(paths.store, paths.tracking, study, "", create=False)).path
+
+
+def load(run: Path | str, *, folder: Path | str | None = None) -> Model:
+    """The trained model of a run, in eval mode.
+
+    Args:
+        run: the beginning of a run's ID or of its trial's key, or a folder with ``trial.toml`` and ``model.safetensors``.
+
+    Raises:
+        StoreError: no finished run answers to the name, or several do.
+    """
+    paths, _ = _surroundings(folder)
+    return load_trained(find_run(str(run), paths))
+
+
+def models(*, folder: Path | str | None = None) -> list[str]:
+    """The names of the models there are, the user's own among them."""
+    return _names("models", folder)
+
+
+def datasets(*, folder: Path | str | None = None) -> list[str]:
+    """The names of the data sets there are, the user's own among them; any path to images is a data set too."""
+    return _names("datasets", folder)
+
+
+def metrics(*, folder: Path | str | None = None) -> list[str]:
+    """The names of the metrics there are, the user's own among them."""
+    return _names("metrics", folder)
+
+
+def studies(*, folder: Path | str | None = None) -> list[str]:
+    """The names of the studies there are, the user's own among them."""
+    return list(Paths.find(_start(folder)).study_files())
+
+
+@dataclass(frozen=True)
+class Written:
+    """A report that was written.
+
+    Attributes:
+        path: of its ``README.md``.
+        text: its tables in plain text.
+        left_out: a line on tracked trials of other settings; empty where there are none.
+    """
+
+    path: Path
+    text: str
+    left_out: str
+
+
+def write_report(study: Study, known: Catalogue, paths: Paths, store: Store) -> Written:
+    """Write a study's report from its runs on every data set.
+
+    Raises:
+        StudyError: nothing is tracked yet, or of other settings alone.
+    """
+    runs = store.table()
+    study = tracked_on(study, runs)
+    wanted = selected(study, known, runs)
+    others = runs[~runs["run_id"].isin(wanted["run_id"])] if len(runs) else runs
+    left_out = ""
+    if len(others):
+        left_out = (
+            f"{len(others)} tracked trials of other settings are left out, the last by: {others['command'].iloc[0]}"
+        )
+        if not len(wanted):
+            raise StudyError(f"{study.name}: {left_out}; give the same --set, or run: bench run study {study.name}")
+    path = page.write(
+        study,
+        wanted,
+        store.curves(wanted["run_id"] if len(wanted) else []),
+        store.pictures(page.pictured(wanted)),
+        paths.reports / study.name,
+        known.metrics,
+    )
+    return Written(path, console(study, wanted, known.metrics), left_out)
+
+
+def find_run(run: str, paths: Paths) -> Path:
+    """The folder that holds a run's model: the one named, or the artifacts of the run in the store.
+
+    Raises:
+        StoreError: no finished run answers to the name, or several do.
+    """
+    if (Path(run) / "trial.toml").is_file():
+        return Path(run)
+    return finished_run(paths.store, paths.tracking, run)
+
+
+def command_line(
+    kind: str, name: str, datasets: Sequence[str], seeds: int | None, settings: Sequence[str], smoke: bool
+) -> str:
+    """The line that selects the same trials again: built from what was understood, so that it carries no secret."""
+    words = ["bench", "run", kind, name]
+    words += [word for dataset in datasets for word in ("--dataset", str(dataset))]
+    words += ["--seeds", str(seeds)] if seeds else []
+    words += [word for setting in settings for word in ("--set", setting)]
+    words += ["--smoke"] if smoke else []
+    return shlex.join(words)
+
+
+def set_words(settings: Mapping[str, Any] | None) -> list[str]:
+    """Settings as ``--set`` takes them: ``key=value``, the value in TOML."""
+    words = []
+    for name, value in (settings or {}).items():
+        if isinstance(value, Mapping):
+            words += [f"{name}.{word}" for word in set_words(value)]
+        else:
+            words.append(f"{name}={tomli_w.dumps({'value': value}).partition(' = ')[2].strip()}")
+    return words
+
+
+def _surroundings(folder: Path | str | None, storage: str | None = None) -> tuple[Paths, Catalogue]:
+    paths = Paths.find(_start(folder), storage)
+    registry.visit(paths.guests)
+    return paths, catalogue()
+
+
+def _names(kind: str, folder: Path | str | None) -> list[str]:
+    registry.visit(Paths.find(_start(folder)).guests)
+    return registry.names(kind)
+
+
+def _start(folder: Path | str | None) -> Path:
+    return Path.cwd() if folder is None else Path(folder).resolve()

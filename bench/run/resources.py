@@ -1,0 +1,45 @@
+"""What of this machine trials may use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import torch
+
+from bench.executors import Resources
+from bench.study.definition import StudyError
+
+MOST_WORKERS = 8  # unless more are asked for
+
+
+def share_out(
+    trials: int,
+    *,
+    workers: int | None = None,
+    gpus: Sequence[str] | None = None,
+    trials_per_gpu: int = 1,
+    timeout: float | None = None,
+) -> Resources:
+    """The machine shared out among ``trials``.
+
+    Args:
+        workers: trials at a time without a GPU; one per core where None, at most 8.
+        gpus: by their CUDA numbers; all where None.
+        trials_per_gpu: trials that share one GPU.
+        timeout: minutes after which a trial is stopped; None for never.
+
+    Raises:
+        StudyError: there is no such GPU.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    visible = [str(gpu) for gpu in range(torch.cuda.device_count())]
+    for gpu in gpus or ():
+        if gpu not in visible:
+            raise StudyError(f"--gpus {gpu}: no such GPU; there are: {', '.join(visible) or 'none'}")
+    return Resources(
+        workers=workers or max(1, min(cores, MOST_WORKERS, trials)),
+        gpus=tuple(visible if gpus is None else gpus),
+        trials_per_gpu=trials_per_gpu,
+        timeout=timeout and timeout * 60,
+    )
