@@ -8,9 +8,11 @@ import click
 
 COMMANDS = {
     "apply": ("bench.cli.apply:apply", "Put a trained model to use: generate, interpolate, classify, ..."),
+    "check": ("bench.cli.check:check", "Try what every component promises, on your own or the suite's."),
     "define": ("bench.cli.define:define", "Write a study file."),
     "doctor": ("bench.cli.doctor:doctor", "Check this machine and the stores."),
-    "list": ("bench.cli.catalogue:list_names", "List studies, models, data sets, metrics or applications."),
+    "list": ("bench.cli.catalogue:list_names", "List studies, models, data sets, metrics and so on."),
+    "new": ("bench.cli.new:new", "Write a component of your own that works, to start from."),
     "report": ("bench.cli.report:report", "Write the comparison of a study's trials."),
     "run": ("bench.cli.run:run", "Run a study, or a single trial."),
     "show": ("bench.cli.catalogue:show", "Show a study or a model."),

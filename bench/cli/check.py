@@ -1,0 +1,102 @@
+"""`bench check`: the promises that every component makes, tried on one's own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from bench.cli.common import UsageLine, one_line, surroundings
+
+if TYPE_CHECKING:
+    from bench.checks import Check
+    from bench.paths import Paths
+
+KINDS = ("models", "datasets", "metrics", "features", "applications", "executors", "studies")
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+def check(names: tuple[str, ...]) -> None:
+    """Try what every component promises on those named, or on all of your own; exit status 1 where a promise is broken.
+
+    NAME is a model, data set, metric, feature extractor, application, executor or study, yours or the suite's; where
+    several kinds have one of that name, all are tried, and `metrics/NAME` means one kind.
+
+    \b
+    bench check                the components beside your studies/
+    bench check mine           the component mine
+    bench check models/vae     one that comes with the suite
+    """
+    from bench import checks
+    from bench.registry import RegistryError
+    from bench.study.definition import StudyError
+
+    with one_line():
+        paths = surroundings()
+        chosen = [each for name in names for each in _named(name, paths)] if names else _own(paths)
+        if not chosen:
+            raise UsageLine("no components of your own beside studies/; name one, as in: bench check vae")
+        broken = 0
+        for kind, name in chosen:
+            click.echo(f"{kind}/{name}")
+            make, promises = checks.of(kind)
+            try:
+                subject = make(name)
+            except (RegistryError, StudyError) as error:
+                broken += 1
+                click.echo(f"  BROKEN  {error}")
+                continue
+            for word, promise in promises.items():
+                state, why = _tried(promise, subject)
+                broken += state == "BROKEN"
+                words = word.removeprefix("check_").replace("_", " ")
+                click.echo(f"  {state:<7} {words}" + (f": {why}" if why else ""))
+        click.echo(f"{broken} broken" if broken else "all kept")
+    if broken:
+        raise SystemExit(1)
+
+
+def _tried(promise: Check, subject: object) -> tuple[str, str]:
+    """How a promise was found: its state, and why where that wants saying."""
+    from bench.checks import Broken, NotPromised
+
+    try:
+        promise(subject)
+    except NotPromised as error:
+        return "-", str(error)
+    except Broken as error:
+        return "BROKEN", str(error)
+    except Exception as error:
+        return "BROKEN", f"{type(error).__name__}: {' '.join(str(error).split())}{_place(error)}"
+    return "ok", ""
+
+
+def _place(error: Exception) -> str:
+    """Where an error came from: the innermost line, which is often the component's own."""
+    import traceback
+
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+
+
+def _own(paths: Paths) -> list[tuple[str, str]]:
+    """The user's own components, by kind and name."""
+    from bench import registry
+    from bench.paths import shipped
+
+    own = [(kind, name) for kind in KINDS[:-1] for name in registry.names(kind) if registry.find(kind, name).is_guest]
+    return own + [("studies", name) for name, file in paths.study_files().items() if file.parent != shipped()]
+
+
+def _named(name: str, paths: Paths) -> list[tuple[str, str]]:
+    """The components that answer to a name, or to ``kind/name``."""
+    from bench import registry
+
+    kind, _, rest = name.rpartition("/")
+    known = {each: registry.names(each) for each in KINDS[:-1]} | {"studies": list(paths.study_files())}
+    found = [(each, rest) for each in KINDS if rest in known[each] and kind in ("", each)]
+    if not found:
+        kinds = [kind] if kind in known else list(KINDS)
+        raise UsageLine(registry.unknown("component", name, sorted({each for k in kinds for each in known[k]})))
+    return found
