@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import tomli_w
 
 from bench import registry
 from bench.contract import Model
@@ -240,7 +239,7 @@ def set_words(settings: Mapping[str, Any] | None) -> list[str]:
         if isinstance(value, Mapping):
             words += [f"{name}.{word}" for word in set_words(value)]
         else:
-            words.append(f"{name}={tomli_w.dumps({'value': value}).partition(' = ')[2].strip()}")
+            words.append(f"{name}={json.dumps(value)}")  # which is TOML too, for what a setting can be
     return words
 
 

@@ -1,0 +1,127 @@
+"""The suite from Python, as a script and a notebook use it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+import torch
+
+import bench
+from bench import api
+from bench.paths import Paths
+from bench.study.definition import StudyError
+from bench.study.file import parse_setting
+
+
+def test_a_name_is_a_function_and_a_folder_of_the_package_at_once() -> None:
+    import bench.models.vae
+
+    assert bench.models.vae.VAE.__name__ == "VAE"
+    assert {"vae", "wgan"} <= set(bench.models())
+    assert "digits" in bench.datasets()
+    assert "latent_dim" in bench.studies()
+    assert set(bench.__all__) <= set(dir(bench))
+    with pytest.raises(AttributeError, match="module 'bench' has no attribute 'modles'"):
+        bench.modles  # type: ignore[attr-defined]  # noqa: B018
+
+
+@pytest.mark.parametrize("name", bench.__all__)
+def test_every_name_is_one_of_the_api_s(name: str) -> None:
+    assert callable(getattr(bench, name))
+    assert (getattr(api, name).__doc__ or "").strip()
+
+
+def test_importing_the_package_reads_nothing_else() -> None:
+    code = "import sys, bench; print(*sys.modules)"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert not {name.split(".")[0] for name in output.split()} & {"torch", "mlflow", "optuna", "pandas", "numpy"}
+
+
+def test_a_study_from_python(inside: Paths) -> None:
+    summary = bench.run("smoke", seeds=1, settings={"epochs": 1})
+    assert list(summary["variant"]) == ["latent_dim=2", "latent_dim=3"]
+    assert list(summary["finished"]) == [1, 1]
+    assert summary["test_loss_mean"].notna().all()
+    again = bench.run("smoke", seeds=1, settings={"epochs": 1})
+    pd.testing.assert_frame_equal(again, summary)
+    wide = bench.table("smoke", wide=True)
+    assert list(wide["seed"]) == [0, 0]
+    assert set(wide["command"]) == {"bench run study smoke --seeds 1 --set epochs=1"}
+    runs = bench.table("smoke")
+    assert list(runs) == [
+        "run",
+        "dataset",
+        "split",
+        "variant",
+        "model",
+        "seed",
+        "metric",
+        "value",
+        "reason",
+        "protocol",
+    ]
+    loss = runs[runs["metric"] == "test_loss"].set_index("variant")["value"]
+    assert loss.to_dict() == summary.set_index("variant")["test_loss_mean"].to_dict()
+    assert runs["protocol"].iloc[0]["split"] == "test"
+    images = bench.load(runs["run"].iloc[0][:12]).sample(3)
+    assert images.shape == (3, 1, 28, 28)
+    folder = inside.store / "artifacts" / "smoke" / runs["run"].iloc[0] / "artifacts"
+    ours, theirs = bench.load(folder).state_dict(), bench.load(runs["run"].iloc[0]).state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    with pytest.raises(StudyError, match="trials of other settings are left out"):
+        bench.report("smoke")
+
+
+def test_nothing_tracked_is_an_empty_table(inside: Paths) -> None:
+    assert bench.table("smoke").empty
+    assert bench.table("smoke", wide=True).empty
+
+
+def test_a_failed_trial_is_a_row_and_a_logged_line(inside: Paths, caplog: pytest.LogCaptureFixture) -> None:
+    settings = {"optimizer": "sgd", "learning_rate": 1e18, "latent_dim": 2, "epochs": 9}
+    summary = bench.run("smoke", seeds=1, settings=settings)
+    assert list(summary["finished"]) == [0]
+    assert list(summary["total"]) == [1]
+    assert "diverged" in caplog.text
+
+
+def test_what_is_wrong_is_an_error_with_one_line(inside: Paths) -> None:
+    with pytest.raises(StudyError, match="no study 'nope'"):
+        bench.run("nope")
+    with pytest.raises(StudyError, match="no setting of vae 'latent'"):
+        bench.run("smoke", settings={"latent": 2})
+
+
+def test_settings_are_written_as_the_command_line_takes_them() -> None:
+    settings = {
+        "epochs": 5,
+        "depth": "deep",
+        "hidden_dims": [512, 256],
+        "flip": True,
+        "critic": {"learning_rate": 1e-4},
+    }
+    words = api.set_words(settings)
+    assert [parse_setting(word) for word in words] == [
+        ("epochs", 5),
+        ("depth", "deep"),
+        ("hidden_dims", [512, 256]),
+        ("flip", True),
+        ("critic.learning_rate", 1e-4),
+    ]
+    assert not any("\n" in word for word in words)
+
+
+def test_a_script_needs_no_guard(inside: Paths) -> None:
+    """Where processes are started afresh, each would run a script without ``if __name__ == "__main__"`` again."""
+    script = inside.studies.parent / "script.py"
+    script.write_text("import bench\nprint(bench.run('smoke', seeds=1, settings={'epochs': 1})['finished'].sum())\n")
+    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    done = subprocess.run(
+        [sys.executable, script], cwd=script.parent, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "2\n", done.stderr
+    assert done.returncode == 0
