@@ -13,6 +13,7 @@ from bench.paths import Paths
 from bench.study.catalogue import Catalogue
 from bench.study.definition import Range, Study, StudyError, Trial
 from bench.study.file import build, load, parse_setting
+from tests.promises import promises, try_promise
 
 BASE: dict[str, Any] = {
     "question": "Does it?",
@@ -214,20 +215,18 @@ def test_a_setting_without_a_value_is_refused() -> None:
         parse_setting("epochs")
 
 
-SHIPPED = sorted((Path(__file__).parent.parent / "studies").glob("*.toml"))
+SHIPPED = Path(__file__).parent.parent / "studies"
 
 
-@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
-def test_every_shipped_study_reads_asks_and_smokes(file: Path, known: Catalogue) -> None:
-    study = load(file, known)
-    assert study.question.endswith("?")
-    assert len(study.source) > 20
-    assert study.datasets in (("digits",), ("lines",)), "the first data set needs no download"
-    smoke = load(file, known, smoke=True)
-    images = smoke.overrides["data"]
-    assert images["train_images"] <= 200
-    assert max(smoke.vary.get("epochs", [smoke.overrides["training"].get("epochs")])) <= 2
-    assert study.is_search or len({trial.key for trial in expand(study, known)}) == len(expand(study, known))
+@pytest.mark.parametrize(("name", "promise"), promises("studies"))
+def test_every_study_keeps_its_promises(name: str, promise: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(SHIPPED.parent)
+    try_promise("studies", name, promise)
+
+
+@pytest.mark.parametrize("file", sorted(SHIPPED.glob("*.toml")), ids=lambda file: file.stem)
+def test_the_first_data_set_of_a_shipped_study_needs_no_download(file: Path, known: Catalogue) -> None:
+    assert load(file, known).datasets in (("digits",), ("lines",))
 
 
 def test_the_leaderboard_holds_every_model(known: Catalogue) -> None:

@@ -1,0 +1,149 @@
+"""The checks themselves: what breaks a promise is told so, in a line that helps whoever wrote it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from bench import checks, registry
+from bench.cli import main
+from bench.cli.check import KINDS
+from bench.cli.new import FOLDERS
+from bench.paths import Paths
+
+APPLICATION = '''"""Random noise beside the first held-out images, and nothing else."""
+
+from __future__ import annotations
+
+import torch
+
+from bench.applications import Applied, held_out, spread
+from bench.contract import Data, Model, Unsupported
+from bench.images import png, strips
+
+
+def apply(model: Model, data: Data, *, count: int = 3) -> Applied:
+    {first}
+    images = held_out(data, spread(data, count)).images
+    table = torch.stack((images, {noise}), dim=1)
+    return Applied(png(strips(table)), {files}, [{row}])
+'''
+KEPT = {"first": "pass", "noise": "torch.zeros_like(images)", "files": "{}", "row": '{"count": count}'}
+
+
+def bench(*words: str) -> Result:
+    return CliRunner().invoke(main, list(words), catch_exceptions=False)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_has_promises_each_said_in_its_first_line(kind: str) -> None:
+    make, promises = checks.of(kind)
+    assert callable(make)
+    assert len(promises) >= 3
+    for check in promises.values():
+        assert (check.__doc__ or "").splitlines()[0].endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("changes", "broken", "message"),
+    [
+        ({"noise": "torch.rand(images.shape)"}, "the same pictures come again", "draw inside eval_mode"),
+        ({"noise": "torch.rand(images.shape)"}, "the model is left as it was", "random numbers were drawn outside"),
+        ({"first": "model.eval()"}, "the model is left as it was", "the model was left in eval mode"),
+        ({"files": '{"x.png": b"no image"}'}, "pictures can be opened and rows name them", "x.png is no image"),
+        ({"row": '{"file": "images/0.png"}'}, "pictures can be opened and rows name them", "rows name what is no file"),
+        ({"first": 'raise KeyError("z")'}, "what it cannot serve is refused in one line", "KeyError: 'z'; refuse what"),
+        ({"first": 'raise Unsupported("a\\nb")'}, "what it cannot serve is refused in one line", "must be one line"),
+    ],
+)
+def test_an_application_that_breaks_a_promise(
+    inside: Paths, changes: dict[str, str], broken: str, message: str
+) -> None:
+    folder = inside.studies.parent / "applications"
+    folder.mkdir()
+    (folder / "noisy.py").write_text(APPLICATION.format(**{**KEPT, **changes}))
+    result = bench("check", "noisy")
+    assert result.exit_code == 1
+    (line,) = [line for line in result.output.splitlines() if line.startswith(f"  BROKEN  {broken}: ")]
+    assert message in line
+
+
+def test_a_kept_promise_is_told_too_and_one_never_made(inside: Paths) -> None:
+    folder = inside.studies.parent / "applications"
+    folder.mkdir()
+    (folder / "noisy.py").write_text(APPLICATION.format(**KEPT))
+    result = bench("check", "noisy")
+    assert result.exit_code == 0, result.output
+    assert result.output.endswith("all kept\n")
+    (folder / "noisy.py").write_text(APPLICATION.format(**{**KEPT, "first": 'raise Unsupported("not today")'}))
+    result = bench("check", "noisy")
+    assert "  -       the same pictures come again: it serves none of the models" in result.output
+    assert result.exit_code == 0, result.output
+
+
+def test_a_guest_that_cannot_be_imported_is_broken_in_one_line_and_listed(inside: Paths) -> None:
+    folder = inside.studies.parent / "applications"
+    folder.mkdir()
+    (folder / "torn.py").write_text("import nowhere\n")
+    result = bench("check")
+    assert result.exit_code == 1
+    line = "applications/torn.py:1: cannot be imported: ModuleNotFoundError: No module named 'nowhere'"
+    assert f"applications/torn\n  BROKEN  {line}\n" in result.output
+    assert line in bench("list", "applications").output
+    assert bench("apply", "torn", "x").output == f"Error: {line}\n"
+    assert bench("run", "trial", "vae", "--smoke", "--dry-run").exit_code == 0
+
+
+def test_what_there_is_not_to_check_is_one_line(inside: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "no component 'wave' (did you mean 'vae'?)" in bench("check", "wave").output
+    assert "no component 'digits'; there are: acai," in bench("check", "models/digits").output
+    inside.study("smoke").unlink()
+    result = bench("check")
+    assert result.exit_code == 2
+    assert "no components of your own beside studies/; name one, as in: bench check vae" in result.output
+
+
+@pytest.mark.parametrize("kind", FOLDERS)
+def test_a_component_to_start_from_keeps_every_promise(kind: str, inside: Paths) -> None:
+    result = bench("new", kind, "mine")
+    assert result.exit_code == 0, result.output
+    suffix = "toml" if kind == "study" else "py"
+    assert result.output.startswith(f"wrote {FOLDERS[kind]}/mine.{suffix}\ntry it: bench check {FOLDERS[kind]}/mine\n")
+    checked = bench("check", f"{FOLDERS[kind]}/mine")
+    assert checked.exit_code == 0, checked.output
+    assert re_line(checked.output, "ok")
+    again = bench("new", kind, "mine")
+    assert again.exit_code == 2
+    assert f"{FOLDERS[kind]}/mine.{suffix} exists already" in again.output
+
+
+def re_line(output: str, state: str) -> bool:
+    return any(line.startswith(f"  {state} ") for line in output.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("model", "vae"), "there is a model 'vae' already, from bench; choose another name"),
+        (("study", "latent_dim"), "there is a study 'latent_dim' already, from bench"),
+        (("model", "Mine"), "a name is small letters, digits and underscores, a letter first, at most 100"),
+        (("model", "../mine"), "a name is small letters"),
+        (("model", "m" * 101), "a name is small letters"),
+    ],
+)
+def test_a_name_that_cannot_be_had(inside: Paths, words: tuple[str, str], message: str) -> None:
+    result = bench("new", *words)
+    assert result.exit_code == 2
+    assert message in result.output
+    assert {entry.name for entry in inside.studies.parent.iterdir()} == {"studies", "mlruns"}
+
+
+def test_the_first_component_makes_the_folder_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    registry.visit(None)
+    assert bench("new", "model", "mine").output.startswith(
+        "made studies/, beside which your own components are looked for"
+    )
+    assert "models/mine.py" in bench("list", "models").output
