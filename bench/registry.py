@@ -29,11 +29,10 @@ KINDS = {
     "executors": "executor",
     "applications": "application",
 }
-GUESTS = (
-    "bench_guests"  # the package under which a user's own files are imported, so that they import one another by from .
-)
+GUESTS = "bench_guests"  # the package under which a user's own files are imported: they import one another from it
 
 _home: Path | None = None
+_seen: dict[str, object] = {}  # of each folder of the user's, the state in which its files were when they were imported
 
 
 class RegistryError(LookupError):
@@ -75,11 +74,9 @@ def visit(folder: Path | None) -> None:
     global _home
     if folder == _home:
         return
-    for name in [name for name in sys.modules if name.partition(".")[0] == GUESTS]:
-        del sys.modules[name]
+    _forget(GUESTS)
     _home = folder
     if folder is not None:
-        importlib.invalidate_caches()
         _package(GUESTS, [])
 
 
@@ -114,10 +111,13 @@ def load(kind: str, name: str) -> ModuleType:
         )
     if not component.is_guest:
         return importlib.import_module(component.module)
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # nothing is left in a user's folders
     try:
         return importlib.import_module(component.module)
     except (Exception, SystemExit) as error:
         raise BrokenGuest(_why(component, error)) from error
+    finally:
+        sys.dont_write_bytecode = before
 
 
 def digest(kind: str, name: str) -> str:
@@ -145,7 +145,12 @@ def _found(kind: str) -> dict[str, Component]:
     found = {name: Component(kind, name, f"bench.{kind}.{name}", "bench") for name in _modules(shipped.__path__)}
     guests = [*_plugins(kind)]
     if _home is not None and (folder := _home / kind).is_dir():
-        package = _package(f"{GUESTS}.{kind}", [str(folder)])
+        package = f"{GUESTS}.{kind}"
+        state = sorted((file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in folder.glob("*.py"))
+        if _seen.get(package) != state:  # written, or changed, since: a session that goes on reads them again
+            _forget(package)
+            _seen[package] = state
+        _package(package, [str(folder)])
         guests += [Component(kind, name, f"{package}.{name}", f"{kind}/{name}.py") for name in _modules([str(folder)])]
     for guest in guests:
         clash = found[guest.name].origin if guest.name in found else ""
@@ -169,12 +174,19 @@ def _modules(folders: Sequence[str]) -> list[str]:
     return [entry.name for entry in pkgutil.iter_modules(folders) if not entry.name.startswith("_")]
 
 
-def _package(name: str, folders: list[str]) -> str:
-    """A package without a file of its own, whose modules lie in ``folders``."""
+def _package(name: str, folders: list[str]) -> None:
+    """Make a package without a file of its own, whose modules lie in ``folders``."""
     if name not in sys.modules:
         sys.modules[name] = ModuleType(name, "Components of a user's own.")
         sys.modules[name].__path__ = folders
-    return name
+
+
+def _forget(package: str) -> None:
+    """Drop a package and all that was imported from it."""
+    for name in [name for name in sys.modules if name == package or name.startswith(f"{package}.")]:
+        del sys.modules[name]
+    _seen.pop(package, None)
+    importlib.invalidate_caches()
 
 
 def _why(component: Component, error: BaseException) -> str:

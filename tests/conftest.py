@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
+from bench import registry
 from bench.batches import DataOptions, prepare
 from bench.contract import Data
 from bench.datasets import open_dataset
@@ -38,6 +40,13 @@ test_images = 50
 [vary]
 latent_dim = [2, 3]
 """
+
+
+@pytest.fixture(autouse=True)
+def _nobody_s_own_components() -> Iterator[None]:
+    """What a test makes known by name is unknown to the next."""
+    yield
+    registry.visit(None)
 
 
 @pytest.fixture(scope="session")

@@ -50,6 +50,9 @@ def test_a_file_that_comes_later_is_seen_and_another_folder_is_another_guest(hom
     registry.load("models", "mine")
     (home / "models" / "later.py").write_text("TRAINING = {}\n")
     assert "later" in registry.names("models")
+    (home / "models" / "_shared.py").write_text("WIDTH = 64\n")
+    assert registry.load("models", "mine").TRAINING == {"batch_size": 64}, "an edited file is read again"
+    assert not list(home.rglob("__pycache__"))
     other = tmp_path / "other"
     (other / "models").mkdir(parents=True)
     (other / "models" / "mine.py").write_text("TRAINING = {'epochs': 2}\n")
