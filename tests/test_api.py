@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -113,6 +116,17 @@ def test_settings_are_written_as_the_command_line_takes_them() -> None:
         ("critic.learning_rate", 1e-4),
     ]
     assert not any("\n" in word for word in words)
+
+
+def test_the_notebook_runs_from_its_first_cell_to_its_last(inside: Paths) -> None:
+    notebook = json.loads((Path(__file__).parent.parent / "docs" / "python.ipynb").read_text())
+    names: dict[str, Any] = {}
+    for cell in notebook["cells"]:
+        assert not cell.get("outputs"), "a notebook is committed without its outputs"
+        if cell["cell_type"] == "code":
+            exec("".join(cell["source"]), names)
+    assert list(names["summary"]["finished"]) == [1] * len(names["summary"])
+    assert names["images"].shape == (16, 1, 28, 28)
 
 
 def test_a_script_needs_no_guard(inside: Paths) -> None:
