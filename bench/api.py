@@ -121,16 +121,26 @@ def table(study: str, *, wide: bool = False, folder: Path | str | None = None) -
     return pd.DataFrame(rows, columns=[*RUN, "metric", "value", "reason", "protocol"])
 
 
-def report(study: str, *, folder: Path | str | None = None) -> Path:
+def report(
+    study: str,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    smoke: bool = False,
+    folder: Path | str | None = None,
+) -> Path:
     """Write the report of a study from its tracked runs; the path of its ``README.md``.
+
+    Args:
+        settings: those that the runs were given, where they were given any.
+        smoke: of the tiny subset.
 
     Raises:
         StudyError: nothing is tracked yet, or of other settings alone.
         StoreError: the tracking store cannot be used.
     """
     paths, known = _surroundings(folder)
-    loaded = load_study(paths.study(study), known)
-    return write_report(loaded, known, paths, Store(paths.store, paths.tracking, study, "", create=False)).path
+    loaded = load_study(paths.study(study), known, smoke=smoke, given=settings)
+    return write_report(loaded, known, paths, Store(paths.store, paths.tracking, loaded.name, "", create=False)).path
 
 
 def load(run: Path | str, *, folder: Path | str | None = None) -> Model:
