@@ -15,6 +15,7 @@ ALLOWED = {
     "contract": set(),
     "registry": set(),
     "paths": set(),
+    "score": set(),
     "cache": set(),
     "images": set(),
     "study": {"paths", "registry", "study"},
@@ -26,7 +27,7 @@ ALLOWED = {
     "datasets/__init__": {"contract", "registry"},
     "datasets": {"contract", "datasets/__init__"},
     "features": {"batches", "cache", "contract"},
-    "measure": {"cache", "contract", "measure", "networks", "registry"},
+    "measure": {"cache", "contract", "measure", "networks", "registry", "score"},
     "metrics": {"contract", "measure"},
     "training": {"batches", "contract"},
     "previews": {"contract", "images", "measure"},
@@ -49,8 +50,8 @@ ALLOWED = {
     },
     "templates": {"applications/__init__", "contract", "datasets/__init__", "images", "measure", "networks"},
     "executors": {"study", "executors/__init__"},
-    "tracking": {"study", "tracking"},
-    "report": {"images", "report", "study"},
+    "tracking": {"score", "study", "tracking"},
+    "report": {"images", "report", "score", "study"},
     "run/queue": {"study"},
     "run": {
         "batches",
@@ -64,6 +65,7 @@ ALLOWED = {
         "previews",
         "registry",
         "run",
+        "score",
         "study",
         "tracking",
         "training",
@@ -99,7 +101,7 @@ OWNERS = {
     "matplotlib": {"images"},
     "pandas": {"api", "report", "tracking"},
 }
-NO_TORCH = {"study", "registry", "paths", "report", "tracking", "run/queue", "executors"}
+NO_TORCH = {"study", "registry", "paths", "score", "report", "tracking", "run/queue", "executors"}
 FILES = sorted(path.relative_to(PACKAGE).with_suffix("").as_posix() for path in PACKAGE.rglob("*.py"))
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, cast
@@ -32,6 +32,7 @@ from bench.contract import (
     in_order,
     reconstruct,
 )
+from bench.score import Score
 
 log = logging.getLogger(__name__)
 
@@ -53,19 +54,6 @@ class EvaluationOptions:
     samples: int = 10_000
     feature_precision: Precision = "float32"
     inception_on_cpu: bool = False
-
-
-@dataclass(frozen=True)
-class Score:
-    """One metric of one model: its value, or the reason why there is none.
-
-    Attributes:
-        protocol: what two values must share to stand in one column.
-    """
-
-    value: float | None
-    reason: str = ""
-    protocol: Mapping[str, str] = field(default_factory=dict)
 
 
 def draw(model: Model, n: int, data: Data, *, seed: int = 0) -> Split:

@@ -16,7 +16,6 @@ from bench.images import Curve, Panels, picture, png, side_by_side
 from bench.images import curves as drawn_curves
 from bench.report.significance import expected_best
 from bench.report.tables import (
-    LARGEST,
     LEGEND,
     ROW,
     TOP,
@@ -29,6 +28,7 @@ from bench.report.tables import (
     unless_test,
     values_of,
 )
+from bench.score import LARGEST
 from bench.study.definition import Study
 
 PLACE = re.compile(r"(?<![\w:/.~])/(?:[\w.+@~-]+/)+(?=[\w.+@~-])")  # folders of an absolute path: one machine's own

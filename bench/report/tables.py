@@ -10,9 +10,9 @@ from collections.abc import Mapping
 import pandas as pd
 
 from bench.report.significance import interval, tied
+from bench.score import LARGEST
 from bench.study.definition import Study, StudyError
 
-LARGEST = 1e300  # a tracking store keeps an infinity as the largest float
 TOP = 10  # rows of a search that are shown; all are in the CSV
 WIDTH = 118  # columns of a terminal that a printed table may fill
 NAME = 24  # of them that a variant's name has at the least

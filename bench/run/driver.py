@@ -190,8 +190,7 @@ class Driver:
                 self._writer.epoch(trial, event.progress.epoch, _measures(trial, event), event.pictures)
                 return queue is not None and self._gives_up(trial, event, queue, work)
             case Finished(scores, files):
-                values = {name: (score.value, score.reason, score.protocol) for name, score in scores.items()}
-                self._writer.finish(trial, values, files, then=partial(forget, work.checkpoint(trial)))
+                self._writer.finish(trial, scores, files, then=partial(forget, work.checkpoint(trial)))
                 self._writer.flush(FLUSH_SECONDS)
                 if queue is not None:
                     queue.tell(trial, scores[self.study.metrics[0]].value)
@@ -232,7 +231,11 @@ class Driver:
 
     def _objectives(self) -> dict[str, float | None]:
         objective = self.study.metrics[0]
-        return {key: r.scores.get(objective) for key, r in self.records.items() if r.state == "finished"}
+        return {
+            key: record.scores[objective].value if objective in record.scores else None
+            for key, record in self.records.items()
+            if record.state == "finished"
+        }
 
     def _searches(self) -> list[tuple[Variant, Search]]:
         """One search per data set and variant; another space or other fixed settings are another search."""

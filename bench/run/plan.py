@@ -83,7 +83,7 @@ class Planner:
         done = {trial.key for trial in trials if trial.key in finished}
         again = {}
         for key in done:
-            taken = {} if remeasure else {**finished[key].scores, **finished[key].blanks}
+            taken = {} if remeasure else finished[key].scores
             if missing := tuple(metric for metric in self.study.metrics if metric not in taken):
                 again[key] = missing
         parameters = {trial.key: self.check(trial) for trial in trials}

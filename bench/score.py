@@ -1,0 +1,26 @@
+"""One measured value, as it goes from a trial's process to the tracker and on to the table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+LARGEST = 1e300  # a tracking store keeps an infinity as the largest float; what is larger than this was one
+
+Protocol = Mapping[str, str | int | float]
+"""What two values must share to stand in one column: split, counts, extractor and the hash of its weights, ..."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """One metric of one model: its value, or the reason why there is none.
+
+    Attributes:
+        value: None where it could not be measured, never 0 for that.
+        reason: why not; empty where there is a value.
+        protocol: what the value rests on; empty where there is none.
+    """
+
+    value: float | None
+    reason: str = ""
+    protocol: Protocol = field(default_factory=dict)
