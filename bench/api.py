@@ -18,6 +18,7 @@ import pandas as pd
 
 from bench import registry
 from bench.contract import Model
+from bench.metrics import measurements
 from bench.paths import Paths
 from bench.report import page
 from bench.report.selection import selected, tracked_on
@@ -158,7 +159,8 @@ def datasets(*, folder: Path | str | None = None) -> list[str]:
 
 def metrics(*, folder: Path | str | None = None) -> list[str]:
     """The names of the metrics there are, the user's own among them."""
-    return _names("metrics", folder)
+    registry.visit(Paths.find(_start(folder)).guests)
+    return sorted(measurements().metrics)
 
 
 def studies(*, folder: Path | str | None = None) -> list[str]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 LARGEST = 1e300  # a tracking store keeps an infinity as the largest float; what is larger than this was one
 
-Protocol = Mapping[str, str | int | float]
+Better = Literal["lower", "higher", "neither"]
+
+Facts = Mapping[str, str | int | float]
 """What two values must share to stand in one column: split, counts, extractor and the hash of its weights, ..."""
 
 
@@ -23,4 +26,20 @@ class Score:
 
     value: float | None
     reason: str = ""
-    protocol: Protocol = field(default_factory=dict)
+    protocol: Facts = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A value that is measured, and which way it is better.
+
+    Raises:
+        ValueError: ``better`` is no direction.
+    """
+
+    name: str
+    better: Better
+
+    def __post_init__(self) -> None:
+        if self.better not in get_args(Better):
+            raise ValueError(f"{self.name} = {self.better!r}: must be one of {', '.join(map(repr, get_args(Better)))}")

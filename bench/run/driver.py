@@ -17,8 +17,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from bench import __version__, registry
-from bench.contract import Unmeasurable
 from bench.executors import Resources
+from bench.measure.evaluation import fetch
 from bench.paths import Paths
 from bench.run.plan import Plan, Planner
 from bench.run.queue import Queue, Search, open_storage
@@ -108,14 +108,7 @@ class Driver:
             settings.get("evaluation", {}).get("inception_on_cpu", False)
             for settings in (self.study.settings, self.study.overrides, *self.study.on.values())
         )
-        for name in self.study.metrics:
-            extractor = registry.load("metrics", name).EXTRACTOR
-            module = extractor and registry.load("features", extractor)
-            if module and (resources.gpus or asked or not module.COSTLY_ON_CPU):
-                try:
-                    module.fetch(self.paths.data)
-                except Unmeasurable as error:
-                    self.outcome.notes.append(f"{name} will be blank: {error}")
+        self.outcome.notes += fetch(self.study.metrics, self.paths.data, costly=asked or bool(resources.gpus))
 
     def _drive(
         self, queues: Sequence[Queue], again: list[Trial], plan: Plan, executor: str, resources: Resources

@@ -23,7 +23,8 @@ from bench.batches import DataOptions, prepare
 from bench.contract import Data, DataError, Diverged, ImageSpec, Model, Unsupported
 from bench.datasets import open_dataset
 from bench.images import png
-from bench.measure.evaluation import EvaluationOptions, evaluate
+from bench.measure.context import EvaluationOptions
+from bench.measure.evaluation import evaluate
 from bench.models import only_class
 from bench.previews import final_pictures, keep, kept, picture_epochs, progress_pictures, training_gif
 from bench.run.saved import describe

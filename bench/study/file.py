@@ -99,9 +99,7 @@ def build(
         section, checked = reader.setting(name, value, models, "--set")
         overrides.setdefault(section, {})[name] = checked
         vary.pop(name, None)
-    metrics = tuple(reader.texts(tables, "metrics"))
-    for metric in metrics:
-        reader.known(metric, list(catalogue.metrics), "metric")
+    metrics = tuple(reader.metric(name) for name in reader.texts(tables, "metrics"))
     on = {}
     for dataset, settings in reader.table(tables, "on").items():
         if not isinstance(settings, Mapping):
@@ -177,6 +175,12 @@ class _Reader:
         if not isinstance(value, int) or isinstance(value, bool) or (key in tables and value < 1):
             self.fail(key, value, "a whole number of at least 1")
         return value
+
+    def metric(self, name: str) -> str:
+        if name not in self.catalogue.metrics:
+            why = "".join(f"; {line}" for line in self.catalogue.unread.values())
+            raise StudyError(f"{self.path}: {unknown('metric', name, sorted(self.catalogue.metrics))}{why}")
+        return name
 
     def confirm(self, tables: Mapping[str, Any]) -> Confirm | None:
         table = self.table(tables, "confirm")
