@@ -91,7 +91,7 @@ def run(
             log.warning("%s", note)
         runs = driver.store.table()
     loaded = tracked_on(loaded, runs)
-    return summary(loaded, selected(loaded, known, runs), known.metrics)
+    return summary(loaded, selected(loaded, known, runs))
 
 
 def table(study: str, *, wide: bool = False, folder: Path | str | None = None) -> pd.DataFrame:
@@ -206,9 +206,8 @@ def write_report(study: Study, known: Catalogue, paths: Paths, store: Store) -> 
         store.curves(wanted["run_id"] if len(wanted) else []),
         store.pictures(page.pictured(wanted)),
         paths.reports / study.name,
-        known.metrics,
     )
-    return Written(path, console(study, wanted, known.metrics), left_out)
+    return Written(path, console(study, wanted), left_out)
 
 
 def find_run(run: str, paths: Paths) -> Path:

@@ -43,3 +43,18 @@ class Metric:
     def __post_init__(self) -> None:
         if self.better not in get_args(Better):
             raise ValueError(f"{self.name} = {self.better!r}: must be one of {', '.join(map(repr, get_args(Better)))}")
+
+    @property
+    def directed(self) -> bool:
+        """Whether more or less of it is better at all, so that there is a best one."""
+        return self.better != "neither"
+
+    @property
+    def sign(self) -> int:
+        """1, or -1 where higher is better: times its sign, the least value is the best."""
+        return -1 if self.better == "higher" else 1
+
+    @property
+    def arrow(self) -> str:
+        """The better direction in a table's heading."""
+        return {"lower": "↓", "higher": "↑", "neither": ""}[self.better]

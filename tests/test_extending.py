@@ -51,7 +51,7 @@ def run(paths: Paths) -> tuple[list[Epoch], Finished]:
     loaded = load(paths.study("new"), catalogue(), smoke=False)
     trial = next(loaded.grid(catalogue(), {}))
     assert set(trial.settings) == set(SECTIONS)
-    events = list(Work(loaded.metrics, paths.data, paths.store, {})(trial))
+    events = list(Work(tuple(metric.name for metric in loaded.metrics), paths.data, paths.store, {})(trial))
     assert isinstance(events[-1], Finished), events[-1]
     return [event for event in events if isinstance(event, Epoch)], events[-1]
 

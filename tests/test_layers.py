@@ -18,7 +18,7 @@ ALLOWED = {
     "score": set(),
     "cache": set(),
     "images": set(),
-    "study": {"paths", "registry", "study"},
+    "study": {"paths", "registry", "score", "study"},
     "study/catalogue": {
         "batches",
         "contract",
@@ -26,6 +26,7 @@ ALLOWED = {
         "metrics/__init__",
         "models/__init__",
         "registry",
+        "score",
         "training",
     },
     "networks": {"contract", "networks"},
@@ -71,7 +72,7 @@ ALLOWED = {
     "executors": {"study", "executors/__init__"},
     "tracking": {"score", "study", "tracking"},
     "report": {"images", "report", "score", "study"},
-    "run/queue": {"study"},
+    "run/queue": {"score", "study"},
     "run": {
         "batches",
         "contract",

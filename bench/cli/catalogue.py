@@ -54,7 +54,8 @@ def show(kind: str, name: str) -> None:
             return
         known = catalogue()
         study = load(paths.study(name), known)
-        click.echo(f"{study.name}: {study.question}\nsource: {study.source}\nmetrics: {', '.join(study.metrics)}")
+        metrics = ", ".join(metric.name for metric in study.metrics)
+        click.echo(f"{study.name}: {study.question}\nsource: {study.source}\nmetrics: {metrics}")
         for dataset in study.datasets:
             for variant in study.variants_on(dataset):
                 if study.is_search:

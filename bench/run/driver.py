@@ -94,7 +94,7 @@ class Driver:
                     plan.trials.append(trial)
                     if trial.key in self.records and self.records[trial.key].state == "finished":
                         plan.done.add(trial.key)
-            queue = Queue(self._storage, self.study.name, self._better, self._objectives())
+            queue = Queue(self._storage, self.study.name, self.study.objective, self._objectives())
             queue.enqueue(plan.todo)
             again = [trial for trial in plan.trials if trial.key in plan.again]
             yield from self._drive([queue], again, plan, executor, resources)
@@ -108,14 +108,14 @@ class Driver:
             settings.get("evaluation", {}).get("inception_on_cpu", False)
             for settings in (self.study.settings, self.study.overrides, *self.study.on.values())
         )
-        self.outcome.notes += fetch(self.study.metrics, self.paths.data, costly=asked or bool(resources.gpus))
+        self.outcome.notes += fetch(self._metrics, self.paths.data, costly=asked or bool(resources.gpus))
 
     def _drive(
         self, queues: Sequence[Queue], again: list[Trial], plan: Plan, executor: str, resources: Resources
     ) -> Iterator[tuple[Trial, Event]]:
         """Feed an executor from ``queues`` and hand on its events until nothing is open."""
         work = Work(
-            metrics=self.study.metrics,
+            metrics=self._metrics,
             data_dir=self.paths.data,
             folder=self.paths.store,
             guests=self.paths.guests,
@@ -186,7 +186,7 @@ class Driver:
                 self._writer.finish(trial, scores, files, then=partial(forget, work.checkpoint(trial)))
                 self._writer.flush(FLUSH_SECONDS)
                 if queue is not None:
-                    queue.tell(trial, scores[self.study.metrics[0]].value)
+                    queue.tell(trial, scores[self.study.objective.name].value)
                 self.outcome.finished.append(trial)
                 del self._running[trial.key]
             case Failure():
@@ -207,7 +207,7 @@ class Driver:
         """Whether a search has seen enough of the trial; only the held-out loss can be followed while it trains."""
         progress = event.progress
         loss = progress.held_out.get("loss")
-        prunes = isinstance(queue, Search) and self.study.prune and self.study.metrics[0] == "test_loss"
+        prunes = isinstance(queue, Search) and self.study.prune and self.study.objective.name == "test_loss"
         if not prunes or loss is None or not progress.epoch or not queue.report(trial, progress.epoch, loss):
             return False
         self._writer.prune(trial, progress.epoch)
@@ -219,11 +219,11 @@ class Driver:
         return True
 
     @property
-    def _better(self) -> str:
-        return self.catalogue.metrics[self.study.metrics[0]]
+    def _metrics(self) -> tuple[str, ...]:
+        return tuple(metric.name for metric in self.study.metrics)
 
     def _objectives(self) -> dict[str, float | None]:
-        objective = self.study.metrics[0]
+        objective = self.study.objective.name
         return {
             key: record.scores[objective].value if objective in record.scores else None
             for key, record in self.records.items()
@@ -243,7 +243,7 @@ class Driver:
                 search = Search(
                     self._storage,
                     name,
-                    self._better,
+                    self.study.objective,
                     self._objectives(),
                     space=self.study.vary,
                     total=self.study.trials,

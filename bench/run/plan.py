@@ -84,7 +84,7 @@ class Planner:
         again = {}
         for key in done:
             taken = {} if remeasure else finished[key].scores
-            if missing := tuple(metric for metric in self.study.metrics if metric not in taken):
+            if missing := tuple(metric.name for metric in self.study.metrics if metric.name not in taken):
                 again[key] = missing
         parameters = {trial.key: self.check(trial) for trial in trials}
         return Plan(trials, done, again, parameters, proposals, _seconds(trials, records))

@@ -16,6 +16,7 @@ from bench.contract import Model
 from bench.measure.context import EvaluationOptions
 from bench.metrics import measurements
 from bench.models import only_class
+from bench.score import Metric
 from bench.training import PlayerOptions, TrainingOptions
 
 
@@ -46,7 +47,7 @@ class Catalogue:
     player_options: frozenset[str]
     training_defaults: Mapping[str, Mapping[str, Any]]
     datasets: Sequence[str]
-    metrics: Mapping[str, str]
+    metrics: Mapping[str, Metric]
     unread: Mapping[str, str]
 
     def section(self, model: str, name: str) -> str | None:
@@ -81,7 +82,7 @@ def catalogue() -> Catalogue:
         player_options=frozenset(_fields(PlayerOptions)),
         training_defaults=_OnDemand(models, lambda name: registry.load("models", name).TRAINING),
         datasets=registry.names("datasets"),
-        metrics={name: metric.better for name, metric in measured.metrics.items()},
+        metrics=measured.metrics,
         unread=measured.unread,
     )
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from bench.paths import shipped
 from bench.registry import unknown
+from bench.score import Metric
 from bench.study.catalogue import Catalogue, Option
 from bench.study.definition import SECTIONS, Confirm, Range, Study, StudyError, Variant, plain
 from bench.study.types import convert, describe, fits, is_number
@@ -106,8 +107,8 @@ def build(
             reader.fail(f"[on] {dataset}", settings, "a table of settings, as in [on.mnist.training]")
         on[dataset] = reader.sections(settings, f"[on.{dataset}]", models, strict=True)
     search = any(isinstance(values, Range) for values in vary.values())
-    if search and catalogue.metrics[metrics[0]] == "neither":
-        reader.fail("metrics", metrics[0], "a search's objective, which is the first, with a better direction")
+    if search and not metrics[0].directed:
+        reader.fail("metrics", metrics[0].name, "a search's objective, which is the first, with a better direction")
     trials = reader.count(tables, "trials", 0)
     if search and not trials:
         reader.fail("trials", tables.get("trials"), "the number of configurations to try, since [vary] holds a range")
@@ -176,11 +177,11 @@ class _Reader:
             self.fail(key, value, "a whole number of at least 1")
         return value
 
-    def metric(self, name: str) -> str:
+    def metric(self, name: str) -> Metric:
         if name not in self.catalogue.metrics:
             why = "".join(f"; {line}" for line in self.catalogue.unread.values())
             raise StudyError(f"{self.path}: {unknown('metric', name, sorted(self.catalogue.metrics))}{why}")
-        return name
+        return self.catalogue.metrics[name]
 
     def confirm(self, tables: Mapping[str, Any]) -> Confirm | None:
         table = self.table(tables, "confirm")
