@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import hashlib
 import os
 import socket
-import subprocess
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,16 +14,17 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from bench import __version__, registry
+from bench import registry
 from bench.executors import Resources
 from bench.measure.evaluation import fetch
 from bench.paths import Paths
 from bench.run.plan import Plan, Planner
+from bench.run.provenance import provenance
 from bench.run.queue import Queue, Search, open_storage
 from bench.run.worker import Epoch, Event, Finished, Started, Work, forget
 from bench.study.catalogue import Catalogue
 from bench.study.definition import Cell, Failure, Study, StudyError, Trial, Variant
-from bench.tracking.store import COMMIT, Store
+from bench.tracking.store import Store
 from bench.tracking.writer import Writer
 
 FLUSH_SECONDS = 5.0  # how long the end of one trial waits for the tracking store
@@ -264,32 +263,6 @@ class Driver:
         for best in search.best(confirm.top):
             for seed in range(1, confirm.seeds + 1):
                 yield self.study.trial(self.catalogue, variant, best.dataset, seed, best.varied, best.fingerprint)
-
-
-def provenance(command: str) -> dict[str, str]:
-    """The tags that say where a run comes from, under the names that MLflow's UI shows."""
-    return {
-        "mlflow.source.name": command,
-        "mlflow.source.type": "LOCAL",
-        COMMIT: commit(),
-        "mlflow.user": getpass.getuser(),
-    }
-
-
-def commit() -> str:
-    """The commit of the code that runs, marked where it has been changed since; the version where there is no git."""
-    here = Path(__file__).parents[2]
-
-    def git(*words: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(here), *words], capture_output=True, text=True, check=True
-        ).stdout.strip()
-
-    try:
-        changed = git("status", "--porcelain", "--", "bench", "studies", "pyproject.toml")
-        return git("rev-parse", "HEAD") + (" with changes" if changed else "")
-    except (OSError, subprocess.CalledProcessError):
-        return f"bench {__version__}"
 
 
 @contextlib.contextmanager
