@@ -18,6 +18,7 @@ import pandas as pd
 
 from bench import registry
 from bench.contract import Model
+from bench.metrics import measurements
 from bench.paths import Paths
 from bench.report import page
 from bench.report.selection import selected, tracked_on
@@ -90,7 +91,7 @@ def run(
             log.warning("%s", note)
         runs = driver.store.table()
     loaded = tracked_on(loaded, runs)
-    return summary(loaded, selected(loaded, known, runs), known.metrics)
+    return summary(loaded, selected(loaded, known, runs))
 
 
 def table(study: str, *, wide: bool = False, folder: Path | str | None = None) -> pd.DataFrame:
@@ -168,7 +169,8 @@ def datasets(*, folder: Path | str | None = None) -> list[str]:
 
 def metrics(*, folder: Path | str | None = None) -> list[str]:
     """The names of the metrics there are, the user's own among them."""
-    return _names("metrics", folder)
+    registry.visit(Paths.find(_start(folder)).guests)
+    return sorted(measurements().metrics)
 
 
 def studies(*, folder: Path | str | None = None) -> list[str]:
@@ -214,9 +216,8 @@ def write_report(study: Study, known: Catalogue, paths: Paths, store: Store) -> 
         store.curves(wanted["run_id"] if len(wanted) else []),
         store.pictures(page.pictured(wanted)),
         paths.reports / study.name,
-        known.metrics,
     )
-    return Written(path, console(study, wanted, known.metrics), left_out)
+    return Written(path, console(study, wanted), left_out)
 
 
 def find_run(run: str, paths: Paths) -> Path:

@@ -1,4 +1,4 @@
-"""What models, data sets, features and metrics promise one another. Read this file first.
+"""What models and data sets promise to whoever trains and measures them. Read this file first.
 
 Images are float32 ``[B, C, H, W]`` in ``[0, 1]`` wherever they cross a border between rooms, and uint8 while they are
 stored. Labels are int64 ``[B]``. Losses are in nats per image: summed over pixels and latent units, averaged over the batch.
@@ -7,10 +7,10 @@ stored. Labels are int64 ``[B]``. Losses are in nats per image: summed over pixe
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol, TypeVar, cast, runtime_checkable
+from typing import Literal, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -113,7 +113,6 @@ def in_order(split: Split, batch_size: int = 500) -> Iterator[Batch]:
         yield Batch(split.images[part].float().div(255), split.labels[part])
 
 
-Compared = TypeVar("Compared")
 Update = Callable[[str, Tensor], None]
 """``update(player, loss)`` descends that player's own parameters along ``loss`` and no others."""
 
@@ -213,27 +212,6 @@ def reconstruct(model: Model, batch: Batch) -> Tensor:
     return codec.decode(codec.encode(batch.images, condition), condition)
 
 
-class Extractor(Protocol):
-    """A frozen network whose features distributions are compared in. ``features/<name>.py`` holds one ``load``.
-
-    Attributes:
-        protocol: what a reader must know to compare the number: network, hash of its weights, resize, grey rule.
-    """
-
-    protocol: Mapping[str, str]
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """float32 ``[B, C, H, W]`` in ``[0, 1]`` to features ``[B, D]``."""
-
-
-@runtime_checkable
-class Judges(Protocol):
-    """An extractor that tells the class of an image from its features."""
-
-    def logits(self, features: Tensor) -> Tensor:
-        """Features ``[B, D]`` to the logits of the classes, ``[B, K]``."""
-
-
 @dataclass(frozen=True)
 class Part:
     """Training images that fill the same share of every batch.
@@ -275,32 +253,6 @@ class Data:
         """The same data on ``device``."""
         labels = self.train_labels.to(device)
         return replace(self, train=self.train.to(device), train_labels=labels, held_out=self.held_out.to(device))
-
-
-class Features(Protocol):
-    """What the metrics of one trial share: generated images, reconstructions and features, each computed once."""
-
-    @property
-    def generated(self) -> Split:
-        """The generated images, rounded to 8 bits as real ones are, with the classes asked for; ``HIDDEN`` where none were."""
-
-    def reconstructed(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches of held-out images decoded from their (mean) codes, beside the images: float32 ``[B, C, H, W]`` each."""
-
-    def __call__(self, extractor: str) -> tuple[Tensor, Tensor]:
-        """float32 features of held-out and of generated images, ``[N, D]`` and ``[M, D]``, or `Unmeasurable` and why."""
-
-    def of_training(self, extractor: str) -> Tensor:
-        """Features of the training images, ``[T, D]``, or `Unmeasurable` and why."""
-
-    def logits(self, extractor: str) -> tuple[Tensor, Tensor]:
-        """What an extractor that `Judges` sees in held-out and in generated images: ``[N, K]``, ``[M, K]``."""
-
-    def once(self, extractor: str, compare: Callable[[Tensor, Tensor], Compared]) -> Compared:
-        """``compare(*self(extractor))``, computed once for all metrics that ask for it."""
-
-    def state(self, **facts: object) -> None:
-        """Add to the protocol of the value that is being measured."""
 
 
 def no_update(player: str, loss: Tensor) -> None:

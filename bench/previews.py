@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bench.contract import Autoencodes, Batch, Conditional, Data, Draws, Model, condition_of, eval_mode, reconstruct
 from bench.images import gif, grid, manifold, png, reconstructions, strips
-from bench.measure.evaluation import draw
+from bench.measure.context import draw
 from bench.measure.interpolation import interpolations
 
 Picture = NDArray[np.uint8]  # [H, W, 3]

@@ -24,8 +24,8 @@ from torch import Tensor, nn
 
 from bench.datasets import open_dataset
 from bench.features.inception import InceptionFeatures
+from bench.measure.context import extract
 from bench.measure.distances import frechet_distance
-from bench.measure.evaluation import extract
 
 IMAGES, BATCH, ROUNDS = 100, 50, 3  # 50 is pytorch-fid's own batch
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,21 @@ import torch.nn.functional as F
 from pytorch_fid import inception as pytorch_fid
 
 from bench import registry
-from bench.contract import HIDDEN, Data, Extractor, Unmeasurable, eval_mode
-from bench.features import classifier, inception
+from bench.contract import HIDDEN, Data, Unmeasurable, eval_mode
+from bench.features import Extractor, classifier, inception
+from bench.measure.context import EvaluationOptions, draw
 from bench.measure.distances import frechet_distance
-from bench.measure.evaluation import EvaluationOptions, draw, evaluate
-from bench.metrics.psnr import decibels
+from bench.measure.evaluation import evaluate
+from bench.metrics import measurements
+from bench.metrics.reconstruction import decibels
 from bench.models.ae import AE
 from bench.models.cvae import CVAE
 from bench.models.gan import GAN
 from bench.models.vae import VAE
+from bench.score import Metric, Score
+from bench.study.catalogue import catalogue
+from bench.study.definition import StudyError
+from bench.study.file import build
 
 OPTIONS = EvaluationOptions(samples=64)
 
@@ -48,9 +55,9 @@ def seen(extractor: Extractor, images: torch.Tensor) -> torch.Tensor:
 def test_every_metric_keeps_the_contract(name: str) -> None:
     module = registry.load("metrics", name)
     assert inspect.isclass(module.NEEDS)
-    assert module.BETTER in ("lower", "higher", "neither")
+    assert set(module.VALUES.values()) <= {"lower", "higher", "neither"}
     assert module.EXTRACTOR is None or module.EXTRACTOR in registry.names("features")
-    assert list(inspect.signature(module.measure).parameters) == ["model", "real", "features"]
+    assert list(inspect.signature(module.measure).parameters) == ["model", "data", "context"]
     assert len(module.__doc__.splitlines()[0]) > 30
 
 
@@ -102,16 +109,61 @@ def test_fid_without_weights_says_where_they_belong(vae: VAE, few_digits: Data, 
 def test_a_metric_that_raises_fails_alone(
     vae: VAE, few_digits: Data, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_: Any) -> float:
+    calls = []
+
+    def broken(*_: Any) -> dict[str, Score]:
+        calls.append(1)
         raise ZeroDivisionError("by zero")
 
-    monkeypatch.setattr(registry.load("metrics", "psnr"), "measure", broken)
-    monkeypatch.setattr(registry.load("metrics", "reconstruction_mse"), "measure", lambda *_: float("nan"))
-    metrics = ["psnr", "reconstruction_mse", "test_loss"]
+    monkeypatch.setattr(registry.load("metrics", "prdc"), "measure", broken)
+    partly = {"reconstruction_mse": Score(float("nan")), "psnr": Score(3.0)}
+    monkeypatch.setattr(registry.load("metrics", "reconstruction"), "measure", lambda *_: partly)
+    metrics = ["precision", "reconstruction_mse", "psnr", "ssim", "recall", "test_loss", "nonsense"]
     scores = evaluate(vae, few_digits, metrics, OPTIONS, cache=cache, data_dir=tmp_path)
-    assert scores["psnr"].reason == "ZeroDivisionError: by zero"
-    assert scores["reconstruction_mse"].reason == "came out as nan"
+    assert list(scores) == metrics
+    assert {scores[name].reason for name in ("precision", "recall")} == {"ZeroDivisionError: by zero"}
+    assert len(calls) == 1
+    assert scores["reconstruction_mse"] == Score(None, "came out as nan")
+    assert scores["psnr"] == Score(3.0, "", {"split": "test", "images": "50"})
+    assert scores["ssim"] == Score(None, "was not among what its file measured")
     assert scores["test_loss"].value is not None
+    assert scores["nonsense"].reason.startswith("no metric 'nonsense'; there are: active_units, ")
+
+
+@pytest.fixture
+def guests(tmp_path: Path) -> Iterator[Path]:
+    """A folder for metrics of a user's own."""
+    (tmp_path / "metrics").mkdir()
+    registry.visit(tmp_path)
+    yield tmp_path / "metrics"
+    registry.visit(None)
+
+
+def test_metrics_of_a_users_own_harm_those_who_ask_for_them_alone(guests: Path) -> None:
+    """One cannot be imported, one says nothing of what it measures, one claims a name that is another's."""
+    (guests / "broken.py").write_text("import nowhere\n")
+    (guests / "silent.py").write_text('"""Nothing."""\n')
+    (guests / "sideways.py").write_text('VALUES = {"angle": "sideways"}\n')
+    (guests / "claims.py").write_text('VALUES = {"psnr": "lower", "mine": "higher"}\n')
+    measured = measurements()
+    assert measured.files["mine"] == "claims"
+    assert measured.metrics["mine"] == Metric("mine", "higher")
+    assert measured.files["ssim"] == "reconstruction"
+    assert set(measured.metrics) == set(measured.files)
+    assert measured.unread == {
+        "broken": "metrics/broken.py:1: cannot be imported: ModuleNotFoundError: No module named 'nowhere'",
+        "silent": "metrics/silent.py: must hold VALUES, the better direction of what it measures by name "
+        "(module 'bench_guests.metrics.silent' has no attribute 'VALUES')",
+        "sideways": "metrics/sideways.py: must hold VALUES, the better direction of what it measures by name "
+        "(angle = 'sideways': must be one of 'lower', 'higher', 'neither')",
+        "psnr": "metrics claims and reconstruction both measure 'psnr': one of them needs another name",
+    }
+    study = {"question": "?", "source": "none", "model": "vae", "datasets": ["digits"]}
+    assert build({**study, "metrics": ["mine", "ssim"]}, Path("x.toml"), catalogue())
+    with pytest.raises(
+        StudyError, match=r"x.toml: no metric 'psnr'.*; metrics claims and reconstruction both measure 'psnr'"
+    ):
+        build({**study, "metrics": ["psnr"]}, Path("x.toml"), catalogue())
 
 
 def test_protocols_say_what_a_value_rests_on(vae: VAE, few_digits: Data, cache: Path, tmp_path: Path) -> None:

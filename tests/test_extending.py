@@ -12,6 +12,7 @@ import pytest
 
 from bench import registry
 from bench.contract import Data
+from bench.metrics import describe
 from bench.models.vae import VAE
 from bench.paths import Paths
 from bench.run.worker import Epoch, Finished, Work
@@ -50,7 +51,7 @@ def run(paths: Paths) -> tuple[list[Epoch], Finished]:
     loaded = load(paths.study("new"), catalogue(), smoke=False)
     trial = next(loaded.grid(catalogue(), {}))
     assert set(trial.settings) == set(SECTIONS)
-    events = list(Work(loaded.metrics, paths.data, paths.store, {})(trial))
+    events = list(Work(tuple(metric.name for metric in loaded.metrics), paths.data, paths.store, {})(trial))
     assert isinstance(events[-1], Finished), events[-1]
     return [event for event in events if isinstance(event, Epoch)], events[-1]
 
@@ -82,12 +83,14 @@ def test_a_data_set(paths: Paths, install: Install) -> None:
 
 def test_a_metric(paths: Paths, install: Install) -> None:
     install("metrics", "brightness", "add-a-metric.md")
-    write_study(paths, ('"reconstruction_mse"', '"brightness"'))
+    write_study(paths, ('"reconstruction_mse"', '"brightness", "contrast"'))
     _, finished = run(paths)
-    value = finished.scores["brightness"].value
-    assert value is not None
-    assert 0 <= value < 1
-    assert finished.scores["brightness"].protocol["split"] == "test"
+    for name in ("brightness", "contrast"):
+        value = finished.scores[name].value
+        assert value is not None
+        assert 0 <= value < 1
+        assert finished.scores[name].protocol == {"split": "test", "images": "50", "generated": "10000"}
+    assert describe("contrast", "brightness").startswith("The difference of the standard deviation")
 
 
 def test_an_application(install: Install, few_digits: Data) -> None:

@@ -18,14 +18,16 @@ from torch import Tensor, nn
 
 from bench.contract import Batch, Data, Model, Update, eval_mode, in_order
 from bench.features import classifier
+from bench.measure.context import EvaluationOptions
 from bench.measure.distances import kernel_distances
-from bench.measure.evaluation import EvaluationOptions, Score, evaluate
+from bench.measure.evaluation import evaluate
 from bench.measure.likelihood import evidence_bounds, log_weights
-from bench.metrics.ssim import similarity
+from bench.metrics.reconstruction import similarity
 from bench.models.cvae import CVAE
 from bench.models.gan import GAN
 from bench.models.vae import VAE
 from bench.models.wgan import WGAN
+from bench.score import Score
 
 
 class Known(Model):

@@ -11,7 +11,10 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
 from bench.run.queue import ATTEMPTS, Queue, Search, open_storage
+from bench.score import Metric
 from bench.study.definition import SECTIONS, Range, Trial
+
+LOSS = Metric("test_loss", "lower")
 
 
 @pytest.fixture
@@ -25,7 +28,7 @@ def trial(seed: int, **params: Any) -> Trial:
 
 
 def queue(storage: RDBStorage, finished: dict[str, float | None] | None = None) -> Queue:
-    return Queue(storage, "q", "lower", finished or {})
+    return Queue(storage, "q", LOSS, finished or {})
 
 
 def states(storage: RDBStorage, name: str = "q") -> list[TrialState]:
@@ -96,9 +99,7 @@ SPACE = {"latent_dim": Range(2, 64), "rate": Range(1e-4, 1e-2, log=True), "hidde
 
 
 def search(storage: RDBStorage, total: int, space: Any = SPACE, finished: Any = None) -> Search:
-    return Search(
-        storage, "s", "lower", finished or {}, space=space, total=total, propose=lambda cell: trial(0, **cell)
-    )
+    return Search(storage, "s", LOSS, finished or {}, space=space, total=total, propose=lambda cell: trial(0, **cell))
 
 
 def test_a_search_proposes_its_total_over_all_invocations(storage: RDBStorage) -> None:

@@ -15,11 +15,11 @@ import pytest
 from bench.images import Picture, picture, png
 from bench.report import page, tables
 from bench.report.tables import console, markdown_table, notes, summary
+from bench.score import Metric
 from bench.study.catalogue import Catalogue
 from bench.study.definition import Study, StudyError
 from bench.study.file import build
 
-BETTER = {"test_loss": "lower", "psnr": "higher", "fid": "lower"}
 PROTOCOL = json.dumps({"split": "test", "images": "9"})
 LARGEST = 1.7976931348623157e308
 
@@ -83,7 +83,7 @@ def runs() -> pd.DataFrame:
 
 
 def test_a_row_is_mean_deviation_and_n_over_the_finished_seeds(study: Study, runs: pd.DataFrame) -> None:
-    table = summary(study, runs, BETTER)
+    table = summary(study, runs)
     assert table["variant"].tolist() == ["latent_dim=2", "latent_dim=5", "latent_dim=10"]
     assert table["test_loss_mean"].tolist() == [150.0, 120.0, 90.0]
     assert table["test_loss_std"].iloc[0] == pytest.approx(8**0.5)  # of 148 and 152, as of a sample
@@ -94,11 +94,11 @@ def test_a_row_is_mean_deviation_and_n_over_the_finished_seeds(study: Study, run
 
 
 def test_what_was_not_measured_is_blank_and_has_its_reason(study: Study, runs: pd.DataFrame) -> None:
-    table = summary(study, runs, BETTER)
+    table = summary(study, runs)
     assert table["fid_mean"].isna().all()
     assert table["fid_n"].tolist() == [0, 0, 0]
     assert "fid on digits is blank for vae: no Inception weights" in notes(study, runs)
-    assert " 0 " not in markdown_table(study, table, BETTER)
+    assert " 0 " not in markdown_table(study, table)
 
 
 def test_failures_are_named(study: Study, runs: pd.DataFrame) -> None:
@@ -107,26 +107,26 @@ def test_failures_are_named(study: Study, runs: pd.DataFrame) -> None:
 
 def test_an_infinity_that_was_stored_is_no_number(study: Study, runs: pd.DataFrame) -> None:
     runs["metric.test_loss"] = runs["metric.test_loss"].replace(152.0, LARGEST)
-    table = summary(study, runs, BETTER)
+    table = summary(study, runs)
     assert table["test_loss_mean"].iloc[0] == 148.0
     assert table["test_loss_n"].iloc[0] == 1
 
 
 def test_two_protocols_do_not_share_a_column(study: Study, runs: pd.DataFrame) -> None:
     runs["protocol.test_loss"] = [json.dumps({"images": "10", "split": "test"}), *[PROTOCOL] * 4]
-    assert summary(study, runs, BETTER)["test_loss_mean"].notna().all()  # that run has no value
+    assert summary(study, runs)["test_loss_mean"].notna().all()  # that run has no value
     runs["protocol.test_loss"] = [PROTOCOL, json.dumps({"images": "10", "split": "test"}), *[PROTOCOL] * 3]
-    assert summary(study, runs, BETTER)["test_loss_mean"].isna().all()
+    assert summary(study, runs)["test_loss_mean"].isna().all()
     assert (
         "test_loss on digits was taken under 2 protocols, which one column cannot hold: images 10, split test; "
         "images 9, split test"
     ) in notes(study, runs)
     runs["protocol.test_loss"] = [PROTOCOL, '{"images": "9",  "split":"test"}', *[PROTOCOL] * 3]
-    assert summary(study, runs, BETTER)["test_loss_mean"].notna().all()  # the same in another order
+    assert summary(study, runs)["test_loss_mean"].notna().all()  # the same in another order
 
 
 def test_the_best_is_bold_in_its_own_direction(study: Study, runs: pd.DataFrame) -> None:
-    lines = markdown_table(study, summary(study, runs, BETTER), BETTER).splitlines()
+    lines = markdown_table(study, summary(study, runs)).splitlines()
     assert "test_loss ↓" in lines[0]
     assert "psnr ↑" in lines[0]
     assert "**90.00**" in lines[4]
@@ -138,51 +138,48 @@ def test_what_is_tied_with_the_best_is_marked_and_what_is_not_is_not(study: Stud
     """Seeds differ by 10: 5 trails 10 by 1 on every seed, which settles it; 2 by 1, -2 and 4, which does not."""
     losses = {10: (90.0, 100.0, 110.0), 5: (91.0, 101.0, 111.01), 2: (91.0, 98.0, 114.0)}
     runs = pd.DataFrame([row(latent, seed, loss) for latent, each in losses.items() for seed, loss in enumerate(each)])
-    table = summary(study, runs, BETTER)
+    table = summary(study, runs)
     assert table["test_loss_best"].tolist() == [False, False, True]
     assert table["test_loss_tied"].tolist() == [True, False, False]
     assert table["test_loss_interval"].iloc[2] == pytest.approx(4.302653 * 10 / 3**0.5, rel=1e-6)  # t of two degrees
     assert table["success_rate"].tolist() == [1, 1, 1]
-    lines = markdown_table(study, table, BETTER).splitlines()
+    lines = markdown_table(study, table).splitlines()
     assert "101.0 ± 11.8 ≈" in lines[2]
     assert "≈" not in lines[3].split("|")[2]
     assert "± 24.8 " in lines[4]
-    assert "100.0 ± 10.0 *" in console(study, runs, BETTER)
+    assert "100.0 ± 10.0 *" in console(study, runs)
 
 
 def test_few_variants_with_many_measures_stand_side_by_side(study: Study, runs: pd.DataFrame) -> None:
     """Eleven metrics of three variants are columns of variants; of seven variants, or three metrics, they stay rows."""
     many = [f"m{n}" for n in range(8)]
-    wide, better = (
-        dataclasses.replace(study, metrics=(*study.metrics, *many)),
-        {**BETTER, **dict.fromkeys(many, "lower")},
-    )
+    wide = dataclasses.replace(study, metrics=(*study.metrics, *(Metric(name, "lower") for name in many)))
     runs = runs.assign(**{f"metric.{name}": runs["metric.psnr"] for name in many})
     page = [
         [cell.strip() for cell in line.split("|")[1:-1]]
-        for line in markdown_table(wide, summary(wide, runs, better), better).splitlines()
+        for line in markdown_table(wide, summary(wide, runs)).splitlines()
     ]
     assert page[0] == ["measure", "latent_dim=2", "latent_dim=5", "latent_dim=10"]
     assert page[2] == ["test_loss ↓", "150.0 ± 2.8", "120.0", "**90.00**"]
     assert ["fid ↓", "", "", ""] in page
-    lines = console(wide, runs, better).splitlines()
+    lines = console(wide, runs).splitlines()
     assert lines[3].split() == ["test_loss", "↓", "150.0", "±", "2.8", "120.0", "90.00", "*"]
     assert not any(line.startswith("fid ↓") for line in lines)
     several = pd.concat([runs[:1].assign(variant=f"v{n}", configuration=f"{n}", seed=0) for n in range(7)])
-    assert markdown_table(wide, summary(wide, several, better), better).startswith("| variant ")
-    assert markdown_table(study, summary(study, runs, BETTER), BETTER).startswith("| variant ")
+    assert markdown_table(wide, summary(wide, several)).startswith("| variant ")
+    assert markdown_table(study, summary(study, runs)).startswith("| variant ")
 
 
 def test_a_metric_without_a_better_direction_has_no_best(study: Study, runs: pd.DataFrame) -> None:
-    better = {**BETTER, "psnr": "neither"}
-    lines = markdown_table(study, summary(study, runs, better), better).splitlines()
+    study = dataclasses.replace(study, metrics=(study.objective, Metric("psnr", "neither"), *study.metrics[2:]))
+    lines = markdown_table(study, summary(study, runs)).splitlines()
     assert "| psnr " in lines[0]
     assert "**30.00**" not in lines[4]
 
 
 def test_a_column_that_few_images_bias_says_so(study: Study, runs: pd.DataFrame) -> None:
     runs["protocol.psnr"] = json.dumps({"split": "test", "biased": "upwards, by few images; kernel is not"})
-    table = markdown_table(study, summary(study, runs, BETTER), BETTER)
+    table = markdown_table(study, summary(study, runs))
     assert "psnr ↑, biased" in table
     assert "test_loss ↓ " in table
 
@@ -222,7 +219,7 @@ def test_a_report_is_a_page_two_tables_and_pictures_and_the_same_bytes_again(
     assert page.pictured(runs) == ["r10-0", "r5-0", "r2-0"]
     picture = png(np.zeros((300, 300, 3), np.uint8))
     pictures = {run: {"samples.png": picture} for run in page.pictured(runs)}
-    path = page.write(study, runs, curves, pictures, tmp_path / "x", BETTER)
+    path = page.write(study, runs, curves, pictures, tmp_path / "x")
     files = {file.name: file.read_bytes() for file in path.parent.iterdir()}
     assert set(files) == {"README.md", "summary.csv", "runs.csv", "digits-test-curves.png", "digits-test-samples.png"}
     text = files["README.md"].decode()
@@ -245,13 +242,13 @@ def test_a_report_is_a_page_two_tables_and_pictures_and_the_same_bytes_again(
         "latent_dim=10",
         "latent_dim=10",
     ]
-    page.write(study, runs.iloc[::-1], curves.iloc[::-1], pictures, tmp_path / "x", BETTER)
+    page.write(study, runs.iloc[::-1], curves.iloc[::-1], pictures, tmp_path / "x")
     assert {file.name: file.read_bytes() for file in path.parent.iterdir()} == files
 
 
 def test_no_trial_is_one_line(study: Study) -> None:
     with pytest.raises(StudyError, match="no trial of study x is tracked yet; run: bench run study x"):
-        summary(study, pd.DataFrame(), BETTER)
+        summary(study, pd.DataFrame())
 
 
 @pytest.fixture
@@ -274,10 +271,10 @@ def test_a_search_shows_its_best_first_and_what_confirmed_them(
 ) -> None:
     proposals = runs.iloc[1:4].assign(split="validation", seed=0)
     both = pd.concat([proposals, runs.iloc[[1]]], ignore_index=True)
-    table = summary(search, both, BETTER)
+    table = summary(search, both)
     assert table["split"].tolist() == ["test", "validation", "validation", "validation"]
     assert table["test_loss_mean"].tolist() == [90.0, 90.0, 120.0, 152.0]
-    text = page.write(search, both, no_curves, {}, tmp_path, BETTER).read_text()
+    text = page.write(search, both, no_curves, {}, tmp_path).read_text()
     assert text.index("Confirmed:") < text.index(
         "3 proposals, the best 3 by test_loss (lower is better): 3 finished, 0 pruned, 0 failed."
     )
@@ -295,7 +292,7 @@ def test_the_expected_best_takes_what_was_pruned_for_the_worst_and_leaves_infini
     proposals = runs.iloc[[1, 2, 3, 3]].assign(split="validation", seed=0)
     proposals["state"] = ["finished", "finished", "finished", "pruned"]
     proposals["metric.test_loss"] = [152.0, 90.0, 1.8e308, 100.0]
-    text = page.write(search, proposals, no_curves, {}, tmp_path, BETTER).read_text()
+    text = page.write(search, proposals, no_curves, {}, tmp_path).read_text()
     prospects = text[text.index("The expected best test_loss") :].splitlines()
     assert [line.split()[1:4:2] for line in prospects[4:7]] == [
         ["1", "131.3"],
@@ -303,14 +300,14 @@ def test_the_expected_best_takes_what_was_pruned_for_the_worst_and_leaves_infini
         ["3", "90"],
     ]  # of 152, 152, 90
     nothing = proposals.assign(state="failed").drop(columns="metric.test_loss")
-    assert "expected best" not in page.write(search, nothing, no_curves, {}, tmp_path, BETTER).read_text()
+    assert "expected best" not in page.write(search, nothing, no_curves, {}, tmp_path).read_text()
 
 
 def test_a_study_of_which_nothing_finished_has_a_report_too(
     study: Study, runs: pd.DataFrame, no_curves: pd.DataFrame, tmp_path: Path
 ) -> None:
     early = {"data": "{}", "versions": "{}", "device": "", "parameters": None, "seconds_per_epoch": None}
-    text = page.write(study, runs.iloc[:1].assign(**early), no_curves, {}, tmp_path, BETTER).read_text()
+    text = page.write(study, runs.iloc[:1].assign(**early), no_curves, {}, tmp_path).read_text()
     assert "| latent_dim=10 |" in text
     assert "| 0/1 " in text
     assert "latent_dim=10 seed 1 on digits failed: diverged: loss is nan" in text
@@ -328,7 +325,7 @@ def no_curves() -> pd.DataFrame:
 def test_configurations_that_share_a_name_are_told_apart(study: Study, runs: pd.DataFrame) -> None:
     short = row(5, 1, 130.0, configuration="other")
     both = pd.concat([runs.assign(**{"param.epochs": "50"}), pd.DataFrame([{**short, "param.epochs": "5"}])])
-    table = summary(study, both, BETTER)
+    table = summary(study, both)
     assert table["variant"].tolist() == [
         "latent_dim=2",
         "latent_dim=5 (epochs=5)",
@@ -351,7 +348,7 @@ def test_curves_leave_out_epoch_0_and_infinities_and_go_by_seed(
         return np.zeros((9, 9, 3), np.uint8)
 
     monkeypatch.setattr(page, "drawn_curves", curves)
-    page.write(study, runs, pd.DataFrame(rows, columns=["run_id", "name", "step", "value"]), {}, tmp_path, BETTER)
+    page.write(study, runs, pd.DataFrame(rows, columns=["run_id", "name", "step", "value"]), {}, tmp_path)
     assert seen == [
         {"loss": {"latent_dim=2": {"test": {1: [5.0, 7.0]}}}, "kl": {"latent_dim=2": {"train": {1: [1.0]}}}}
     ]
@@ -361,12 +358,12 @@ def test_curves_leave_out_epoch_0_and_infinities_and_go_by_seed(
 def test_a_printed_table_fits_a_terminal_and_lacks_no_row(known: Catalogue, study: Study, runs: pd.DataFrame) -> None:
     wide = dataclasses.replace(study, vary={"latent_dim": tuple(range(2, 16))})
     many = pd.DataFrame([row(n, 0, 100.0 + n) for n in range(2, 16)])
-    text = console(wide, many, BETTER)
+    text = console(wide, many)
     assert all(f"latent_dim={n} " in text for n in range(2, 16))
     assert "fid ↓" not in text  # blank in every row, which the notes explain
     assert "fid on digits is blank for vae: no Inception weights" in text
     name = "latent_dim=10 hidden_dims=512-256 learning_rate=0.00123 batch_size=64 weight_decay=0.000321 dropout=on"
-    lines = console(study, runs.assign(variant=name, configuration="c"), BETTER).splitlines()
+    lines = console(study, runs.assign(variant=name, configuration="c")).splitlines()
     table = lines[: lines.index("")]
     assert max(map(len, table)) <= 120
     assert " ".join(" ".join(line[:60].split("  ")[0] for line in table[3:]).split()) == name
@@ -381,7 +378,7 @@ def test_no_place_of_this_machine_is_in_a_report(
         command=f"bench run study x --dataset {faces}",
         **{"reason.fid": "no weights at /home/someone/.cache/inception.pth, see https://example.org/a/b"},
     )
-    path = page.write(study, own, no_curves, {}, tmp_path, BETTER)
+    path = page.write(study, own, no_curves, {}, tmp_path)
     for file in path.parent.iterdir():
         assert "/home" not in file.read_text()
     text = path.read_text()
@@ -397,7 +394,7 @@ def test_two_data_sets_of_one_name_keep_their_own_pictures(
     pictures = {
         place: {"samples.png": png(np.full((9, 9, 3), shade, np.uint8))} for place, shade in (("a", 7), ("b", 99))
     }
-    path = page.write(study, both, no_curves, pictures, tmp_path, BETTER)
+    path = page.write(study, both, no_curves, pictures, tmp_path)
     for name, shade in (("faces-test-samples.png", 7), ("faces-test-2-samples.png", 99)):
         assert f"]({name})" in path.read_text()
         assert (picture((tmp_path / name).read_bytes()) == shade).all(axis=2).sum() >= 81
@@ -406,7 +403,7 @@ def test_two_data_sets_of_one_name_keep_their_own_pictures(
 def test_a_report_that_cannot_be_written_leaves_the_old_one(
     study: Study, runs: pd.DataFrame, no_curves: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page.write(study, runs, no_curves, {}, tmp_path, BETTER)
+    page.write(study, runs, no_curves, {}, tmp_path)
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     write_bytes = Path.write_bytes
 
@@ -417,5 +414,5 @@ def test_a_report_that_cannot_be_written_leaves_the_old_one(
 
     monkeypatch.setattr(Path, "write_bytes", until_full)
     with pytest.raises(OSError, match="No space left"):
-        page.write(study, runs.iloc[:1], no_curves, {}, tmp_path, BETTER)
+        page.write(study, runs.iloc[:1], no_curves, {}, tmp_path)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before

@@ -17,6 +17,7 @@ from mlflow.exceptions import MlflowException
 from PIL import Image
 
 import bench.tracking.writer as writing
+from bench.score import Score
 from bench.study.catalogue import Catalogue
 from bench.study.definition import Failure, Trial
 from bench.study.file import build
@@ -25,6 +26,7 @@ from bench.tracking.store import Store, StoreError, finished_run, without_passwo
 from bench.tracking.writer import Writer
 
 PROTOCOL = {"split": "test", "images": "9"}
+SCORES = {"test_loss": Score(7.5, "", PROTOCOL), "fid": Score(None, "no weights")}
 PNG = io.BytesIO()
 Image.fromarray(np.zeros((300, 300, 3), np.uint8)).save(PNG, format="PNG")
 
@@ -63,8 +65,7 @@ def follow(writer: Writer, trial: Trial, epochs: range) -> None:
 
 
 def finish(writer: Writer, trial: Trial, then: Callable[[], None] = lambda: None) -> None:
-    scores = {"test_loss": (7.5, "", PROTOCOL), "fid": (None, "no weights", {})}
-    writer.finish(trial, scores, {"trial.toml": b"x = 1\n", "final/samples.png": PNG.getvalue()}, then)
+    writer.finish(trial, SCORES, {"trial.toml": b"x = 1\n", "final/samples.png": PNG.getvalue()}, then)
 
 
 def run_all(writer: Writer, trial: Trial) -> None:
@@ -79,8 +80,7 @@ def test_a_run_is_read_back_as_it_was_written(store: Store, writer: Writer, tria
     run_all(writer, trials[0])
     record = store.records()[trials[0].key]
     assert record.state == "finished"
-    assert record.scores == {"test_loss": 7.5}
-    assert record.blanks["fid"] == "no weights"
+    assert record.scores == SCORES
     row = store.table().iloc[0]
     assert row["variant"] == "latent_dim=2"
     assert (row["seed"], row["parameters"], row["metric.test_loss"]) == (0, 123, 7.5)
@@ -204,7 +204,7 @@ def test_of_several_runs_of_a_key_the_newest_finished_stands(store: Store, trial
     for loss in (1.0, 2.0):
         writer = Writer(store, {})
         writer.start(trials[0], None, 1)
-        writer.finish(trials[0], {"test_loss": (loss, "", PROTOCOL)}, {}, lambda: None)
+        writer.finish(trials[0], {"test_loss": Score(loss, "", PROTOCOL)}, {}, lambda: None)
         writer.close(30)
         time.sleep(0.01)
     writer = Writer(store, {})
@@ -212,6 +212,18 @@ def test_of_several_runs_of_a_key_the_newest_finished_stands(store: Store, trial
     writer.fail(trials[0], Failure("killed", "by hand"))
     writer.close(30)
     assert store.table()["metric.test_loss"].tolist() == [2.0]
+
+
+def test_a_metric_that_is_blank_when_it_is_taken_again_is_blank(
+    store: Store, writer: Writer, trials: list[Trial]
+) -> None:
+    run_all(writer, trials[0])
+    blank = {"test_loss": Score(None, "came out as nan")}
+    writer.start(trials[0], store.records()[trials[0].key], 1)
+    writer.finish(trials[0], blank, {}, lambda: None)
+    assert writer.flush(30)
+    assert store.records()[trials[0].key].scores == {**SCORES, **blank}
+    assert "metric.test_loss" not in store.table()
 
 
 def test_what_follows_the_end_follows_it(store: Store, writer: Writer, trials: list[Trial]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bench.applications import Applied, class_name
 from bench.contract import Conditional, Data, Model
 from bench.images import grid, png, tile
-from bench.measure.evaluation import draw
+from bench.measure.context import draw
 from bench.networks.blocks import check_positive
 
 

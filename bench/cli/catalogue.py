@@ -24,7 +24,7 @@ def list_names(kind: str | None) -> None:
         for each in [kind] if kind else KINDS:
             if kind is None:
                 click.echo(f"{each}:")
-            rows = _studies(paths) if each == "studies" else _components(each)
+            rows = _studies(paths) if each == "studies" else _metrics() if each == "metrics" else _components(each)
             widths = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
             for name, origin, text in rows:
                 click.echo(f"  {name:<{widths[0]}}  {origin:<{widths[1]}}  {text}")
@@ -54,7 +54,8 @@ def show(kind: str, name: str) -> None:
             return
         known = catalogue()
         study = load(paths.study(name), known)
-        click.echo(f"{study.name}: {study.question}\nsource: {study.source}\nmetrics: {', '.join(study.metrics)}")
+        metrics = ", ".join(metric.name for metric in study.metrics)
+        click.echo(f"{study.name}: {study.question}\nsource: {study.source}\nmetrics: {metrics}")
         for dataset in study.datasets:
             for variant in study.variants_on(dataset):
                 if study.is_search:
@@ -80,6 +81,17 @@ def _studies(paths: Paths) -> list[tuple[str, str, str]]:
         origin = "bench" if file.parent == shipped() else f"studies/{file.name}"
         rows.append((name, origin, str(read(file).get("question", ""))))
     return rows
+
+
+def _metrics() -> list[tuple[str, str, str]]:
+    """Name, origin and description of every value that can be measured; of a file that cannot be used, why."""
+    from bench import registry
+    from bench.metrics import describe, measurements
+
+    measured = measurements()
+    rows = [(n, registry.find("metrics", file).origin, describe(n, file)) for n, file in measured.files.items()]
+    rows += [(name, "", why) for name, why in measured.unread.items()]
+    return sorted(rows)
 
 
 def _components(kind: str) -> list[tuple[str, str, str]]:

@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import torch
 
-from bench.contract import Data, Features, Infers, Model, condition_of, in_order
+from bench.contract import Data, Infers, Model, condition_of, in_order
+from bench.measure.context import Context
+from bench.score import Score
 
+VALUES = {"active_units": "neither"}
 NEEDS = Infers
-BETTER = "neither"
 EXTRACTOR = None
 VARIANCE = 0.01  # as the paper has it
 
 
-def measure(model: Model, real: Data, features: Features) -> float:
-    """The number of units; the protocol says of how many."""
+def measure(model: Model, data: Data, context: Context) -> dict[str, Score]:
+    """The number of units."""
     assert isinstance(model, Infers)
-    batches = in_order(real.held_out)
+    batches = in_order(data.held_out)
     codes = torch.cat([model.posterior(batch.images, condition_of(model, batch))[0].flatten(1) for batch in batches])
-    features.state(threshold=VARIANCE)
-    return float((codes.double().var(dim=0) > VARIANCE).sum())
+    active = float((codes.double().var(dim=0) > VARIANCE).sum())
+    return {"active_units": Score(active, protocol={"threshold": VARIANCE})}

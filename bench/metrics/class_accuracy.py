@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from bench.contract import HIDDEN, Conditional, Data, Features, Model, Unmeasurable
+from bench.contract import HIDDEN, Conditional, Data, Model, Unmeasurable
+from bench.measure.context import Context
+from bench.score import Score
 
+VALUES = {"class_accuracy": "higher"}
 NEEDS = Conditional
-BETTER = "higher"
 EXTRACTOR = "classifier"
 
 
-def measure(model: Model, real: Data, features: Features) -> float:
+def measure(model: Model, data: Data, context: Context) -> dict[str, Score]:
     """Over as many images of every class.
 
     Raises:
         Unmeasurable: the model is not told a class, or the data set has no labels.
     """
-    asked = features.generated.labels
+    asked = context.generated.labels
     if bool((asked == HIDDEN).any()):
         raise Unmeasurable("it is not told what class to draw")
-    _, generated = features.logits(EXTRACTOR)
-    return float((generated.argmax(dim=1) == asked).double().mean())
+    seen = context.logits(EXTRACTOR)
+    right = seen.generated.argmax(dim=1) == asked
+    return {"class_accuracy": Score(float(right.double().mean()), protocol=seen.protocol)}

@@ -6,14 +6,16 @@ same for every model, whatever it was trained with; log p(x | y) for a model tha
 
 from __future__ import annotations
 
-from bench.contract import Data, Features, Infers, Model
+from bench.contract import Data, Infers, Model
+from bench.measure.context import Context
 from bench.measure.likelihood import evidence_bounds
+from bench.score import Score
 
+VALUES = {"elbo": "higher"}
 NEEDS = Infers
-BETTER = "higher"
 EXTRACTOR = None
 
 
-def measure(model: Model, real: Data, features: Features) -> float:
+def measure(model: Model, data: Data, context: Context) -> dict[str, Score]:
     """The mean over the held-out images, with one draw of each code."""
-    return float(evidence_bounds(model, real.held_out).mean())
+    return {"elbo": Score(float(evidence_bounds(model, data.held_out).mean()))}

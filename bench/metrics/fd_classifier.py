@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from bench.contract import Data, Features, Model
-from bench.measure.distances import frechet_distance
+from bench.contract import Data, Model
+from bench.measure.comparisons import frechet
+from bench.measure.context import Context
+from bench.score import Score
 
+VALUES = {"fd_classifier": "lower"}
 NEEDS = Model
-BETTER = "lower"
 EXTRACTOR = "classifier"
 ENOUGH = 2_000  # images: about as many as its covariance has numbers
 
 
-def measure(model: Model, real: Data, features: Features) -> float:
+def measure(model: Model, data: Data, context: Context) -> dict[str, Score]:
     """The distance of FID in features that were learned on this data set.
 
     Raises:
         Unmeasurable: the data set has no labels.
     """
-    held_out, generated = features(EXTRACTOR)
-    if min(len(held_out), len(generated)) < ENOUGH:
-        features.state(biased="upwards, by few images; kid_classifier is not")
-    return features.once(EXTRACTOR, frechet_distance)
+    return {"fd_classifier": frechet(context.features(EXTRACTOR), enough=ENOUGH, unbiased="kid_classifier")}

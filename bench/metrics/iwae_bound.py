@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import math
 
-from bench.contract import Data, Features, Infers, Model
+from bench.contract import Data, Infers, Model
+from bench.measure.context import Context
 from bench.measure.likelihood import log_weights
+from bench.score import Score
 
+VALUES = {"iwae_bound": "higher"}
 NEEDS = Infers
-BETTER = "higher"
 EXTRACTOR = None
 IMAGES = 500
 DRAWS = 50
 
 
-def measure(model: Model, real: Data, features: Features) -> float:
+def measure(model: Model, data: Data, context: Context) -> dict[str, Score]:
     """The mean over held-out images at even distances through the split, with 50 draws of each code."""
-    count = min(IMAGES, len(real.held_out))
-    features.state(draws=DRAWS, of_images=count)
-    weights = log_weights(model, real.held_out.take(real.held_out.spaced(count)), DRAWS)
-    return float((weights.logsumexp(dim=0) - math.log(DRAWS)).mean())
+    count = min(IMAGES, len(data.held_out))
+    weights = log_weights(model, data.held_out.take(data.held_out.spaced(count)), DRAWS)
+    bound = float((weights.logsumexp(dim=0) - math.log(DRAWS)).mean())
+    return {"iwae_bound": Score(bound, protocol={"draws": DRAWS, "of_images": count})}

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import torch
 
-from bench.contract import HIDDEN, Autoencodes, Conditional, Data, Features, Model, Split, Unmeasurable, in_order
+from bench.contract import HIDDEN, Autoencodes, Conditional, Data, Model, Split, Unmeasurable, in_order
+from bench.measure.context import Context
+from bench.score import Score
 
+VALUES = {"linear_probe": "higher"}
 NEEDS = Autoencodes
-BETTER = "higher"
 EXTRACTOR = None
 IMAGES = 3000  # training images; more change little and cost seconds
 
 
-def measure(model: Model, real: Data, features: Features) -> float:
+def measure(model: Model, data: Data, context: Context) -> dict[str, Score]:
     """The share of held-out images told rightly, from standardised mean codes.
 
     Raises:
@@ -28,15 +30,15 @@ def measure(model: Model, real: Data, features: Features) -> float:
     assert isinstance(model, Autoencodes)
     if isinstance(model, Conditional):
         raise Unmeasurable("its encoder is told part of the answer")
-    train = Split(real.train.images, real.train_labels)
+    train = Split(data.train.images, data.train_labels)
     train = train.take((train.labels != HIDDEN).nonzero().flatten()[:IMAGES])
     if len(train.labels.unique()) < 2:
-        raise Unmeasurable(f"data set {real.name} has no labels to tell")
-    features.state(fitted_on=len(train))
+        raise Unmeasurable(f"data set {data.name} has no labels to tell")
     codes, held_out = (
         torch.cat([model.encode(batch.images).flatten(1) for batch in in_order(split)]).cpu().numpy()
-        for split in (train, real.held_out)
+        for split in (train, data.held_out)
     )
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     probe.fit(codes, train.labels.cpu().numpy())
-    return float(probe.score(held_out, real.held_out.labels.cpu().numpy()))
+    accuracy = float(probe.score(held_out, data.held_out.labels.cpu().numpy()))
+    return {"linear_probe": Score(accuracy, protocol={"fitted_on": len(train)})}

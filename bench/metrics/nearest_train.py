@@ -6,25 +6,28 @@ one at 1, and what resembles no training image above.
 
 from __future__ import annotations
 
-from bench.contract import Data, Features, Model
+from bench.contract import Data, Model
+from bench.measure.context import Context
 from bench.measure.distances import nearest_distance
+from bench.score import Score
 
+VALUES = {"nearest_train": "neither"}
 NEEDS = Model
-BETTER = "neither"
 EXTRACTOR = "classifier"
 QUERIES = 1000  # images of each kind, at even distances
 
 
-def measure(model: Model, real: Data, features: Features) -> float:
+def measure(model: Model, data: Data, context: Context) -> dict[str, Score]:
     """The ratio of the two medians.
 
     Raises:
         Unmeasurable: the data set has no labels.
     """
-    train = features.of_training(EXTRACTOR)
-    features.state(nearest_of=QUERIES)
+    train, trained = context.of_training(EXTRACTOR)
+    compared = context.features(EXTRACTOR)
     held_out, generated = (
         nearest_distance(images[:: max(1, len(images) // QUERIES)][:QUERIES], train).median()
-        for images in features(EXTRACTOR)
+        for images in (compared.held_out, compared.generated)
     )
-    return float(generated / held_out)
+    protocol = {**trained, **compared.protocol, "nearest_of": QUERIES}
+    return {"nearest_train": Score(float(generated / held_out), protocol=protocol)}

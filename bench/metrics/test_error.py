@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from bench.contract import Classifies, Data, Features, Model, in_order
+from bench.contract import Classifies, Data, Model, in_order
+from bench.measure.context import Context
+from bench.score import Score
 
+VALUES = {"test_error": "lower"}
 NEEDS = Classifies
-BETTER = "lower"
 EXTRACTOR = None
 
 
-def measure(model: Model, real: Data, features: Features) -> float:
+def measure(model: Model, data: Data, context: Context) -> dict[str, Score]:
     """The error over all held-out images."""
     assert isinstance(model, Classifies)
-    batches = in_order(real.held_out)
+    batches = in_order(data.held_out)
     wrong = sum(int((model.classify(batch.images).argmax(1) != batch.labels).sum()) for batch in batches)
-    return wrong / len(real.held_out)
+    return {"test_error": Score(wrong / len(data.held_out))}

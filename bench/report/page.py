@@ -16,7 +16,6 @@ from bench.images import Curve, Panels, picture, png, side_by_side
 from bench.images import curves as drawn_curves
 from bench.report.significance import expected_best
 from bench.report.tables import (
-    LARGEST,
     LEGEND,
     ROW,
     TOP,
@@ -29,6 +28,7 @@ from bench.report.tables import (
     unless_test,
     values_of,
 )
+from bench.score import LARGEST
 from bench.study.definition import Study
 
 PLACE = re.compile(r"(?<![\w:/.~])/(?:[\w.+@~-]+/)+(?=[\w.+@~-])")  # folders of an absolute path: one machine's own
@@ -54,7 +54,6 @@ def write(
     curves: pd.DataFrame,
     pictures: Mapping[str, Mapping[str, bytes]],
     folder: Path,
-    better: Mapping[str, str],
 ) -> Path:
     """Write ``README.md``, ``summary.csv``, ``runs.csv`` and the pictures into ``folder``; the README's path.
 
@@ -66,21 +65,21 @@ def write(
     Raises:
         StudyError: nothing is tracked yet.
     """
-    runs = prepared(study, runs, better)
-    table = summary(study, runs, better)
+    runs = prepared(study, runs)
+    table = summary(study, runs)
     lines = [f"# {study.name}", "", study.question, "", f"> {study.source}", ""]
     lines += ["Every number is in [summary.csv](summary.csv), every trial in [runs.csv](runs.csv).", ""]
     files: dict[str, bytes] = {}
     stems: Counter[str] = Counter()
     for (dataset, split), rows in table.groupby(["dataset", "split"], sort=False):
         trials = runs[(runs["dataset"] == dataset) & (runs["split"] == split)]
-        lines += [f"## {dataset}{unless_test(str(split))}", "", _caption(study, rows, trials, str(split), better), ""]
+        lines += [f"## {dataset}{unless_test(str(split))}", "", _caption(study, rows, trials, str(split)), ""]
         shown = rows.head(TOP) if study.is_search else rows
-        lines += [markdown_table(study, shown, better), ""]
-        if rows[[f"{metric}_best" for metric in study.metrics]].any(axis=None):
+        lines += [markdown_table(study, shown), ""]
+        if rows[[f"{metric.name}_best" for metric in study.metrics]].any(axis=None):
             lines += [f"Bold: {LEGEND}.", ""]
         if study.is_search and split != "test":
-            lines += _prospects(study, trials, better)
+            lines += _prospects(study, trials)
         stem = re.sub(r"[^\w.-]", "-", f"{Path(str(dataset)).stem}-{split}")
         stems[stem] += 1
         stem += f"-{stems[stem]}" if stems[stem] > 1 else ""  # two paths may end alike
@@ -105,24 +104,23 @@ def write(
     return folder / "README.md"
 
 
-def _caption(study: Study, rows: pd.DataFrame, trials: pd.DataFrame, split: str, better: Mapping[str, str]) -> str:
+def _caption(study: Study, rows: pd.DataFrame, trials: pd.DataFrame, split: str) -> str:
     seeds = sorted(set(trials["seed"]))
     epochs = ", ".join(str(int(n)) for n in sorted(set(trials["epochs"])))
     words = f"Measured on the {split} split after {epochs} epoch{'' if epochs == '1' else 's'}, "
     words += f"mean ± standard deviation over seeds {_listed(seeds)}." if len(seeds) > 1 else f"seed {seeds[0]} alone."
     if study.is_search and split != "test":
         counts = [f"{(trials['state'] == state).sum()} {state}" for state in ("finished", "pruned", "failed")]
-        best = f"the best {min(TOP, len(rows))} by {study.metrics[0]} ({better[study.metrics[0]]} is better)"
+        best = f"the best {min(TOP, len(rows))} by {study.objective.name} ({study.objective.better} is better)"
         return f"{len(rows)} proposals, {best}: {', '.join(counts)}. {words}"
     if study.is_search:
         return f"Confirmed: the best proposals trained again on all training images. {words}"
     return words
 
 
-def _prospects(study: Study, trials: pd.DataFrame, better: Mapping[str, str]) -> list[str]:
+def _prospects(study: Study, trials: pd.DataFrame) -> list[str]:
     """The expected best of fewer proposals, so that searches of other lengths compare."""
-    objective = study.metrics[0]
-    sign = -1 if better[objective] == "higher" else 1
+    objective, sign = study.objective.name, study.objective.sign
     found = sign * values_of(trials[trials["state"] == "finished"], objective)
     if len(found) < 2:
         return []
@@ -177,7 +175,7 @@ def _panels(rows: pd.DataFrame, trials: pd.DataFrame, curves: pd.DataFrame) -> P
 def _protocol_lines(study: Study, runs: pd.DataFrame) -> list[str]:
     lines: dict[tuple[object, str], list[str]] = {}  # data set and words -> metrics
     for (dataset, _), trials in runs.groupby(["dataset", "split"], sort=False):
-        for metric in study.metrics:
+        for metric in (metric.name for metric in study.metrics):
             for text in sorted(protocols(trials, metric)):
                 lines.setdefault((dataset, in_words(text)), []).append(metric)
     return [f"* {', '.join(metrics)} on {dataset}: {words}" for (dataset, words), metrics in lines.items()]

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import math
 import textwrap
-from collections.abc import Mapping
 
 import pandas as pd
 
 from bench.report.significance import interval, tied
+from bench.score import LARGEST
 from bench.study.definition import Study, StudyError
 
-LARGEST = 1e300  # a tracking store keeps an infinity as the largest float
 TOP = 10  # rows of a search that are shown; all are in the CSV
 WIDTH = 118  # columns of a terminal that a printed table may fill
 NAME = 24  # of them that a variant's name has at the least
@@ -20,37 +19,36 @@ SIDE_BY_SIDE = 6  # variants that a table may have as columns ...
 COLUMNS = 10  # ... once it has more columns than this
 LEGEND = "best; ≈ tied with it, by a paired t-test at 5 % over the seeds that both have"
 ROW = ["dataset", "split", "variant", "configuration"]  # two that share a rounded name are two rows
-ARROWS = {"lower": " ↓", "higher": " ↑", "neither": ""}
 
 
-def summary(study: Study, runs: pd.DataFrame, better: Mapping[str, str]) -> pd.DataFrame:
+def summary(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
     """One row per data set, split and configuration, with its costs and, of every metric over its seeds:
 
     ``_mean``, ``_std``, ``_n``, ``_interval`` (half the width of the 95 % interval), ``_best``, ``_tied`` (with the best, by a
     paired test over the seeds that both have) and ``_biased`` (by few samples, as its protocol says). What was not measured is
     blank, never zero. A metric that was taken under two protocols is blank too: `notes` says so.
     """
-    runs = prepared(study, runs, better)
-    tables = [_summarised(study, alike, better) for _, alike in runs.groupby(["dataset", "split"], sort=False)]
-    return _ordered(study, pd.concat(tables), better)
+    runs = prepared(study, runs)
+    tables = [_summarised(study, alike) for _, alike in runs.groupby(["dataset", "split"], sort=False)]
+    return _ordered(study, pd.concat(tables))
 
 
-def markdown_table(study: Study, rows: pd.DataFrame, better: Mapping[str, str]) -> str:
+def markdown_table(study: Study, rows: pd.DataFrame) -> str:
     """The rows of one data set and split for a reader: the best mean of each metric in bold, what is tied with it marked."""
-    table = _readable(study, rows, better, best="**{}**")
+    table = _readable(study, rows, best="**{}**")
     table["variant"] = table["variant"].str.replace("|", "\\|", regex=False)
     return str(_laid_out(table).to_markdown(index=False, disable_numparse=True))
 
 
-def console(study: Study, runs: pd.DataFrame, better: Mapping[str, str]) -> str:
+def console(study: Study, runs: pd.DataFrame) -> str:
     """The tables in plain text, as a finished study prints them; what is blank throughout is left to `notes`."""
-    runs = prepared(study, runs, better)
+    runs = prepared(study, runs)
     parts = []
-    for (dataset, split), rows in summary(study, runs, better).groupby(["dataset", "split"], sort=False):
-        table = _readable(study, rows.head(TOP) if study.is_search else rows, better, best="{} *")
+    for (dataset, split), rows in summary(study, runs).groupby(["dataset", "split"], sort=False):
+        table = _readable(study, rows.head(TOP) if study.is_search else rows, best="{} *")
         table = table.loc[:, (table != "").any()]
         parts.append(f"{study.name} on {dataset}, {split} split\n{_plain(_laid_out(table))}")
-        if rows[[f"{metric}_best" for metric in study.metrics]].any(axis=None):
+        if rows[[f"{metric.name}_best" for metric in study.metrics]].any(axis=None):
             parts[-1] += f"\n* {LEGEND}"
     return "\n\n".join([*parts, "\n".join(notes(study, runs))]).strip()
 
@@ -59,7 +57,7 @@ def notes(study: Study, runs: pd.DataFrame) -> list[str]:
     """Why cells are blank and trials failed, a line each."""
     lines = []
     for (dataset, split), trials in runs.groupby(["dataset", "split"], sort=False):
-        for metric in study.metrics:
+        for metric in (metric.name for metric in study.metrics):
             where = f"{metric} on {dataset}{unless_test(str(split))}"
             taken = protocols(trials, metric)
             if len(taken) > 1:
@@ -76,11 +74,11 @@ def notes(study: Study, runs: pd.DataFrame) -> list[str]:
     return lines
 
 
-def prepared(study: Study, runs: pd.DataFrame, better: Mapping[str, str]) -> pd.DataFrame:
+def prepared(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
     """The runs in the study's own order, under names that tell configurations apart; a StudyError where there are none."""
     if not len(runs):
         raise StudyError(f"no trial of study {study.name} is tracked yet; run: bench run study {study.name}")
-    return _told_apart(_ordered(study, runs, better))
+    return _told_apart(_ordered(study, runs))
 
 
 def protocols(runs: pd.DataFrame, metric: str) -> set[str]:
@@ -123,41 +121,41 @@ def _told_apart(runs: pd.DataFrame) -> pd.DataFrame:
     return runs.assign(variant=pd.Series(names))
 
 
-def _summarised(study: Study, runs: pd.DataFrame, better: Mapping[str, str]) -> pd.DataFrame:
+def _summarised(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
     """The rows of one data set and split."""
     rows: list[dict[str, object]] = []
     values: list[dict[str, pd.Series[float]]] = []  # by metric and seed, for each row
-    mixed = [metric for metric in study.metrics if len(protocols(runs, metric)) > 1]
+    names = [metric.name for metric in study.metrics]
+    mixed = [name for name in names if len(protocols(runs, name)) > 1]
     for (dataset, split, variant, _), trials in runs.groupby(ROW, sort=False):
         finished = trials[trials["state"] == "finished"]
         rows.append({"dataset": dataset, "split": split, "variant": variant, "model": trials["model"].iloc[0]})
-        values.append({m: values_of(finished.iloc[:0] if m in mixed else finished, m) for m in study.metrics})
-        for metric, found in values[-1].items():
+        values.append({n: values_of(finished.iloc[:0] if n in mixed else finished, n) for n in names})
+        for name, found in values[-1].items():
             rows[-1] |= {
-                f"{metric}_mean": found.mean(),
-                f"{metric}_std": found.std(),  # of a sample, blank for one seed
-                f"{metric}_n": len(found),
-                f"{metric}_interval": interval(list(found)),
-                f"{metric}_biased": any("biased" in json.loads(text) for text in protocols(finished, metric)),
+                f"{name}_mean": found.mean(),
+                f"{name}_std": found.std(),  # of a sample, blank for one seed
+                f"{name}_n": len(found),
+                f"{name}_interval": interval(list(found)),
+                f"{name}_biased": any("biased" in json.loads(text) for text in protocols(finished, name)),
             }
         for cost in ("parameters", "epochs", "seconds_per_epoch", "images_per_second", "peak_megabytes"):
             rows[-1][cost] = pd.to_numeric(finished[cost]).mean()
         rows[-1] |= {"finished": len(finished), "total": len(trials), "success_rate": len(finished) / len(trials)}
     table = pd.DataFrame(rows)
     for metric in study.metrics:
-        means = pd.to_numeric(table[f"{metric}_mean"])
-        best = means.max() if better[metric] == "higher" else means.min()
-        directed = better[metric] != "neither" and means.notna().sum() > 1
-        table[f"{metric}_best"] = directed & (means == best)
-        leader = values[int(means.argmin() if better[metric] != "higher" else means.argmax())] if directed else {}
-        table[f"{metric}_tied"] = [
-            bool(directed and mean != best and tied(list((own[metric] - leader[metric]).dropna())))
-            for mean, own in zip(means, values, strict=True)
+        name, costs = metric.name, metric.sign * pd.to_numeric(table[f"{metric.name}_mean"])
+        compared = metric.directed and costs.notna().sum() > 1
+        table[f"{name}_best"] = compared & (costs == costs.min())
+        leader = values[int(costs.argmin())] if compared else {}
+        table[f"{name}_tied"] = [
+            bool(compared and cost != costs.min() and tied(list((own[name] - leader[name]).dropna())))
+            for cost, own in zip(costs, values, strict=True)
         ]
     return table
 
 
-def _ordered(study: Study, rows: pd.DataFrame, better: Mapping[str, str]) -> pd.DataFrame:
+def _ordered(study: Study, rows: pd.DataFrame) -> pd.DataFrame:
     """The study's own order of data sets and variants; a search's best first, its confirmed ones before its proposals."""
     datasets = {name: index for index, name in enumerate(study.datasets)}
     labels = {name: index for index, name in enumerate(study.labels())}
@@ -167,28 +165,29 @@ def _ordered(study: Study, rows: pd.DataFrame, better: Mapping[str, str]) -> pd.
     keys["path"] = rows["dataset"]
     keys["split"] = (rows["split"] != "test").astype(int)
     keys["label"] = [labels.get(name, labels.get(name.partition(" (")[0], len(labels))) for name in rows["variant"]]
-    objective = f"{study.metrics[0]}_mean" if f"{study.metrics[0]}_mean" in rows else f"metric.{study.metrics[0]}"
+    name = study.objective.name
+    objective = f"{name}_mean" if f"{name}_mean" in rows else f"metric.{name}"
     if study.is_search and objective in rows:
-        sign = 1 if better[study.metrics[0]] == "lower" else -1
-        keys["objective"] = sign * pd.to_numeric(rows[objective])
+        keys["objective"] = study.objective.sign * pd.to_numeric(rows[objective])
     ties = [name for name in ("variant", "seed", "configuration") if name in rows]
     keys[ties] = rows[ties]
     return rows.loc[keys.sort_values(list(keys.columns), kind="stable").index].reset_index(drop=True)
 
 
-def _readable(study: Study, rows: pd.DataFrame, better: Mapping[str, str], best: str) -> pd.DataFrame:
+def _readable(study: Study, rows: pd.DataFrame, best: str) -> pd.DataFrame:
     shown: dict[str, list[str]] = {"variant": list(rows["variant"])}
     for metric in study.metrics:
+        name = metric.name
         cells, intervals = [], []
         for _, row in rows.iterrows():
-            mean, std, half = (float(row[f"{metric}_{part}"]) for part in ("mean", "std", "interval"))
+            mean, std, half = (float(row[f"{name}_{part}"]) for part in ("mean", "std", "interval"))
             text = _with_spread(mean, std) if not pd.isna(mean) else ""
-            cells.append(best.format(text) if row[f"{metric}_best"] else f"{text} ≈" if row[f"{metric}_tied"] else text)
+            cells.append(best.format(text) if row[f"{name}_best"] else f"{text} ≈" if row[f"{name}_tied"] else text)
             intervals.append("" if pd.isna(half) else f"± {half:.3g}")
-        biased = ", biased" if rows[f"{metric}_biased"].any() else ""
-        shown[f"{metric}{ARROWS[better[metric]]}{biased}"] = cells
-        if metric == study.metrics[0] and any(intervals):
-            shown[f"{metric}, 95 %"] = intervals
+        biased = ", biased" if rows[f"{name}_biased"].any() else ""
+        shown[f"{name} {metric.arrow}".rstrip() + biased] = cells
+        if metric == study.objective and any(intervals):
+            shown[f"{name}, 95 %"] = intervals
     shown["parameters"] = ["" if pd.isna(n) else f"{int(n):,}" for n in rows["parameters"]]
     shown["s/epoch"] = ["" if pd.isna(s) else f"{s:.2g}" if s < 10 else f"{s:.0f}" for s in rows["seconds_per_epoch"]]
     shown["finished"] = [f"{done}/{total}" for done, total in zip(rows["finished"], rows["total"], strict=True)]

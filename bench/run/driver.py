@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import hashlib
 import os
 import socket
-import subprocess
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,16 +14,17 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from bench import __version__, registry
-from bench.contract import Unmeasurable
+from bench import registry
 from bench.executors import Resources
+from bench.measure.evaluation import fetch
 from bench.paths import Paths
 from bench.run.plan import Plan, Planner
+from bench.run.provenance import provenance
 from bench.run.queue import Queue, Search, open_storage
 from bench.run.worker import Epoch, Event, Finished, Started, Work, forget
 from bench.study.catalogue import Catalogue
 from bench.study.definition import Cell, Failure, Study, StudyError, Trial, Variant
-from bench.tracking.store import COMMIT, Store
+from bench.tracking.store import Store
 from bench.tracking.writer import Writer
 
 FLUSH_SECONDS = 5.0  # how long the end of one trial waits for the tracking store
@@ -94,7 +93,7 @@ class Driver:
                     plan.trials.append(trial)
                     if trial.key in self.records and self.records[trial.key].state == "finished":
                         plan.done.add(trial.key)
-            queue = Queue(self._storage, self.study.name, self._better, self._objectives())
+            queue = Queue(self._storage, self.study.name, self.study.objective, self._objectives())
             queue.enqueue(plan.todo)
             again = [trial for trial in plan.trials if trial.key in plan.again]
             yield from self._drive([queue], again, plan, executor, resources)
@@ -108,21 +107,14 @@ class Driver:
             settings.get("evaluation", {}).get("inception_on_cpu", False)
             for settings in (self.study.settings, self.study.overrides, *self.study.on.values())
         )
-        for name in self.study.metrics:
-            extractor = registry.load("metrics", name).EXTRACTOR
-            module = extractor and registry.load("features", extractor)
-            if module and (resources.gpus or asked or not module.COSTLY_ON_CPU):
-                try:
-                    module.fetch(self.paths.data)
-                except Unmeasurable as error:
-                    self.outcome.notes.append(f"{name} will be blank: {error}")
+        self.outcome.notes += fetch(self._metrics, self.paths.data, costly=asked or bool(resources.gpus))
 
     def _drive(
         self, queues: Sequence[Queue], again: list[Trial], plan: Plan, executor: str, resources: Resources
     ) -> Iterator[tuple[Trial, Event]]:
         """Feed an executor from ``queues`` and hand on its events until nothing is open."""
         work = Work(
-            metrics=self.study.metrics,
+            metrics=self._metrics,
             data_dir=self.paths.data,
             folder=self.paths.store,
             guests=self.paths.guests,
@@ -190,11 +182,10 @@ class Driver:
                 self._writer.epoch(trial, event.progress.epoch, _measures(trial, event), event.pictures)
                 return queue is not None and self._gives_up(trial, event, queue, work)
             case Finished(scores, files):
-                values = {name: (score.value, score.reason, score.protocol) for name, score in scores.items()}
-                self._writer.finish(trial, values, files, then=partial(forget, work.checkpoint(trial)))
+                self._writer.finish(trial, scores, files, then=partial(forget, work.checkpoint(trial)))
                 self._writer.flush(FLUSH_SECONDS)
                 if queue is not None:
-                    queue.tell(trial, scores[self.study.metrics[0]].value)
+                    queue.tell(trial, scores[self.study.objective.name].value)
                 self.outcome.finished.append(trial)
                 del self._running[trial.key]
             case Failure():
@@ -215,7 +206,7 @@ class Driver:
         """Whether a search has seen enough of the trial; only the held-out loss can be followed while it trains."""
         progress = event.progress
         loss = progress.held_out.get("loss")
-        prunes = isinstance(queue, Search) and self.study.prune and self.study.metrics[0] == "test_loss"
+        prunes = isinstance(queue, Search) and self.study.prune and self.study.objective.name == "test_loss"
         if not prunes or loss is None or not progress.epoch or not queue.report(trial, progress.epoch, loss):
             return False
         self._writer.prune(trial, progress.epoch)
@@ -227,12 +218,16 @@ class Driver:
         return True
 
     @property
-    def _better(self) -> str:
-        return self.catalogue.metrics[self.study.metrics[0]]
+    def _metrics(self) -> tuple[str, ...]:
+        return tuple(metric.name for metric in self.study.metrics)
 
     def _objectives(self) -> dict[str, float | None]:
-        objective = self.study.metrics[0]
-        return {key: r.scores.get(objective) for key, r in self.records.items() if r.state == "finished"}
+        objective = self.study.objective.name
+        return {
+            key: record.scores[objective].value if objective in record.scores else None
+            for key, record in self.records.items()
+            if record.state == "finished"
+        }
 
     def _searches(self) -> list[tuple[Variant, Search]]:
         """One search per data set and variant; another space or other fixed settings are another search."""
@@ -247,7 +242,7 @@ class Driver:
                 search = Search(
                     self._storage,
                     name,
-                    self._better,
+                    self.study.objective,
                     self._objectives(),
                     space=self.study.vary,
                     total=self.study.trials,
@@ -268,32 +263,6 @@ class Driver:
         for best in search.best(confirm.top):
             for seed in range(1, confirm.seeds + 1):
                 yield self.study.trial(self.catalogue, variant, best.dataset, seed, best.varied, best.fingerprint)
-
-
-def provenance(command: str) -> dict[str, str]:
-    """The tags that say where a run comes from, under the names that MLflow's UI shows."""
-    return {
-        "mlflow.source.name": command,
-        "mlflow.source.type": "LOCAL",
-        COMMIT: commit(),
-        "mlflow.user": getpass.getuser(),
-    }
-
-
-def commit() -> str:
-    """The commit of the code that runs, marked where it has been changed since; the version where there is no git."""
-    here = Path(__file__).parents[2]
-
-    def git(*words: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(here), *words], capture_output=True, text=True, check=True
-        ).stdout.strip()
-
-    try:
-        changed = git("status", "--porcelain", "--", "bench", "studies", "pyproject.toml")
-        return git("rev-parse", "HEAD") + (" with changes" if changed else "")
-    except (OSError, subprocess.CalledProcessError):
-        return f"bench {__version__}"
 
 
 @contextlib.contextmanager

@@ -83,8 +83,8 @@ class Planner:
         done = {trial.key for trial in trials if trial.key in finished}
         again = {}
         for key in done:
-            taken = {} if remeasure else {**finished[key].scores, **finished[key].blanks}
-            if missing := tuple(metric for metric in self.study.metrics if metric not in taken):
+            taken = {} if remeasure else finished[key].scores
+            if missing := tuple(metric.name for metric in self.study.metrics if metric.name not in taken):
                 again[key] = missing
         parameters = {trial.key: self.check(trial) for trial in trials}
         return Plan(trials, done, again, parameters, proposals, _seconds(trials, records))

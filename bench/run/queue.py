@@ -15,6 +15,7 @@ import optuna
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from bench.score import Metric
 from bench.study.definition import Cell, Range, Trial
 
 ATTEMPTS = 3  # of one trial, where another attempt can help
@@ -37,16 +38,17 @@ class Queue:
     Whoever makes a queue holds the study's lock, so every trial that Optuna calls RUNNING is dead and is closed here.
     """
 
-    def __init__(self, storage: RDBStorage, name: str, better: str, finished: Mapping[str, float | None]) -> None:
+    def __init__(self, storage: RDBStorage, name: str, objective: Metric, finished: Mapping[str, float | None]) -> None:
         """Open the queue ``name``; ``finished`` gives the objective's value by key, as the tracked runs hold it."""
         self._study = optuna.create_study(
             study_name=name,
             storage=storage,
-            direction="maximize" if better == "higher" else "minimize",
+            direction="maximize" if objective.sign < 0 else "minimize",
             sampler=optuna.samplers.TPESampler(seed=0),
             pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=3),
             load_if_exists=True,
         )
+        self._objective = objective
         self._wanted: dict[str, Trial] = {}
         self._running: dict[str, optuna.Trial] = {}
         self._finished = dict(finished)
@@ -148,7 +150,7 @@ class Search(Queue):
         self,
         storage: RDBStorage,
         name: str,
-        better: str,
+        objective: Metric,
         finished: Mapping[str, float | None],
         *,
         space: Mapping[str, tuple[Any, ...] | Range],
@@ -156,7 +158,7 @@ class Search(Queue):
         propose: Callable[[Cell], Trial],
     ) -> None:
         """``propose`` makes the trial of a point of ``space``."""
-        super().__init__(storage, name, better, finished)
+        super().__init__(storage, name, objective, finished)
         self._space = space
         self._total = total
         self._propose = propose
@@ -197,7 +199,7 @@ class Search(Queue):
 
     def best(self, top: int) -> list[Trial]:
         """The ``top`` finished configurations, the best first."""
-        sign = 1 if self._study.direction == optuna.study.StudyDirection.MINIMIZE else -1
+        sign = self._objective.sign
         done = sorted(self._frozen(TrialState.COMPLETE), key=lambda frozen: sign * float(frozen.value or 0.0))
         trials = {t.user_attrs["key"]: Trial.from_dict(json.loads(t.user_attrs["trial"])) for t in done}
         return list(trials.values())[:top]

@@ -23,10 +23,12 @@ from bench.batches import DataOptions, prepare
 from bench.contract import Data, DataError, Diverged, ImageSpec, Model, Unsupported
 from bench.datasets import open_dataset
 from bench.images import png
-from bench.measure.evaluation import EvaluationOptions, Score, evaluate
+from bench.measure.context import EvaluationOptions
+from bench.measure.evaluation import evaluate
 from bench.models import only_class
 from bench.previews import final_pictures, keep, kept, picture_epochs, progress_pictures, training_gif
 from bench.run.saved import describe
+from bench.score import Score
 from bench.study.definition import Failure, Trial
 from bench.training import Progress, TrainingOptions, train
 

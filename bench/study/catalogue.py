@@ -13,8 +13,10 @@ from typing import Any
 from bench import registry
 from bench.batches import DataOptions
 from bench.contract import Model
-from bench.measure.evaluation import EvaluationOptions
+from bench.measure.context import EvaluationOptions
+from bench.metrics import measurements
 from bench.models import only_class
+from bench.score import Metric
 from bench.training import PlayerOptions, TrainingOptions
 
 
@@ -37,6 +39,7 @@ class Catalogue:
         training_defaults: what a model's own file wants of ``training``, by model.
         datasets: the data sets known by name; any path is a data set too.
         metrics: the metrics, with their better direction.
+        unread: why other metrics cannot be taken, by name or by file.
     """
 
     params: Mapping[str, Mapping[str, Option]]
@@ -44,7 +47,8 @@ class Catalogue:
     player_options: frozenset[str]
     training_defaults: Mapping[str, Mapping[str, Any]]
     datasets: Sequence[str]
-    metrics: Mapping[str, str]
+    metrics: Mapping[str, Metric]
+    unread: Mapping[str, str]
 
     def section(self, model: str, name: str) -> str | None:
         """The section in which ``model`` has a setting ``name``, or None."""
@@ -71,13 +75,15 @@ def catalogue() -> Catalogue:
     }
     del options["training"]["players"]
     models = registry.names("models")
+    measured = measurements()
     return Catalogue(
         params=_OnDemand(models, lambda name: hyperparameters(only_class(registry.load("models", name)))),
         options=options,
         player_options=frozenset(_fields(PlayerOptions)),
         training_defaults=_OnDemand(models, lambda name: registry.load("models", name).TRAINING),
         datasets=registry.names("datasets"),
-        metrics={name: registry.load("metrics", name).BETTER for name in registry.names("metrics")},
+        metrics=measured.metrics,
+        unread=measured.unread,
     )
 
 

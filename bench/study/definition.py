@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from bench.score import Metric
+
 if TYPE_CHECKING:
     from bench.study.catalogue import Catalogue
 
@@ -155,7 +157,7 @@ class Study:
         source: where the question comes from and what was reported there.
         meant_for: the data sets that it was written for, in its order.
         datasets: those that are meant now: the first of them, or what was asked for.
-        metrics: what is measured; the first is the objective.
+        metrics: what is measured, each with its better direction; the first is the objective.
         on: settings that hold on one data set only.
         vary: lists make a grid; a `Range` anywhere makes a search, in which lists are choices.
         trials: how many configurations a search tries in all; 0 for a grid.
@@ -168,7 +170,7 @@ class Study:
     meant_for: tuple[str, ...]
     datasets: tuple[str, ...]
     seeds: int
-    metrics: tuple[str, ...]
+    metrics: tuple[Metric, ...]
     variants: tuple[Variant, ...]
     settings: Settings
     on: Mapping[str, Settings]
@@ -177,6 +179,11 @@ class Study:
     trials: int = 0
     prune: bool = True
     confirm: Confirm | None = None
+
+    @property
+    def objective(self) -> Metric:
+        """What a search looks for the best of, and what a table leads with."""
+        return self.metrics[0]
 
     @property
     def is_search(self) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 from bench.paths import shipped
 from bench.registry import unknown
+from bench.score import Metric
 from bench.study.catalogue import Catalogue, Option
 from bench.study.definition import SECTIONS, Confirm, Range, Study, StudyError, Variant, plain
 from bench.study.types import convert, describe, fits, is_number
@@ -99,17 +100,15 @@ def build(
         section, checked = reader.setting(name, value, models, "--set")
         overrides.setdefault(section, {})[name] = checked
         vary.pop(name, None)
-    metrics = tuple(reader.texts(tables, "metrics"))
-    for metric in metrics:
-        reader.known(metric, list(catalogue.metrics), "metric")
+    metrics = tuple(reader.metric(name) for name in reader.texts(tables, "metrics"))
     on = {}
     for dataset, settings in reader.table(tables, "on").items():
         if not isinstance(settings, Mapping):
             reader.fail(f"[on] {dataset}", settings, "a table of settings, as in [on.mnist.training]")
         on[dataset] = reader.sections(settings, f"[on.{dataset}]", models, strict=True)
     search = any(isinstance(values, Range) for values in vary.values())
-    if search and catalogue.metrics[metrics[0]] == "neither":
-        reader.fail("metrics", metrics[0], "a search's objective, which is the first, with a better direction")
+    if search and not metrics[0].directed:
+        reader.fail("metrics", metrics[0].name, "a search's objective, which is the first, with a better direction")
     trials = reader.count(tables, "trials", 0)
     if search and not trials:
         reader.fail("trials", tables.get("trials"), "the number of configurations to try, since [vary] holds a range")
@@ -177,6 +176,12 @@ class _Reader:
         if not isinstance(value, int) or isinstance(value, bool) or (key in tables and value < 1):
             self.fail(key, value, "a whole number of at least 1")
         return value
+
+    def metric(self, name: str) -> Metric:
+        if name not in self.catalogue.metrics:
+            why = "".join(f"; {line}" for line in self.catalogue.unread.values())
+            raise StudyError(f"{self.path}: {unknown('metric', name, sorted(self.catalogue.metrics))}{why}")
+        return self.catalogue.metrics[name]
 
     def confirm(self, tables: Mapping[str, Any]) -> Confirm | None:
         table = self.table(tables, "confirm")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from bench.contract import Data, Features, Model
+from bench.contract import Data, Model
+from bench.measure.context import Context
+from bench.score import Score
 
+VALUES = {"brightness": "lower"}
 NEEDS = Model
-BETTER = "lower"
 EXTRACTOR = None
 
 
-def measure(model: Model, real: Data, features: Features) -> float:
+def measure(model: Model, data: Data, context: Context) -> dict[str, Score]:
     """The absolute difference of the two means."""
-    generated = features.generated.images.float().mean()
-    return abs(float(generated - real.held_out.images.float().mean())) / 255
+    generated = context.generated.images.float().mean()
+    difference = abs(float(generated - data.held_out.images.float().mean())) / 255
+    return {"brightness": Score(difference, protocol={"generated": len(context.generated)})}

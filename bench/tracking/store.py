@@ -21,14 +21,15 @@ from mlflow import MlflowClient
 from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 
+from bench.score import LARGEST, Score
 from bench.study.definition import Trial
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-LARGEST = 1e300  # MLflow stores an infinity as the largest float; what is larger than this was one
 COMMIT = "mlflow.source.git.commit"  # every one that trained or measured the run, the first one first
-FINAL = "final/"  # where a run keeps what was measured once, at its end
+FINAL = "final/"  # what begins the name of a metric that was measured once, at the end
+REASON, PROTOCOL = "reason.", "protocol."  # what begin the names of the tags that go with it
 
 
 class StoreError(Exception):
@@ -42,8 +43,7 @@ class Record:
     Attributes:
         state: ``finished``, ``failed``, ``pruned``, ``interrupted`` or ``running``.
         kind: the class of the failure, where there is one.
-        scores: the metrics that were measured.
-        blanks: why others could not be.
+        scores: what was measured, and what was left blank and why, by metric.
     """
 
     run_id: str
@@ -51,8 +51,7 @@ class Record:
     state: str
     kind: str
     attempt: int
-    scores: Mapping[str, float]
-    blanks: Mapping[str, str]
+    scores: Mapping[str, Score]
     seconds: float
 
 
@@ -98,7 +97,7 @@ class Store:
         """The newest finished run of every key, or the newest of any state where none has finished."""
         records: dict[str, Record] = {}
         for run in self._runs():  # the newest first
-            tags, metrics = run.data.tags, run.data.metrics
+            tags = run.data.tags
             key = tags.get("key")
             record = Record(
                 run.info.run_id,
@@ -106,8 +105,7 @@ class Store:
                 _state(run),
                 tags.get("failure", ""),
                 int(tags.get("attempt", "1")),
-                {name.removeprefix(FINAL): value for name, value in metrics.items() if name.startswith(FINAL)},
-                {name.removeprefix("reason."): value for name, value in tags.items() if name.startswith("reason.")},
+                _scores(run),
                 _seconds(run),
             )
             if key and (key not in records or (record.state == "finished" != records[key].state)):
@@ -275,11 +273,22 @@ def _row(run: Run) -> dict[str, Any]:
     }
     for section in trial.settings.values():
         row.update({f"param.{name}": json.dumps(value) for name, value in section.items()})
-    for name, value in metrics.items():
-        if name.startswith(FINAL):
-            row[f"metric.{name.removeprefix(FINAL)}"] = value if abs(value) < LARGEST else float("nan")
-    row.update({name: value for name, value in tags.items() if name.startswith(("reason.", "protocol."))})
+    scores = _scores(run)
+    row |= {f"metric.{name}": score.value for name, score in scores.items() if score.value is not None}
+    for name, score in scores.items():
+        row |= {f"protocol.{name}": json.dumps(score.protocol), f"reason.{name}": score.reason}
     return row
+
+
+def _scores(run: Run) -> dict[str, Score]:
+    """What the run's writer was told last of every metric; a value from before, which MLflow keeps, does not outlive a reason."""
+    tags = run.data.tags
+    found = {}
+    for name in (tag.removeprefix(REASON) for tag in tags if tag.startswith(REASON)):
+        reason, value = tags[REASON + name], run.data.metrics.get(FINAL + name)
+        blank = reason or value is None or abs(value) > LARGEST
+        found[name] = Score(None if blank else value, reason, json.loads(tags[PROTOCOL + name]))
+    return found
 
 
 def first_line(error: Exception) -> str:

@@ -22,14 +22,13 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunT
 from mlflow.exceptions import MlflowException
 from PIL import Image
 
+from bench.score import Score
 from bench.study.definition import Failure, Trial
-from bench.tracking.store import COMMIT, FINAL, Record, Store, first_line, without_password
+from bench.tracking.store import COMMIT, FINAL, PROTOCOL, REASON, Record, Store, first_line, without_password
 
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 5.0  # between two tries to reach a tracking server that does not answer
-
-Score = tuple[float | None, str, Mapping[str, str]]  # value, reason of a blank, protocol
 
 
 class Writer:
@@ -67,7 +66,7 @@ class Writer:
         files: Mapping[str, bytes],
         then: Callable[[], None],
     ) -> None:
-        """The trial is done: value, reason of a blank and protocol by metric; files by artifact path.
+        """The trial is done: scores by metric, files by artifact path.
 
         ``then`` is called once all of it is written, and not before.
         """
@@ -195,11 +194,11 @@ class _RunLog:
     def finish(self, scores: Mapping[str, Score], files: Mapping[str, bytes]) -> None:
         now = int(time.time() * 1000)
         metrics, tags = [], []
-        for name, (value, reason, protocol) in scores.items():
-            tags.append(RunTag(f"protocol.{name}", json.dumps(dict(protocol), sort_keys=True)))
-            tags.append(RunTag(f"reason.{name}", reason))
-            if value is not None:
-                metrics.append(Metric(FINAL + name, value, now, 0))
+        for name, score in scores.items():
+            tags.append(RunTag(PROTOCOL + name, json.dumps(dict(score.protocol), sort_keys=True)))
+            tags.append(RunTag(REASON + name, score.reason))
+            if score.value is not None:
+                metrics.append(Metric(FINAL + name, score.value, now, 0))
         self.store.client.log_batch(self.run_id, metrics=metrics, tags=tags)
         for path, content in files.items():
             self._file(path, content)

@@ -1,0 +1,185 @@
+"""What the measurements of one trial share: generated images, reconstructions and features, with what values of them rest on."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from bench import registry
+from bench.cache import cached, digest
+from bench.contract import (
+    HIDDEN,
+    Batch,
+    Conditional,
+    Data,
+    Model,
+    Split,
+    Unmeasurable,
+    condition_of,
+    eval_mode,
+    in_order,
+    reconstruct,
+)
+from bench.features import Extractor, Judges
+from bench.score import Facts
+
+Precision = Literal["float32", "bfloat16"]
+CHUNK = 500  # images drawn, decoded or extracted at a time
+INCEPTION_PER_MINUTE = 900  # images, on two cores
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """A study's ``[evaluation]`` table: names, types and defaults live here and nowhere else.
+
+    Attributes:
+        samples: images generated for the metrics that compare distributions.
+        feature_precision: of the networks that features come from; bfloat16 is faster, and moves FID as ``perf/fid.py`` prints.
+        inception_on_cpu: take FID and KID without a GPU too, at about 15 images a second on two cores.
+    """
+
+    samples: int = 10_000
+    feature_precision: Precision = "float32"
+    inception_on_cpu: bool = False
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What an extractor tells of held-out and of generated images.
+
+    Attributes:
+        held_out: float32 ``[N, D]``.
+        generated: float32 ``[M, D]``.
+        protocol: what a value made of them rests on.
+    """
+
+    held_out: Tensor
+    generated: Tensor
+    protocol: Facts
+
+
+class Context:
+    """What the measurements of one trial share, each computed when it is first asked for."""
+
+    def __init__(self, model: Model, data: Data, options: EvaluationOptions, cache: Path, data_dir: Path) -> None:
+        """``data`` is on the model's device; ``cache`` is where what trials share is kept."""
+        self.model = model
+        self.data = data
+        self.options = options
+        self.cache = cache
+        self.data_dir = data_dir
+        self._extractors: dict[str, Extractor] = {}
+        self._features: dict[str, Compared] = {}
+
+    @cached_property
+    def generated(self) -> Split:
+        """The generated images, rounded to 8 bits as real ones are, with the classes asked for; ``HIDDEN`` where none were."""
+        return draw(self.model, self.options.samples, self.data)
+
+    def reconstructed(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches of held-out images decoded from their (mean) codes, beside the images: float32 ``[B, C, H, W]`` each."""
+        batches = in_order(self.data.held_out, CHUNK)
+        for decoded, batch in zip(self._reconstructions, batches, strict=True):
+            yield decoded, batch.images
+
+    def features(self, extractor: str) -> Compared:
+        """The features of held-out and of generated images.
+
+        Raises:
+            Unmeasurable: there is no such extractor for these images, or not here.
+        """
+        network = self._extractor(extractor)
+        if extractor not in self._features:
+            held_out = self._of_real(extractor, self.data.held_out)
+            generated = extract(network, self.generated.images, self.options.feature_precision)
+            protocol = {**self._protocol(extractor), "generated": self.options.samples}
+            if isinstance(network, Judges) and self.data.spec.classes:
+                right = network.logits(held_out).argmax(1) == self.data.held_out.labels
+                protocol["accuracy"] = f"{float(right.double().mean()):.4f}"
+            self._features[extractor] = Compared(held_out, generated, protocol)
+        return self._features[extractor]
+
+    def logits(self, extractor: str) -> Compared:
+        """The classes that an extractor which `Judges` sees in held-out and in generated images: their logits.
+
+        Raises:
+            Unmeasurable: there is no such extractor for these images, or not here.
+        """
+        network, seen = self._extractor(extractor), self.features(extractor)
+        assert isinstance(network, Judges)
+        return Compared(network.logits(seen.held_out), network.logits(seen.generated), seen.protocol)
+
+    def of_training(self, extractor: str) -> tuple[Tensor, Facts]:
+        """The features of the training images, float32 ``[T, D]``, and what they rest on.
+
+        Raises:
+            Unmeasurable: there is no such extractor for these images, or not here.
+        """
+        protocol = {**self._protocol(extractor), "train": len(self.data.train)}
+        return self._of_real(extractor, self.data.train), protocol
+
+    @cached_property
+    def _reconstructions(self) -> list[Tensor]:
+        return [reconstruct(self.model, batch) for batch in in_order(self.data.held_out, CHUNK)]
+
+    def _extractor(self, name: str) -> Extractor:
+        if name not in self._extractors:
+            module = registry.load("features", name)
+            if module.COSTLY_ON_CPU and self.model.device.type == "cpu" and not self.options.inception_on_cpu:
+                images = len(self.data.held_out) + self.options.samples
+                raise Unmeasurable(
+                    f"{images:,} images through {name} take about {math.ceil(images / INCEPTION_PER_MINUTE)} min "
+                    "without a GPU; ask for them with --set inception_on_cpu=true"
+                )
+            self._extractors[name] = module.load(self.data, self.cache, self.data_dir)
+        return self._extractors[name]
+
+    def _protocol(self, extractor: str) -> Facts:
+        return {**self._extractor(extractor).protocol, "dtype": self.options.feature_precision}
+
+    def _of_real(self, extractor: str, split: Split) -> Tensor:
+        """Computed once for every data set, split and extractor, and kept for all trials and studies."""
+        network = self._extractors[extractor]
+        recipe = json.dumps(
+            [dict(network.protocol), self.options.feature_precision, split.images.device.type], sort_keys=True
+        )
+        file = self.cache / f"{extractor}-{digest(split.images, recipe=recipe)[:16]}.safetensors"
+
+        def make() -> dict[str, Tensor]:
+            return {"features": extract(network, split.images, self.options.feature_precision)}
+
+        return cached(file, make, split.images.device)["features"]
+
+
+def draw(model: Model, n: int, data: Data, *, seed: int = 0) -> Split:
+    """Generate ``n`` images, on the model's device, the same for the same weights and seed, and the classes asked for.
+
+    A model conditioned on labels draws every class of ``data`` in turn; one that completes images is given the left halves of
+    held-out ones, at even distances through the split. Labels are ``HIDDEN`` where no class was asked for.
+    """
+    labels = torch.arange(n, device=model.device) % max(1, len(data.spec.classes))
+    places = data.held_out.spaced(n)
+    parts = []
+    with eval_mode(model, seed):
+        for start in range(0, n, CHUNK):
+            part = slice(start, start + CHUNK)
+            given = Batch(data.held_out.images[places[part]].float().div(255), labels[part])
+            images = model.sample(len(given), condition_of(model, given))
+            parts.append(images.mul(255).round().to(torch.uint8))
+    by_class = isinstance(model, Conditional) and model.condition == "labels"
+    return Split(torch.cat(parts), labels if by_class else torch.full_like(labels, HIDDEN))
+
+
+def extract(network: Extractor, images: Tensor, precision: Precision) -> Tensor:
+    """Features float32 ``[N, D]`` of images uint8 ``[N, C, H, W]``, on their device."""
+    low = precision == "bfloat16"
+    with torch.inference_mode(), torch.autocast(images.device.type, torch.bfloat16, enabled=low):
+        return torch.cat([network(part.float().div(255)).float() for part in images.split(CHUNK)])

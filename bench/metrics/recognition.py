@@ -1,0 +1,44 @@
+"""What the data set's own classifier sees in generated images; what it sees in held-out ones stands in the protocol.
+
+recognised: The share of generated images that the data set's own classifier is sure of: document 000's recognisability.
+most_common_class: The share of generated images in the class that the classifier sees most often: mode collapse shows.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from bench.contract import Data, Model
+from bench.measure.context import Context
+from bench.score import Score
+
+VALUES = {"recognised": "higher", "most_common_class": "lower"}
+NEEDS = Model
+EXTRACTOR = "classifier"
+SURE = 0.95  # the probability of a class from which the classifier is sure
+
+
+def measure(model: Model, data: Data, context: Context) -> dict[str, Score]:
+    """Both in [0, 1]; the second is at least one over the number of classes.
+
+    Raises:
+        Unmeasurable: the data set has no labels.
+    """
+    seen = context.logits(EXTRACTOR)
+    sure, common = f"{share_sure(seen.held_out):.4f}", f"{share_most_common(seen.held_out):.4f}"
+    of_sure = {**seen.protocol, "sure_from": SURE, "recognised_of_held_out": sure}
+    of_common = {**seen.protocol, "most_common_of_held_out": common}
+    return {
+        "recognised": Score(share_sure(seen.generated), protocol=of_sure),
+        "most_common_class": Score(share_most_common(seen.generated), protocol=of_common),
+    }
+
+
+def share_sure(logits: Tensor) -> float:
+    """The share of logits ``[N, K]`` that give some class a probability of 0.95 or more."""
+    return float((logits.softmax(dim=1).amax(dim=1) >= SURE).double().mean())
+
+
+def share_most_common(logits: Tensor) -> float:
+    """The share of logits ``[N, K]`` that are largest in the class that is so most often."""
+    return float(logits.argmax(dim=1).bincount().max()) / len(logits)

@@ -1,0 +1,123 @@
+"""Searches through the driver, with an executor that plays trials whose values are known beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
+
+import optuna
+import pytest
+from optuna.study import StudyDirection
+
+from bench.executors import Resources, local
+from bench.paths import Paths
+from bench.run.driver import Driver, Outcome
+from bench.run.worker import Epoch, Finished, Started
+from bench.score import Score
+from bench.study.catalogue import Catalogue
+from bench.study.definition import Trial
+from bench.study.file import build
+from bench.tracking.store import Store
+from bench.training import Progress
+
+EPOCHS = 5
+Play = Callable[..., Generator[tuple[Trial, Any], bool | None, None]]
+
+
+def playing(metric: str, values: Callable[[Trial], float]) -> Play:
+    """An executor's ``run`` under which every trial's ``metric``, and its held-out loss after every epoch, is its value."""
+
+    def run(
+        trials: Iterator[Trial | None], work: Any, resources: Resources
+    ) -> Generator[tuple[Trial, Any], bool | None, None]:
+        for trial in trials:
+            assert trial is not None
+            value = values(trial)
+            yield trial, Started(1, {}, {"sha256": "0" * 64})
+            for epoch in range(EPOCHS + 1):
+                if (yield trial, Epoch(Progress(epoch, {}, {"loss": value}, 1.0, 1.0, 1.0), {})):
+                    break
+            else:
+                yield trial, Finished({metric: Score(value)}, {})
+
+    return run
+
+
+def search(
+    known: Catalogue, paths: Paths, monkeypatch: pytest.MonkeyPatch, metric: str, values: Callable[[Trial], float]
+) -> Outcome:
+    """Seven proposals of a latent dimension, the best two confirmed over one seed."""
+    tables = {
+        "question": "Which?",
+        "source": "none",
+        "model": "vae",
+        "datasets": ["digits"],
+        "metrics": [metric],
+        "trials": 7,
+        "confirm": {"top": 2, "seeds": 1},
+        "vary": {"latent_dim": {"low": 2, "high": 1000}},
+    }
+    monkeypatch.setattr(local, "run", playing(metric, values))
+    with Driver(build(tables, paths.study("search"), known), known, paths, "test") as driver:
+        for _ in driver.run(driver.plan(), "local", Resources()):
+            pass
+        return driver.outcome
+
+
+def dimension(trial: Trial) -> float:
+    return float(trial.settings["params"]["latent_dim"])
+
+
+def directions(paths: Paths) -> set[StudyDirection]:
+    storage = optuna.storages.RDBStorage(paths.queue)
+    return {direction for study in storage.get_all_studies() for direction in study.directions}
+
+
+@pytest.mark.parametrize(
+    ("metric", "best", "direction"),
+    [("psnr", max, StudyDirection.MAXIMIZE), ("reconstruction_mse", min, StudyDirection.MINIMIZE)],
+)
+def test_a_search_keeps_what_is_best_in_its_metrics_direction(
+    known: Catalogue,
+    paths: Paths,
+    monkeypatch: pytest.MonkeyPatch,
+    metric: str,
+    best: Callable[..., float],
+    direction: StudyDirection,
+) -> None:
+    outcome = search(known, paths, monkeypatch, metric, dimension)
+    assert directions(paths) == {direction}
+    proposed = [dimension(trial) for trial in outcome.finished if trial.held_out == "validation"]
+    confirmed = [dimension(trial) for trial in outcome.finished if trial.held_out == "test"]
+    assert len(set(proposed)) == 7
+    first = best(proposed)
+    assert confirmed == [first, best(value for value in proposed if value != first)]
+    assert not outcome.pruned  # no loss is this metric, so none says that a trial falls behind
+
+
+def test_a_search_gives_up_the_worse_proposal_and_not_the_better(
+    known: Catalogue, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five at a loss of 1; then one at 100, which is above their median, and one at 0.01, which is below it."""
+    losses: dict[str, float] = {}
+
+    def loss(trial: Trial) -> float:
+        return losses.setdefault(trial.key, [*[1.0] * 5, 100.0, 0.01, 1.0, 1.0][len(losses)])
+
+    outcome = search(known, paths, monkeypatch, "test_loss", loss)
+    assert [losses[trial.key] for trial in outcome.pruned] == [100.0]
+    assert losses[outcome.finished[5].key] == 0.01
+    assert outcome.finished[6].varied == outcome.finished[5].varied  # and so it is the first to be confirmed
+    table = Store(paths.store, None, "search", "", create=False).table()
+    pruned = table[table["state"] == "pruned"]
+    assert pruned["key"].tolist() == [outcome.pruned[0].key]
+    assert pruned["reason"].tolist() == ["not worth going on with after epoch 3"]
+
+
+def test_a_search_that_may_not_prune_lets_the_worse_proposal_end(
+    known: Catalogue, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A metric that no epoch's loss stands for is not followed while a trial trains, however bad the loss."""
+    outcome = search(known, paths, monkeypatch, "fd_classifier", lambda trial: dimension(trial) ** 3)
+    assert len(outcome.finished) == 9
+    assert not outcome.pruned
