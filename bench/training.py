@@ -8,7 +8,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from bench.batches import steps_per_epoch, stream
-from bench.contract import Data, Diverged, Model, in_order, mean_terms
+from bench.contract import Batch, Data, Diverged, Model, eval_mode, in_order
 
 CHECKPOINT_SECONDS = (
     30.0  # what a killed trial can lose, beside the epoch it is in; an epoch longer than this loses itself
@@ -169,6 +169,22 @@ def train(
         if checkpoint and (epoch == options.epochs or time.monotonic() - saved > CHECKPOINT_SECONDS):
             checkpoint.save(history)
             saved = time.monotonic()
+
+
+def no_update(player: str, loss: Tensor) -> None:
+    """The update that learns nothing, with which ``Model.step`` gives held-out losses."""
+
+
+def mean_terms(model: Model, batches: Iterable[Batch]) -> dict[str, float]:
+    """The loss terms of ``model.step`` averaged over ``batches``, weighted by their sizes, learning nothing."""
+    totals: dict[str, Tensor] = {}
+    images = 0
+    with eval_mode(model):
+        for batch in batches:
+            images += len(batch)
+            for name, value in model.step(batch, no_update).items():
+                totals[name] = totals.get(name, torch.zeros_like(value)) + value * len(batch)
+    return {name: float(total) / images for name, total in totals.items()}
 
 
 class Checkpoint:

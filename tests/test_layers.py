@@ -27,7 +27,7 @@ ALLOWED = {
     "datasets": {"contract", "datasets/__init__"},
     "features": {"batches", "cache", "contract"},
     "measure": {"cache", "contract", "measure", "networks", "registry"},
-    "metrics": {"contract", "measure"},
+    "metrics": {"contract", "measure", "training"},
     "training": {"batches", "contract"},
     "previews": {"contract", "images", "measure"},
     "applications/__init__": {"contract"},

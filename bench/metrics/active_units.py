@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from bench.contract import Data, Features, Infers, Model, condition_of, in_order
+from bench.contract import Data, Features, Infers, condition_of, in_order
 
 NEEDS = Infers
 BETTER = "neither"
@@ -15,9 +15,8 @@ EXTRACTOR = None
 VARIANCE = 0.01  # as the paper has it
 
 
-def measure(model: Model, real: Data, features: Features) -> float:
+def measure(model: Infers, real: Data, features: Features) -> float:
     """The number of units; the protocol says of how many."""
-    assert isinstance(model, Infers)
     batches = in_order(real.held_out)
     codes = torch.cat([model.posterior(batch.images, condition_of(model, batch))[0].flatten(1) for batch in batches])
     features.state(threshold=VARIANCE)

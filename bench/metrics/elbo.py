@@ -6,7 +6,7 @@ same for every model, whatever it was trained with; log p(x | y) for a model tha
 
 from __future__ import annotations
 
-from bench.contract import Data, Features, Infers, Model
+from bench.contract import Data, Features, Infers
 from bench.measure.likelihood import evidence_bounds
 
 NEEDS = Infers
@@ -14,6 +14,6 @@ BETTER = "higher"
 EXTRACTOR = None
 
 
-def measure(model: Model, real: Data, features: Features) -> float:
+def measure(model: Infers, real: Data, features: Features) -> float:
     """The mean over the held-out images, with one draw of each code."""
     return float(evidence_bounds(model, real.held_out).mean())

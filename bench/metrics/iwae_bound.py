@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from bench.contract import Data, Features, Infers, Model
+from bench.contract import Data, Features, Infers
 from bench.measure.likelihood import log_weights
 
 NEEDS = Infers
@@ -18,7 +18,7 @@ IMAGES = 500
 DRAWS = 50
 
 
-def measure(model: Model, real: Data, features: Features) -> float:
+def measure(model: Infers, real: Data, features: Features) -> float:
     """The mean over held-out images at even distances through the split, with 50 draws of each code."""
     count = min(IMAGES, len(real.held_out))
     features.state(draws=DRAWS, of_images=count)

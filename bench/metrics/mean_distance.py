@@ -6,7 +6,7 @@ https://arxiv.org/abs/1807.07543: "mean distance". On the data set ``lines`` alo
 
 from __future__ import annotations
 
-from bench.contract import Autoencodes, Data, Features, Model
+from bench.contract import Autoencodes, Data, Features
 from bench.measure.interpolation import nearest_line
 
 NEEDS = Autoencodes
@@ -14,7 +14,7 @@ BETTER = "lower"
 EXTRACTOR = None
 
 
-def measure(model: Model, real: Data, features: Features) -> float:
+def measure(model: Autoencodes, real: Data, features: Features) -> float:
     """The mean over the interpolations between pairs of held-out lines."""
     distance, _ = nearest_line(model, real)
     return float(distance.mean())

@@ -6,7 +6,7 @@ https://arxiv.org/abs/1807.07543: "smoothness", which is best at 0. On the data 
 
 from __future__ import annotations
 
-from bench.contract import Autoencodes, Data, Features, Model
+from bench.contract import Autoencodes, Data, Features
 from bench.measure.distances import unevenness
 from bench.measure.interpolation import nearest_line
 
@@ -15,7 +15,7 @@ BETTER = "lower"
 EXTRACTOR = None
 
 
-def measure(model: Model, real: Data, features: Features) -> float:
+def measure(model: Autoencodes, real: Data, features: Features) -> float:
     """The mean over the interpolations between pairs of held-out lines."""
     _, angles = nearest_line(model, real)
     return float(unevenness(angles).nanmean())

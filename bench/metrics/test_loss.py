@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bench.contract import Data, Features, Model, Unmeasurable, in_order, mean_terms
+from bench.contract import Data, Features, Model, Unmeasurable, in_order
+from bench.training import mean_terms
 
 NEEDS = Model
 BETTER = "lower"

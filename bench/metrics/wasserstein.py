@@ -6,7 +6,8 @@ two systems.
 
 from __future__ import annotations
 
-from bench.contract import Data, Features, Model, Unmeasurable, in_order, mean_terms
+from bench.contract import Data, Features, Model, Unmeasurable, in_order
+from bench.training import mean_terms
 
 NEEDS = Model
 BETTER = "neither"

@@ -10,7 +10,7 @@ from typing import Any, Literal, final
 import torch
 from torch import Tensor, nn
 
-from bench.contract import Batch, ImageSpec, Model, Update
+from bench.contract import Batch, Generates, ImageSpec, Infers, Model, Update
 from bench.networks.blocks import reparameterised
 from bench.networks.losses import bernoulli_nll, gaussian_kl, judged_fake, judged_real
 from bench.networks.mirrored import Mirrored
@@ -19,7 +19,7 @@ TRAINING: dict[str, Any] = {}
 
 
 @final
-class AdversarialVAE(Model):
+class AdversarialVAE(Model, Generates, Infers):
     """The convolutional VAE and a critic, whose options are those of `Mirrored`."""
 
     def __init__(
@@ -58,18 +58,14 @@ class AdversarialVAE(Model):
         update("vae", vae)
         return {"vae": vae, "critic": critic, "reconstruction": reconstruction, "kl": kl, "adversarial": adversarial}
 
-    def sample(self, n: int, condition: Tensor | None = None) -> Tensor:
-        """Decode ``n`` draws from the prior."""
-        return self.decode(torch.randn(n, self.latent_dim, device=self.device))
+    def codes(self, n: int) -> Tensor:
+        """``n`` draws from N(0, I), ``[n, latent_dim]``."""
+        return torch.randn(n, self.latent_dim, device=self.device)
 
     def posterior(self, images: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Images ``[B, C, H, W]`` to mean and log-variance, ``[B, latent_dim]`` each."""
         mean, log_variance = self.encoder(images)
         return mean, log_variance
-
-    def encode(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
-        """The means of `posterior`."""
-        return self.posterior(images)[0]
 
     def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """Codes ``[B, latent_dim]`` to images ``[B, C, H, W]``."""

@@ -5,12 +5,12 @@ After Larsen et al., https://arxiv.org/abs/1512.09300, and Sohn, Lee and Yan, ht
 
 from __future__ import annotations
 
-from typing import Any, Literal, final
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 
-from bench.contract import Batch, ImageSpec, Model, Update
+from bench.contract import Batch, Conditional, Generates, ImageSpec, Infers, Model, Update
 from bench.networks.adversarial import Fakes, one_class_more, vae_and_discriminator
 from bench.networks.blocks import check_positive, reparameterised
 from bench.networks.conditional import as_vector, decoder, discriminator, encoder, need_classes
@@ -20,10 +20,10 @@ TRAINING: dict[str, Any] = {"learning_rate": 1e-4, "batch_size": 100}  # documen
 
 
 @final
-class CVAEGAN(Model):
+class CVAEGAN(Model, Generates, Infers, Conditional):
     """The networks of the CVAE; images are compared in the discriminator's FC-512 layer."""
 
-    condition: Literal["labels"] = "labels"
+    condition = "labels"
 
     def __init__(self, spec: ImageSpec, *, latent_dim: int = 50, feature_variance: float = 10.0) -> None:
         super().__init__()
@@ -56,18 +56,14 @@ class CVAEGAN(Model):
             feature_variance=self.feature_variance,
         )
 
-    def sample(self, n: int, condition: Tensor | None = None) -> Tensor:
-        """Decode ``n`` draws from the prior with the labels ``condition``."""
-        return self.decode(torch.randn(n, self.latent_dim, device=self.device), condition)
+    def codes(self, n: int) -> Tensor:
+        """``n`` draws from N(0, I), ``[n, latent_dim]``."""
+        return torch.randn(n, self.latent_dim, device=self.device)
 
     def posterior(self, images: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Images ``[B, C, H, W]`` and their labels to mean and log-variance, ``[B, latent_dim]`` each."""
         mean, log_variance = self.encoder(images, as_vector(condition, self.spec))
         return mean, log_variance
-
-    def encode(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
-        """The means of `posterior`."""
-        return self.posterior(images, condition)[0]
 
     def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """Codes ``[B, latent_dim]`` and labels ``[B]`` to images ``[B, C, H, W]``."""

@@ -14,7 +14,7 @@ from typing import Any, Literal, final
 import torch
 from torch import Tensor, nn
 
-from bench.contract import Batch, ImageSpec, Model, Unsupported, Update
+from bench.contract import Batch, Generates, ImageSpec, Model, Unsupported, Update
 from bench.networks.adversarial import non_saturating
 from bench.networks.blocks import check_choice, check_positive, conv, keras_same_transpose, leaky
 
@@ -23,7 +23,7 @@ DROPOUT = 0.3  # in the discriminator
 
 
 @final
-class DCGAN(Model):
+class DCGAN(Model, Generates):
     """Noise to image through transposed convolutions; ``deep`` doubles the channels of ``shallow``.
 
     Sides that divide by 16 take the document's CIFAR-10 generator, which doubles the size four times; other sides that divide
@@ -60,16 +60,17 @@ class DCGAN(Model):
 
     def step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """Play one round of the non-saturating game."""
-        noise = self._noise(len(batch))
+        noise = self.codes(len(batch))
         return non_saturating(self.generator, self.discriminator, batch.images * 2 - 1, noise, update)
 
-    def sample(self, n: int, condition: Tensor | None = None) -> Tensor:
-        """Generate from ``n`` draws of noise."""
-        images: Tensor = (self.generator(self._noise(n)) + 1) / 2
-        return images
-
-    def _noise(self, n: int) -> Tensor:
+    def codes(self, n: int) -> Tensor:
+        """``n`` draws from N(0, I), ``[n, latent_dim]``."""
         return torch.randn(n, self.latent_dim, device=self.device)
+
+    def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Codes ``[B, latent_dim]`` to images ``[B, C, H, W]``."""
+        images: Tensor = (self.generator(z) + 1) / 2
+        return images
 
 
 def _grey_generator(spec: ImageSpec, latent_dim: int, width: int) -> nn.Sequential:

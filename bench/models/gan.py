@@ -11,7 +11,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from bench.contract import Batch, ImageSpec, Model, Update
+from bench.contract import Batch, Generates, ImageSpec, Model, Update
 from bench.networks.adversarial import non_saturating
 from bench.networks.blocks import check_positive, image_mlp, leaky, mlp
 
@@ -20,7 +20,7 @@ TRAINING: dict[str, Any] = {"learning_rate": 1e-3, "betas": (0.5, 0.999), "batch
 
 
 @final
-class GAN(Model):
+class GAN(Model, Generates):
     """Noise through ``generator_dims`` to an image, an image through ``discriminator_dims`` to one logit.
 
     Inside, images are in [-1, 1], where the generator's tanh leaves them.
@@ -46,13 +46,14 @@ class GAN(Model):
 
     def step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """Play one round of the non-saturating game."""
-        noise = self._noise(len(batch))
+        noise = self.codes(len(batch))
         return non_saturating(self.generator, self.discriminator, batch.images * 2 - 1, noise, update)
 
-    def sample(self, n: int, condition: Tensor | None = None) -> Tensor:
-        """Generate from ``n`` draws of noise."""
-        images: Tensor = (self.generator(self._noise(n)) + 1) / 2
-        return images
-
-    def _noise(self, n: int) -> Tensor:
+    def codes(self, n: int) -> Tensor:
+        """``n`` draws from N(0, I), ``[n, latent_dim]``."""
         return torch.randn(n, self.latent_dim, device=self.device)
+
+    def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Codes ``[B, latent_dim]`` to images ``[B, C, H, W]``."""
+        images: Tensor = (self.generator(z) + 1) / 2
+        return images

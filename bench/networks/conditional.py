@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from bench.contract import ImageSpec, Unsupported
+from bench.contract import Condition, ImageSpec, Unsupported
 from bench.networks.blocks import (
     Discriminator,
     GaussianEncoder,
@@ -21,7 +20,6 @@ from bench.networks.blocks import (
     one_hot,
 )
 
-Condition = Literal["labels", "left_half"]
 DRAWN_FOR = 28  # pixels along MNIST's sides, whose widths the document prints; for SVHN's 32 they grow by 8/7
 
 

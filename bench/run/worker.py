@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save
 
 from bench import __version__, registry
 from bench.batches import DataOptions, prepare
-from bench.contract import Data, DataError, Diverged, ImageSpec, Model, Unsupported
+from bench.contract import Data, DataError, Diverged, Generates, ImageSpec, Model, Unsupported
 from bench.datasets import open_dataset
 from bench.images import png
 from bench.measure.evaluation import EvaluationOptions, Score, evaluate
@@ -115,7 +115,8 @@ class Work:
                 keep(folder, progress.epoch, progress_pictures(model, data))
             yield Epoch(progress, kept(folder, progress.epoch))
         files = {f"final/{name}.png": png(picture) for name, picture in final_pictures(model, data).items()}
-        files["final/training.gif"] = training_gif(folder, "samples")
+        if isinstance(model, Generates):
+            files["final/training.gif"] = training_gif(folder, "samples")
         files["trial.toml"] = tomli_w.dumps(describe(trial, data.spec)).encode()
         files["model.safetensors"] = save({name: value.contiguous() for name, value in model.state_dict().items()})
         yield Finished(self._scores(model, data, trial, self.metrics), files)
