@@ -21,7 +21,7 @@ ALLOWED = {
     "study/catalogue": {"batches", "contract", "measure", "models/__init__", "registry", "training"},
     "networks": {"contract", "networks"},
     "batches": {"contract"},
-    "models/__init__": {"contract"},
+    "models/__init__": {"contract", "registry"},
     "models": {"contract", "networks"},
     "datasets/__init__": {"contract", "registry"},
     "datasets": {"contract", "datasets/__init__"},

@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 import bench.training as training
-from bench.contract import Data, Diverged, Model, in_order, mean_terms
+from bench.contract import Data, Diverged, Model, in_order
 from bench.models.dcgan import DCGAN
 from bench.models.gan import GAN
 from bench.models.vae import VAE
-from bench.training import Optimizers, Progress, TrainingOptions, train
+from bench.training import Optimizers, Progress, TrainingOptions, mean_terms, train
 
 OPTIONS = TrainingOptions(epochs=4, batch_size=16)
 

@@ -24,7 +24,7 @@ from bench.contract import Data, DataError, Diverged, Generates, ImageSpec, Mode
 from bench.datasets import open_dataset
 from bench.images import png
 from bench.measure.evaluation import EvaluationOptions, Score, evaluate
-from bench.models import only_class
+from bench.models import model_class
 from bench.previews import final_pictures, keep, kept, picture_epochs, progress_pictures, training_gif
 from bench.run.saved import describe
 from bench.study.definition import Failure, Trial
@@ -164,7 +164,7 @@ def build(trial: Trial, spec: ImageSpec) -> Model:
         Unsupported: the model cannot be built for these images, or ``[training.<player>]`` names no player of it.
     """
     torch.manual_seed(trial.seed)
-    model = only_class(registry.load("models", trial.model))(spec, **trial.settings["params"])
+    model = model_class(trial.model)(spec, **trial.settings["params"])
     players = model.players()
     for name, value in trial.settings["training"].items():
         if isinstance(value, Mapping) and name not in players:

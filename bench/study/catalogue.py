@@ -14,7 +14,7 @@ from bench import registry
 from bench.batches import DataOptions
 from bench.contract import Model
 from bench.measure.evaluation import EvaluationOptions
-from bench.models import only_class
+from bench.models import model_class, training_defaults
 from bench.training import PlayerOptions, TrainingOptions
 
 
@@ -72,10 +72,10 @@ def catalogue() -> Catalogue:
     del options["training"]["players"]
     models = registry.names("models")
     return Catalogue(
-        params=_OnDemand(models, lambda name: hyperparameters(only_class(registry.load("models", name)))),
+        params=_OnDemand(models, lambda name: hyperparameters(model_class(name))),
         options=options,
         player_options=frozenset(_fields(PlayerOptions)),
-        training_defaults=_OnDemand(models, lambda name: registry.load("models", name).TRAINING),
+        training_defaults=_OnDemand(models, training_defaults),
         datasets=registry.names("datasets"),
         metrics={name: registry.load("metrics", name).BETTER for name in registry.names("metrics")},
     )
