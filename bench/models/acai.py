@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.contract import Autoencodes, Batch, Generates, ImageSpec, Model, Update
-from bench.networks.adversarial import turns
+from bench.networks.adversarial import critic_batches
 from bench.networks.blocks import check_choice, check_positive
 from bench.networks.pooled import Pooled
 
@@ -65,7 +65,7 @@ class ACAI(Model, Generates, Autoencodes):
 
         The term ``reconstruction_per_pixel`` is in nats per pixel with ``bce`` and a squared error with ``mse``.
         """
-        first, *others = turns(batch.images, self.critic_steps)
+        first, *others = critic_batches(batch.images, self.critic_steps)
         codes = self.encoder(first)
         logits = self.decoder(codes)
         alpha = self.mixing(first)

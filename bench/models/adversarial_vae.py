@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from bench.contract import Batch, Generates, ImageSpec, Infers, Model, Update
 from bench.networks.blocks import reparameterised
-from bench.networks.losses import bernoulli_nll, gaussian_kl, judged_fake, judged_real
+from bench.networks.losses import bce_fake, bce_real, bernoulli_nll, gaussian_kl
 from bench.networks.mirrored import Mirrored
 
 TRAINING: dict[str, Any] = {}
@@ -50,10 +50,10 @@ class AdversarialVAE(Model, Generates, Infers):
         mean, log_variance = self.encoder(batch.images)
         logits = self.decoder(reparameterised(mean, log_variance))
         reconstructed = logits.sigmoid()
-        critic = judged_fake(self.critic(reconstructed.detach())[0]) + judged_real(self.critic(batch.images)[0])
+        critic = bce_fake(self.critic(reconstructed.detach())[0]) + bce_real(self.critic(batch.images)[0])
         update("critic", critic)
         reconstruction, kl = bernoulli_nll(logits, batch.images), gaussian_kl(mean, log_variance)
-        adversarial = judged_real(self.critic(reconstructed)[0])
+        adversarial = bce_real(self.critic(reconstructed)[0])
         vae = kl + reconstruction + adversarial
         update("vae", vae)
         return {"vae": vae, "critic": critic, "reconstruction": reconstruction, "kl": kl, "adversarial": adversarial}

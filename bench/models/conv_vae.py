@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from bench.contract import Batch, Generates, ImageSpec, Infers, Model, Unsupported, Update
 from bench.networks.blocks import GaussianEncoder, check_choice, check_positive, conv, conv_transpose, reparameterised
-from bench.networks.losses import negative_bound
+from bench.networks.losses import negative_elbo
 from bench.networks.mirrored import Mirrored
 from bench.networks.pooled import Pooled
 
@@ -69,7 +69,7 @@ class ConvVAE(Model, Generates, Infers):
         """Descend the negative evidence bound, equation 10 with one draw of the code per image."""
         mean, log_variance = self.encoder(batch.images)
         logits = self.decoder(reparameterised(mean, log_variance))
-        terms = negative_bound(logits, batch.images, mean, log_variance)
+        terms = negative_elbo(logits, batch.images, mean, log_variance)
         update("vae", terms["loss"])
         return terms
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from bench.contract import Batch, Condition, Conditional, Generates, ImageSpec, Infers, Model, Update, condition_of
 from bench.networks.blocks import check_choice, check_positive, reparameterised
 from bench.networks.conditional import as_vector, condition_width, decoder, encoder
-from bench.networks.losses import negative_bound
+from bench.networks.losses import negative_elbo
 
 TRAINING: dict[str, Any] = {"batch_size": 100}  # document 004, section 4
 
@@ -43,7 +43,7 @@ class CVAE(Model, Generates, Infers, Conditional):
         y = as_vector(condition_of(self, batch), self.spec)
         mean, log_variance = self.encoder(batch.images, y)
         logits = self.decoder(torch.cat((reparameterised(mean, log_variance), y), dim=1))
-        terms = negative_bound(logits, batch.images, mean, log_variance)
+        terms = negative_elbo(logits, batch.images, mean, log_variance)
         update("vae", terms["loss"])
         return terms
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.contract import Batch, Conditional, Generates, ImageSpec, Infers, Model, Update
-from bench.networks.adversarial import Fakes, one_class_more, vae_and_discriminator
+from bench.networks.adversarial import Fakes, k_plus_one_classes, vae_gan_step
 from bench.networks.blocks import check_positive, reparameterised
 from bench.networks.conditional import as_vector, decoder, discriminator, encoder, need_classes
 from bench.networks.losses import gaussian_kl
@@ -41,17 +41,17 @@ class CVAEGAN(Model, Generates, Infers, Conditional):
         return {"vae": nn.ModuleList((self.encoder, self.decoder)), "discriminator": self.discriminator}
 
     def step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
-        """Play one round, the prior's images drawn for the labels of the batch."""
+        """One step of both players, the prior's images drawn for the labels of the batch."""
         mean, log_variance = self.posterior(batch.images, batch.labels)
         z = reparameterised(mean, log_variance)
         fakes = Fakes(self.decode(z, batch.labels), self.decode(torch.randn_like(z), batch.labels))
-        return vae_and_discriminator(
+        return vae_gan_step(
             "vae",
             self.discriminator,
             batch.images,
             fakes,
             {"kl": gaussian_kl(mean, log_variance)},
-            one_class_more(batch.labels),
+            k_plus_one_classes(batch.labels),
             update,
             feature_variance=self.feature_variance,
         )

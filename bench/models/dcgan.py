@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from bench.contract import Batch, Generates, ImageSpec, Model, Unsupported, Update
 from bench.networks.adversarial import non_saturating
-from bench.networks.blocks import check_choice, check_positive, conv, keras_same_transpose, leaky
+from bench.networks.blocks import check_choice, check_positive, conv, keras_same_transpose, leaky_relu
 
 TRAINING: dict[str, Any] = {"learning_rate": 2e-4, "betas": (0.5, 0.999)}  # section 4 of the paper
 DROPOUT = 0.3  # in the discriminator
@@ -49,7 +49,7 @@ class DCGAN(Model, Generates):
         shrink = 2 ** (len(widths) - 1)
         flat = widths[-1] * (spec.height // shrink) * (spec.width // shrink)
         layers = [
-            nn.Sequential(*conv(*pair, 5, 2, 2, activation=leaky(0.2)), nn.Dropout(DROPOUT))
+            nn.Sequential(*conv(*pair, 5, 2, 2, activation=leaky_relu(0.2)), nn.Dropout(DROPOUT))
             for pair in pairwise(widths)
         ]
         self.discriminator = nn.Sequential(*layers, nn.Flatten(), nn.Linear(flat, 1))
@@ -59,7 +59,7 @@ class DCGAN(Model, Generates):
         return {"discriminator": self.discriminator, "generator": self.generator}
 
     def step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
-        """Play one round of the non-saturating game."""
+        """One step of each player, the generator's on the non-saturating loss."""
         noise = self.codes(len(batch))
         return non_saturating(self.generator, self.discriminator, batch.images * 2 - 1, noise, update)
 

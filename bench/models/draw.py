@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from bench.contract import Autoencodes, Batch, Conditional, Draws, Generates, ImageSpec, Model, Update, condition_of
 from bench.networks.conditional import need_classes
-from bench.networks.losses import negative_bound
+from bench.networks.losses import negative_elbo
 from bench.networks.recurrent import DrawNetwork
 
 # Document 004's batch and rate; the moment and the clipped gradient keep recurrence through ten glimpses from exploding.
@@ -53,7 +53,7 @@ class Draw(Model, Generates, Autoencodes, Draws, Conditional):
     def step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """Descend the reconstruction loss of the last canvas and the KL divergences of all glimpses, equations 9 to 12."""
         drawing = self.network.reconstruct(batch.images, condition_of(self, batch))
-        terms = negative_bound(drawing.canvases[-1], batch.images, drawing.means, drawing.log_variances)
+        terms = negative_elbo(drawing.canvases[-1], batch.images, drawing.means, drawing.log_variances)
         update("draw", terms["loss"])
         return terms
 

@@ -10,7 +10,7 @@ from typing import Any, final
 from torch import Tensor, nn
 
 from bench.contract import Autoencodes, Batch, Conditional, Draws, Generates, ImageSpec, Model, Update, condition_of
-from bench.networks.adversarial import REAL_OR_FAKE, Fakes, one_class_more, vae_and_discriminator
+from bench.networks.adversarial import BINARY_CROSS_ENTROPY, Fakes, k_plus_one_classes, vae_gan_step
 from bench.networks.blocks import check_positive
 from bench.networks.conditional import discriminator, need_classes
 from bench.networks.losses import bernoulli_nll, gaussian_kl
@@ -62,21 +62,21 @@ class DrawGAN(Model, Generates, Autoencodes, Draws, Conditional):
         return {"draw": self.network, "discriminator": self.discriminator}
 
     def step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
-        """Play one round on the last canvases, the prior's drawn for the labels of the batch where there are any."""
+        """One step of both players on the last canvases, the prior's drawn for the labels of the batch where there are any."""
         labels = condition_of(self, batch)
         drawing = self.network.reconstruct(batch.images, labels)
         logits = drawing.canvases[-1]
         drawn = self.network.draw(self.network.noise(len(batch)), labels)[-1].sigmoid()
-        bound = {"kl": gaussian_kl(drawing.means, drawing.log_variances)}
+        vae_terms = {"kl": gaussian_kl(drawing.means, drawing.log_variances)}
         if self.feature_variance is None:
-            bound["reconstruction"] = bernoulli_nll(logits, batch.images)
-        return vae_and_discriminator(
+            vae_terms["reconstruction"] = bernoulli_nll(logits, batch.images)
+        return vae_gan_step(
             "draw",
             self.discriminator,
             batch.images,
             Fakes(logits.sigmoid(), drawn),
-            bound,
-            one_class_more(batch.labels) if self.network.classes else REAL_OR_FAKE,
+            vae_terms,
+            k_plus_one_classes(batch.labels) if self.network.classes else BINARY_CROSS_ENTROPY,
             update,
             feature_variance=self.feature_variance,
         )

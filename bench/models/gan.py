@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from bench.contract import Batch, Generates, ImageSpec, Model, Update
 from bench.networks.adversarial import non_saturating
-from bench.networks.blocks import check_positive, image_mlp, leaky, mlp
+from bench.networks.blocks import check_positive, image_mlp, leaky_relu, mlp
 
 # Document 002's rate and batch. With Adam's usual first moment of 0.9 the generator collapses to one grey blob on MNIST.
 TRAINING: dict[str, Any] = {"learning_rate": 1e-3, "betas": (0.5, 0.999), "batch_size": 64}
@@ -37,15 +37,15 @@ class GAN(Model, Generates):
         super().__init__()
         check_positive(latent_dim=latent_dim, generator_dims=generator_dims, discriminator_dims=discriminator_dims)
         self.latent_dim = latent_dim
-        self.generator = nn.Sequential(*image_mlp(spec, [latent_dim, *generator_dims], leaky(0.01)), nn.Tanh())
-        self.discriminator = nn.Sequential(nn.Flatten(), *mlp([spec.pixels, *discriminator_dims, 1], leaky(0.01)))
+        self.generator = nn.Sequential(*image_mlp(spec, [latent_dim, *generator_dims], leaky_relu(0.01)), nn.Tanh())
+        self.discriminator = nn.Sequential(nn.Flatten(), *mlp([spec.pixels, *discriminator_dims, 1], leaky_relu(0.01)))
 
     def players(self) -> dict[str, nn.Module]:
         """The discriminator and the generator."""
         return {"discriminator": self.discriminator, "generator": self.generator}
 
     def step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
-        """Play one round of the non-saturating game."""
+        """One step of each player, the generator's on the non-saturating loss."""
         noise = self.codes(len(batch))
         return non_saturating(self.generator, self.discriminator, batch.images * 2 - 1, noise, update)
 

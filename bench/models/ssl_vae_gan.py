@@ -59,7 +59,7 @@ class SSLVAEGAN(Model, Generates, Infers, Conditional, Classifies):
         return {"vae": self.networks, "discriminator": self.discriminator}
 
     def step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
-        """One round: losses of labelled images under their labels, of the others averaged over q(y | x).
+        """One step of both players: losses of labelled images under their labels, of the others averaged over q(y | x).
 
         Where no label is hidden, as on held-out images, ``unlabelled`` is taken of the same images and not descended.
         """
@@ -85,10 +85,10 @@ class SSLVAEGAN(Model, Generates, Infers, Conditional, Classifies):
         # The label that q gives is no parameter of the discriminator: it is read off, not learnt through.
         real_logits = _stack(self.discriminator(batch.images)[0], known, hidden, classes)
         fake = torch.full((len(y),), classes, device=y.device)
-        told = _cross_entropy(real_logits, y.argmax(1))
-        for forged in (drawn.detach(), reconstructed.detach()):
-            told = told + _cross_entropy(self.discriminator(forged)[0], fake)
-        on_labelled, on_unlabelled = averaged(told, q.detach())
+        losses = _cross_entropy(real_logits, y.argmax(1))
+        for images in (drawn.detach(), reconstructed.detach()):
+            losses = losses + _cross_entropy(self.discriminator(images)[0], fake)
+        on_labelled, on_unlabelled = averaged(losses, q.detach())
         discriminator_loss = share * on_labelled + (1 - share) * on_unlabelled
         update("discriminator", discriminator_loss)
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from bench.contract import Batch, Generates, ImageSpec, Infers, Model, Update
 from bench.networks.blocks import check_positive, image_mlp, mlp, reparameterised
-from bench.networks.losses import negative_bound
+from bench.networks.losses import negative_elbo
 
 TRAINING: dict[str, Any] = {}
 
@@ -38,7 +38,7 @@ class VAE(Model, Generates, Infers):
         """Descend the negative evidence bound, equation 10 with one draw of the code per image."""
         mean, log_variance = self.posterior(batch.images)
         logits = self.decoder(reparameterised(mean, log_variance))
-        terms = negative_bound(logits, batch.images, mean, log_variance)
+        terms = negative_elbo(logits, batch.images, mean, log_variance)
         update("vae", terms["loss"])
         return terms
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.contract import Batch, Generates, ImageSpec, Infers, Model, Update
-from bench.networks.adversarial import REAL_OR_FAKE, Fakes, vae_and_discriminator
+from bench.networks.adversarial import BINARY_CROSS_ENTROPY, Fakes, vae_gan_step
 from bench.networks.blocks import check_positive, reparameterised
 from bench.networks.losses import gaussian_kl
 from bench.networks.mirrored import Mirrored
@@ -53,18 +53,17 @@ class VAEGAN(Model, Generates, Infers):
         return {"vae": nn.ModuleList((self.encoder, self.decoder)), "discriminator": self.discriminator}
 
     def step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
-        """Play one round."""
+        """One step of the discriminator, equation 3, then one of the VAE, equation 2."""
         mean, log_variance = self.encoder(batch.images)
         z = reparameterised(mean, log_variance)
         fakes = Fakes(self.decode(z), self.decode(torch.randn_like(z)))
-        bound = {"kl": gaussian_kl(mean, log_variance)}
-        return vae_and_discriminator(
+        return vae_gan_step(
             "vae",
             self.discriminator,
             batch.images,
             fakes,
-            bound,
-            REAL_OR_FAKE,
+            {"kl": gaussian_kl(mean, log_variance)},
+            BINARY_CROSS_ENTROPY,
             update,
             feature_variance=self.feature_variance,
         )

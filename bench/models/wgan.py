@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from bench.contract import Batch, Generates, ImageSpec, Model, Unsupported, Update
-from bench.networks.adversarial import turns
-from bench.networks.blocks import check_choice, check_positive, keras_same_conv, leaky
+from bench.networks.adversarial import critic_batches
+from bench.networks.blocks import check_choice, check_positive, keras_same_conv, leaky_relu
 
 # RMSprop at 5e-5 and batches of 64, algorithm 1 of the paper: with five critic steps, 320 images are one step of the generator.
 TRAINING: dict[str, Any] = {"optimizer": "rmsprop", "learning_rate": 5e-5, "batch_size": 320}
@@ -64,7 +64,7 @@ class WGAN(Model, Generates):
     def step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """Algorithm 1. ``wasserstein`` is the critic's estimate, E[C(real)] - E[C(fake)], up to its Lipschitz constant."""
         losses, estimates = [], []
-        for images in turns(batch.images * 2 - 1, self.critic_steps):
+        for images in critic_batches(batch.images * 2 - 1, self.critic_steps):
             fake = self.generator(self.codes(len(images))).detach()
             estimate = wasserstein(self.critic(images), self.critic(fake))
             loss = -estimate
@@ -153,7 +153,7 @@ def _critic(spec: ImageSpec, depth: str, *, batch_norm: bool) -> nn.Sequential:
             size = size[0] + 1, size[1] + 1
         if index and batch_norm:
             layers.append(nn.BatchNorm2d(outputs))
-        layers.append(leaky(0.2)())
+        layers.append(leaky_relu(0.2)())
         if index != without_dropout:
             layers.append(nn.Dropout(DROPOUT))
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(widths[-1] * size[0] * size[1], 1))
