@@ -7,10 +7,10 @@ stored. Labels are int64 ``[B]``. Losses are in nats per image: summed over pixe
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol, cast, runtime_checkable
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -118,12 +118,15 @@ Update = Callable[[str, Tensor], None]
 
 
 class Model(nn.Module, ABC):
-    """A generative system. Every subclass is final; what two systems share is a block in ``networks/``.
+    """A system that learns. Every subclass is final; what two systems share is a block in ``networks/``.
 
     The constructor is ``__init__(self, spec: ImageSpec, *, ...)``: its keyword arguments are the model's
     hyperparameters, and their names, types and defaults live there and nowhere else. It raises ``Unsupported`` where
     ``spec`` or a combination of hyperparameters cannot work. Beside the class, its file holds ``TRAINING``, the training
     options that this system wants where they differ from ``training.TrainingOptions``.
+
+    What it can do besides stands in its class line, ``class VAE(Model, Generates, Infers)``: pictures, metrics and applications
+    follow from the capabilities below. A ``condition`` is what `condition_of` makes.
     """
 
     @abstractmethod
@@ -138,66 +141,92 @@ class Model(nn.Module, ABC):
         one objective calls it ``"loss"``. With an update that does nothing, the same method gives the held-out losses.
         """
 
-    @abstractmethod
-    def sample(self, n: int, condition: Tensor | None = None) -> Tensor:
-        """Draw ``n`` images, float32 ``[n, C, H, W]`` in ``[0, 1]``; ``condition`` where it is `Conditional`."""
-
     @property
     def device(self) -> torch.device:
         """Where the parameters are."""
         return next(self.parameters()).device
 
 
-@runtime_checkable
-class Autoencodes(Protocol):
-    """Has a code for every image and an image for every code, so it reconstructs and interpolates.
+class Decodes(ABC):
+    """Has an image for every code: what `Generates`, `Autoencodes` and `Draws` have in common."""
 
-    ``condition`` is what `condition_of` makes: None but where the model is `Conditional`.
-    """
-
-    def encode(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
-        """float32 ``[B, C, H, W]`` in ``[0, 1]`` to codes ``[B, ...]``: the mean where the code is a distribution."""
-
+    @abstractmethod
     def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """Codes ``[B, ...]`` to float32 ``[B, C, H, W]`` in ``[0, 1]``."""
 
 
-@runtime_checkable
-class Infers(Autoencodes, Protocol):
+class Generates(Decodes):
+    """Makes new images, of codes that are drawn from a prior: the latents of a VAE, the noise of a GAN."""
+
+    @abstractmethod
+    def codes(self, n: int) -> Tensor:
+        """``n`` draws from the prior of the codes, ``[n, ...]``."""
+
+    def sample(self, n: int, condition: Tensor | None = None) -> Tensor:
+        """``n`` new images, float32 ``[n, C, H, W]`` in ``[0, 1]``."""
+        return self.decode(self.codes(n), condition)
+
+
+class Autoencodes(Decodes):
+    """Has a code for every image, so it reconstructs, and interpolates between images."""
+
+    @abstractmethod
+    def encode(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+        """float32 ``[B, C, H, W]`` in ``[0, 1]`` to codes ``[B, ...]``: the mean where the code is a distribution."""
+
+
+class Infers(Autoencodes):
     """Has a Gaussian distribution over the codes of an image, with independent units."""
 
+    @abstractmethod
     def posterior(self, images: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """float32 ``[B, C, H, W]`` in ``[0, 1]`` to the mean and the log-variance of their codes, ``[B, ...]`` each."""
 
+    def encode(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+        """The means of `posterior`."""
+        return self.posterior(images, condition)[0]
 
-@runtime_checkable
-class Classifies(Protocol):
+
+class Draws(Decodes):
+    """Paints the image of a code over several steps."""
+
+    @abstractmethod
+    def canvases(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Codes ``[B, ...]`` to what is painted after each step, float32 ``[T, B, C, H, W]`` in ``[0, 1]``."""
+
+    def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """The last of the `canvases`."""
+        return self.canvases(z, condition)[-1]
+
+
+class Classifies(ABC):
     """Tells the class of an image."""
 
+    @abstractmethod
     def classify(self, images: Tensor) -> Tensor:
         """float32 ``[B, C, H, W]`` in ``[0, 1]`` to logits ``[B, classes]``."""
 
 
-@runtime_checkable
-class Conditional(Protocol):
-    """Draws what it is asked for: int64 labels ``[B]``, or left halves of images, float32 ``[B, C, H, W // 2]``."""
-
-    condition: Literal["labels", "left_half"]
+Condition = Literal["labels", "left_half"]
 
 
-@runtime_checkable
-class Draws(Protocol):
-    """Paints an image over several steps."""
+class Conditional(ABC):
+    """Can be told what image is meant: by int64 labels ``[B]``, or by left halves, float32 ``[B, C, H, W // 2]``."""
 
-    def canvases(self, images_or_n: Tensor | int, condition: Tensor | None = None) -> Tensor:
-        """Reconstructed from images or generated, float32 ``[T, n, C, H, W]`` in ``[0, 1]``."""
+    condition: Condition | None  # None where its hyperparameters make it a model that is told nothing
 
 
-def condition_of(model: Model, batch: Batch) -> Tensor | None:
-    """What ``model`` is told of the images in ``batch``: their labels, their left halves, or nothing."""
-    if not isinstance(model, Conditional):
-        return None
-    return batch.labels if model.condition == "labels" else left_half(batch.images)
+def conditioned_on(model: Model | Decodes) -> Condition | None:
+    """What ``model`` is told of an image: its label, its left half, or nothing."""
+    return model.condition if isinstance(model, Conditional) else None
+
+
+def condition_of(model: Model | Decodes, batch: Batch) -> Tensor | None:
+    """What ``model`` is told of the images in ``batch``: their labels, their left halves, or None."""
+    told = conditioned_on(model)
+    if told == "left_half":
+        return left_half(batch.images)
+    return batch.labels if told == "labels" else None
 
 
 def left_half(images: Tensor) -> Tensor:
@@ -205,11 +234,10 @@ def left_half(images: Tensor) -> Tensor:
     return images[..., : images.shape[3] // 2]
 
 
-def reconstruct(model: Model, batch: Batch) -> Tensor:
-    """The images of ``batch`` decoded from their (mean) codes, by a model that is `Autoencodes`."""
+def reconstruct(model: Autoencodes, batch: Batch) -> Tensor:
+    """The images of ``batch`` decoded from their (mean) codes."""
     condition = condition_of(model, batch)
-    codec = cast("Autoencodes", model)
-    return codec.decode(codec.encode(batch.images, condition), condition)
+    return model.decode(model.encode(batch.images, condition), condition)
 
 
 @dataclass(frozen=True)
@@ -255,10 +283,6 @@ class Data:
         return replace(self, train=self.train.to(device), train_labels=labels, held_out=self.held_out.to(device))
 
 
-def no_update(player: str, loss: Tensor) -> None:
-    """The update that learns nothing, with which ``Model.step`` gives held-out losses."""
-
-
 @contextmanager
 def eval_mode(model: Model, seed: int = 0) -> Iterator[None]:
     """Look at a model without touching its training: eval mode, no gradients, random numbers of its own from ``seed``.
@@ -274,15 +298,3 @@ def eval_mode(model: Model, seed: int = 0) -> Iterator[None]:
             yield
         finally:
             model.train(training)
-
-
-def mean_terms(model: Model, batches: Iterable[Batch]) -> dict[str, float]:
-    """The loss terms of ``model.step`` averaged over ``batches``, weighted by their sizes, learning nothing."""
-    totals: dict[str, Tensor] = {}
-    images = 0
-    with eval_mode(model):
-        for batch in batches:
-            images += len(batch)
-            for name, value in model.step(batch, no_update).items():
-                totals[name] = totals.get(name, torch.zeros_like(value)) + value * len(batch)
-    return {name: float(total) / images for name, total in totals.items()}

@@ -10,7 +10,18 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from bench.contract import Autoencodes, Batch, Conditional, Data, Draws, Model, condition_of, eval_mode, reconstruct
+from bench.contract import (
+    Autoencodes,
+    Batch,
+    Data,
+    Draws,
+    Generates,
+    Model,
+    condition_of,
+    conditioned_on,
+    eval_mode,
+    reconstruct,
+)
 from bench.images import gif, grid, manifold, png, reconstructions, strips
 from bench.measure.context import draw
 from bench.measure.interpolation import interpolations
@@ -35,11 +46,11 @@ def progress_pictures(model: Model, data: Data) -> dict[str, Picture]:
 
     Samples of a model that is told the label are a column for every class (document 004, figures 6 and 7).
     """
-    classes = len(data.spec.classes)
-    if isinstance(model, Conditional) and model.condition == "labels":
-        pictures = {"samples": grid(draw(model, PER_CLASS * classes, data).images, columns=classes)}
-    else:
-        pictures = {"samples": grid(draw(model, SAMPLES, data).images)}
+    pictures = {}
+    if isinstance(model, Generates):
+        columns = len(data.spec.classes) if conditioned_on(model) == "labels" else None
+        samples = draw(model, PER_CLASS * columns if columns else SAMPLES, data)
+        pictures["samples"] = grid(samples.images, columns=columns)
     if isinstance(model, Autoencodes):
         batch = _held_out(data, SAMPLES // 2)
         with eval_mode(model):
@@ -51,28 +62,27 @@ def final_pictures(model: Model, data: Data) -> dict[str, Picture]:
     """All that can be drawn of a trained model."""
     pictures = progress_pictures(model, data)
     if isinstance(model, Draws):
-        pictures |= _canvases(model, data)
+        with eval_mode(model):
+            pictures |= _canvases(model, _held_out(data, ROWS))
     if not isinstance(model, Autoencodes):
         return pictures
     ends = _held_out(data, 2 * ROWS)
     with eval_mode(model):
         pictures["interpolation"] = strips(interpolations(model, ends, STEPS))
-        if not isinstance(model, Conditional) and model.encode(ends.images).shape[1:] == (2,):
+        if conditioned_on(model) is None and model.encode(ends.images).shape[1:] == (2,):
             pictures["manifold"] = manifold(model.decode(latent_plane(MANIFOLD).to(model.device)), MANIFOLD)
     return pictures
 
 
-def _canvases(model: Model, data: Data) -> dict[str, Picture]:
+def _canvases(model: Draws, batch: Batch) -> dict[str, Picture]:
     """DRAW's canvases in sequence, a row for each image: reconstructed and generated (document 004, figures 10 and 11)."""
-    assert isinstance(model, Draws)
-    batch = _held_out(data, ROWS)
     condition = condition_of(model, batch)
-    with eval_mode(model):
-        made = {
-            "canvases_reconstructed": model.canvases(batch.images, condition),
-            "canvases_generated": model.canvases(len(batch), condition),
-        }
-    return {name: strips(canvases.transpose(0, 1)) for name, canvases in made.items()}
+    codes = {}
+    if isinstance(model, Autoencodes):
+        codes["canvases_reconstructed"] = model.encode(batch.images, condition)
+    if isinstance(model, Generates):
+        codes["canvases_generated"] = model.codes(len(batch))
+    return {name: strips(model.canvases(z, condition).transpose(0, 1)) for name, z in codes.items()}
 
 
 def latent_plane(side: int) -> Tensor:

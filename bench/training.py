@@ -8,7 +8,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from bench.batches import steps_per_epoch, stream
-from bench.contract import Data, Diverged, Model, in_order, mean_terms
+from bench.contract import Batch, Data, Diverged, Model, eval_mode, in_order
 
 CHECKPOINT_SECONDS = (
     30.0  # what a killed trial can lose, beside the epoch it is in; an epoch longer than this loses itself
@@ -98,14 +98,14 @@ class Optimizers:
     def __init__(self, model: Model, options: TrainingOptions) -> None:
         self.parameters = {name: list(player.parameters()) for name, player in model.players().items()}
         self.options = {name: options.of(name) for name in self.parameters}
-        self.optimizers = {
+        self.by_player = {
             name: _optimizer(parameters, self.options[name]) for name, parameters in self.parameters.items()
         }
 
     def update(self, player: str, loss: Tensor) -> None:
         """Descend ``player``'s own parameters along ``loss``; no other parameter gets so much as a gradient."""
         parameters = self.parameters[player]
-        optimizer = self.optimizers[player]
+        optimizer = self.by_player[player]
         optimizer.zero_grad(set_to_none=True)
         loss.backward(inputs=parameters)
         clip = self.options[player].gradient_clip
@@ -132,11 +132,11 @@ def train(
         Diverged: a loss term is no longer finite.
     """
     model.to(memory_format=torch.channels_last)  # convolutions are up to 1.7 times as fast on a CPU
-    descent = Optimizers(model, options)
+    optimizers = Optimizers(model, options)
     order = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
     history: list[Progress] = []
-    checkpoint = Checkpoint(folder, model, descent, order) if folder else None
+    checkpoint = Checkpoint(folder, model, optimizers, order) if folder else None
     if checkpoint:
         history = checkpoint.restore()
     yield from history
@@ -154,7 +154,7 @@ def train(
         for _ in range(steps):
             batch = next(batches)
             with torch.autocast(model.device.type, torch.bfloat16, enabled=options.precision == "bfloat16"):
-                terms = model.step(batch, descent.update)
+                terms = model.step(batch, optimizers.update)
             for name, value in terms.items():
                 totals[name] = totals.get(name, torch.zeros_like(value, dtype=torch.float32)) + value.detach()
         # Reading the sums waits for the device, once an epoch.
@@ -171,6 +171,22 @@ def train(
             saved = time.monotonic()
 
 
+def no_update(player: str, loss: Tensor) -> None:
+    """The update that learns nothing, with which ``Model.step`` gives held-out losses."""
+
+
+def mean_terms(model: Model, batches: Iterable[Batch]) -> dict[str, float]:
+    """The loss terms of ``model.step`` averaged over ``batches``, weighted by their sizes, learning nothing."""
+    totals: dict[str, Tensor] = {}
+    images = 0
+    with eval_mode(model):
+        for batch in batches:
+            images += len(batch)
+            for name, value in model.step(batch, no_update).items():
+                totals[name] = totals.get(name, torch.zeros_like(value)) + value * len(batch)
+    return {name: float(total) / images for name, total in totals.items()}
+
+
 class Checkpoint:
     """All that a trial needs to go on: weights, optimisers, random state, and the history of its measures.
 
@@ -178,10 +194,10 @@ class Checkpoint:
     weights it belongs to, so that a kill between the two is seen.
     """
 
-    def __init__(self, folder: Path, model: Model, descent: Optimizers, order: torch.Generator) -> None:
+    def __init__(self, folder: Path, model: Model, optimizers: Optimizers, order: torch.Generator) -> None:
         self.folder = folder
         self.model = model
-        self.descent = descent
+        self.optimizers = optimizers
         self.order = order
 
     def save(self, history: list[Progress]) -> None:
@@ -194,7 +210,7 @@ class Checkpoint:
         state = {
             "epoch": epoch,
             "history": json.dumps([asdict(progress) for progress in history]),
-            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.descent.optimizers.items()},
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.by_player.items()},
             "order": self.order.get_state(),
             "random": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state() if self.model.device.type == "cuda" else None,
@@ -217,7 +233,7 @@ class Checkpoint:
             print(f"checkpoint in {self.folder} cannot be read ({error}): the trial starts again", file=sys.stderr)
             return []
         self.model.load_state_dict(weights)
-        for name, optimizer in self.descent.optimizers.items():
+        for name, optimizer in self.optimizers.by_player.items():
             optimizer.load_state_dict(state["optimizers"][name])
         self.order.set_state(state["order"])
         torch.set_rng_state(state["random"])

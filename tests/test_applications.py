@@ -6,7 +6,7 @@ import csv
 import io
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import Any, final
 
 import pytest
 import torch
@@ -17,7 +17,20 @@ from torch import Tensor, nn
 from bench import registry
 from bench.applications import Applied, held_out, pegasus
 from bench.cli import main
-from bench.contract import Batch, Data, Model, Part, Unsupported, Update, eval_mode, reconstruct
+from bench.contract import (
+    Autoencodes,
+    Batch,
+    Classifies,
+    Conditional,
+    Data,
+    Generates,
+    Model,
+    Part,
+    Unsupported,
+    Update,
+    eval_mode,
+    reconstruct,
+)
 from bench.models.cvae import CVAE
 from bench.models.dcgan import DCGAN
 from bench.models.vae import VAE
@@ -65,10 +78,10 @@ def test_a_model_that_cannot_is_refused(name: str, few_digits: Data) -> None:
 
 
 @final
-class Oracle(Model):
+class Oracle(Model, Generates, Autoencodes, Conditional, Classifies):
     """Reads the class of a grey image off its mean, and codes an image as itself."""
 
-    condition: Literal["labels"] = "labels"
+    condition = "labels"
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,9 +93,8 @@ class Oracle(Model):
     def step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         return {}
 
-    def sample(self, n: int, condition: Tensor | None = None) -> Tensor:
-        assert condition is not None
-        return (condition / 10).view(-1, 1, 1, 1).expand(n, 1, 4, 4)
+    def codes(self, n: int) -> Tensor:
+        return torch.zeros(n, 1, 4, 4)
 
     def encode(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
         return images

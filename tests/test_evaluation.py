@@ -328,7 +328,7 @@ def test_weights_that_cannot_be_downloaded_are_one_line(tmp_path: Path, monkeypa
     assert not list((tmp_path / "data").iterdir())
 
 
-def test_aside_puts_the_mode_back_after_an_error(vae: VAE) -> None:
+def test_eval_mode_puts_the_mode_back_after_an_error(vae: VAE) -> None:
     vae.train()
     with pytest.raises(RuntimeError), eval_mode(vae):
         raise RuntimeError

@@ -7,7 +7,7 @@ import math
 import torch
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
-from bench.networks.losses import bernoulli_nll, gaussian_kl, judged_fake, judged_real, squared_error
+from bench.networks.losses import bce_fake, bce_real, bernoulli_nll, gaussian_kl, squared_error
 
 
 def test_bernoulli_nll_of_an_even_chance_is_log_two_per_pixel() -> None:
@@ -41,11 +41,11 @@ def test_squared_error_sums_pixels_and_averages_images() -> None:
 
 def test_an_undecided_critic_costs_log_two_either_way() -> None:
     logits = torch.zeros(9, 1)
-    assert math.isclose(judged_real(logits).item(), math.log(2), rel_tol=1e-6)
-    assert math.isclose(judged_fake(logits).item(), math.log(2), rel_tol=1e-6)
+    assert math.isclose(bce_real(logits).item(), math.log(2), rel_tol=1e-6)
+    assert math.isclose(bce_fake(logits).item(), math.log(2), rel_tol=1e-6)
 
 
 def test_a_certain_critic_costs_its_logit_where_it_is_wrong() -> None:
     logits = torch.full((4, 1), 50.0)
-    assert judged_real(logits).item() < 1e-20
-    assert math.isclose(judged_fake(logits).item(), 50, rel_tol=1e-6)
+    assert bce_real(logits).item() < 1e-20
+    assert math.isclose(bce_fake(logits).item(), 50, rel_tol=1e-6)

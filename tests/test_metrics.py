@@ -16,7 +16,18 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor, nn
 
-from bench.contract import Batch, Data, Model, Update, eval_mode, in_order
+from bench.contract import (
+    Autoencodes,
+    Batch,
+    Conditional,
+    Data,
+    Generates,
+    Infers,
+    Model,
+    Update,
+    eval_mode,
+    in_order,
+)
 from bench.features import classifier
 from bench.measure.context import EvaluationOptions
 from bench.measure.distances import kernel_distances
@@ -45,7 +56,7 @@ class Known(Model):
 
 
 @final
-class Replays(Known):
+class Replays(Known, Generates):
     """Generates the images it was given, in their order."""
 
     def __init__(self, images: Tensor) -> None:
@@ -53,13 +64,16 @@ class Replays(Known):
         self.images = images
         self.shown = 0
 
-    def sample(self, n: int, condition: Tensor | None = None) -> Tensor:
+    def codes(self, n: int) -> Tensor:
         self.shown += n
-        return self.images[self.shown - n : self.shown]
+        return torch.arange(self.shown - n, self.shown)
+
+    def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        return self.images[z]
 
 
 @final
-class RepeatsByClass(Known):
+class RepeatsByClass(Known, Generates, Conditional):
     """Generates real images of the class it is asked for, or of the next one where it is ``wrong``."""
 
     condition = "labels"
@@ -69,39 +83,39 @@ class RepeatsByClass(Known):
         self.of_class = [data.train.images[data.train.labels == label].float() / 255 for label in range(10)]
         self.wrong = wrong
 
-    def sample(self, n: int, condition: Tensor | None = None) -> Tensor:
+    def codes(self, n: int) -> Tensor:
+        return torch.arange(n) // 10
+
+    def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         assert condition is not None
-        return torch.stack([self.of_class[(label + self.wrong) % 10][i // 10] for i, label in enumerate(condition)])
+        return torch.stack([self.of_class[(y + self.wrong) % 10][i] for i, y in zip(z, condition, strict=True)])
 
 
 @final
-class Coded(Known):
+class Coded(Known, Generates, Infers):
     """Decodes everything to a grey of one half; of its codes N(mean, exp(log_variance)), ``telling`` units see the image."""
 
     def __init__(self, *, units: int, telling: int = 0, mean: float = 0.0, log_variance: float = 0.0) -> None:
         super().__init__()
         self.units, self.telling, self.mean, self.log_variance = units, telling, mean, log_variance
 
-    def sample(self, n: int, condition: Tensor | None = None) -> Tensor:
-        return self.decode(torch.zeros(n, self.units))
+    def codes(self, n: int) -> Tensor:
+        return torch.zeros(n, self.units)
 
     def posterior(self, images: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
         mean = torch.full((len(images), self.units), self.mean)
         mean[:, : self.telling] += images.flatten(1)[:, 200 : 200 + self.telling] * 2
         return mean, torch.full_like(mean, self.log_variance)
 
-    def encode(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
-        return self.posterior(images)[0]
-
     def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         return torch.full((len(z), 1, 28, 28), 0.5)
 
 
 @final
-class Transparent(Known):
+class Transparent(Known, Generates, Autoencodes):
     """The image is its own code."""
 
-    def sample(self, n: int, condition: Tensor | None = None) -> Tensor:
+    def codes(self, n: int) -> Tensor:
         return torch.zeros(n, 1, 28, 28)
 
     def encode(self, images: Tensor, condition: Tensor | None = None) -> Tensor:

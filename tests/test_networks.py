@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from bench.contract import Batch, ImageSpec, Unsupported, eval_mode, no_update
+from bench.contract import Batch, ImageSpec, Unsupported, eval_mode
 from bench.models.acai import ACAI
 from bench.models.adversarial_vae import AdversarialVAE
 from bench.models.conv_vae import ConvVAE
@@ -23,6 +23,7 @@ from bench.models.vae import VAE
 from bench.models.vae_gan import VAEGAN
 from bench.models.wgan import WGAN
 from bench.networks.blocks import keras_count
+from bench.training import no_update
 
 MNIST = ImageSpec(1, 28, 28)
 CIFAR10 = ImageSpec(3, 32, 32)

@@ -30,8 +30,8 @@ from bench.models.draw import Draw
 from bench.models.ssl_vae import SSLVAE
 from bench.models.ssl_vae_gan import SSLVAEGAN
 from bench.models.wgan import WGAN, gradient_penalty, wasserstein
-from bench.networks.adversarial import Fakes, one_class_more, turns, vae_and_discriminator
-from bench.networks.losses import judged_class, judged_last_class
+from bench.networks.adversarial import Fakes, critic_batches, k_plus_one_classes, vae_gan_step
+from bench.networks.losses import cross_entropy_fake, cross_entropy_real
 from bench.networks.recurrent import gaussian_filters
 from bench.networks.semi_supervised import entropy, expected
 
@@ -226,8 +226,8 @@ class TestAdversaries:
 
     def test_k_plus_one_classes_at_even_odds(self) -> None:
         logits = torch.zeros(5, 11)
-        assert judged_class(logits, torch.arange(5)).item() == pytest.approx(math.log(11))
-        assert judged_last_class(logits).item() == pytest.approx(math.log(11))
+        assert cross_entropy_real(logits, torch.arange(5)).item() == pytest.approx(math.log(11))
+        assert cross_entropy_fake(logits).item() == pytest.approx(math.log(11))
 
     def test_vae_gan_is_equations_2_and_3(self) -> None:
         """A discriminator that doubles its one pixel for features and reads the label's logit off a table."""
@@ -241,13 +241,13 @@ class TestAdversaries:
             return torch.full((2, 1, 1, 1), value)
 
         losses: dict[str, Tensor] = {}
-        terms = vae_and_discriminator(
+        terms = vae_gan_step(
             "vae",
             Table(),
             image(1.0),
             Fakes(image(0.5), image(0.25)),
             {"kl": torch.tensor(3.0)},
-            one_class_more(torch.tensor([0, 0])),
+            k_plus_one_classes(torch.tensor([0, 0])),
             losses.__setitem__,
             feature_variance=2.0,
         )
@@ -261,7 +261,7 @@ class TestAdversaries:
         assert losses["vae"].item() == pytest.approx(3.0 + features + adversarial)
 
     def test_turns_share_out_a_batch(self) -> None:
-        parts = turns(torch.arange(20.0).view(10, 2, 1, 1), 5)
+        parts = critic_batches(torch.arange(20.0).view(10, 2, 1, 1), 5)
         assert [len(part) for part in parts] == [2] * 5
         assert torch.cat(parts).flatten().tolist() == list(range(20))
 

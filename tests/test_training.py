@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 import bench.training as training
-from bench.contract import Data, Diverged, Model, in_order, mean_terms
+from bench.contract import Data, Diverged, Model, in_order
 from bench.models.dcgan import DCGAN
 from bench.models.gan import GAN
 from bench.models.vae import VAE
-from bench.training import Optimizers, Progress, TrainingOptions, train
+from bench.training import Optimizers, Progress, TrainingOptions, mean_terms, train
 
 OPTIONS = TrainingOptions(epochs=4, batch_size=16)
 
@@ -52,8 +52,8 @@ def test_one_step_of_plain_descent_is_the_gradient_times_the_rate(few_digits: Da
     owner = GAN(few_digits.spec)
     owner.players = lambda: {"only": model}  # type: ignore[method-assign]
     before = model.weight.detach().clone()
-    descent = Optimizers(owner, TrainingOptions(optimizer="sgd", learning_rate=0.5))
-    descent.update("only", model(torch.tensor([[1.0, 2.0, 3.0]])).sum())
+    optimizers = Optimizers(owner, TrainingOptions(optimizer="sgd", learning_rate=0.5))
+    optimizers.update("only", model(torch.tensor([[1.0, 2.0, 3.0]])).sum())
     torch.testing.assert_close(model.weight, before - 0.5 * torch.tensor([[1.0, 2.0, 3.0]]))
 
 
@@ -62,17 +62,17 @@ def test_a_clipped_gradient_has_the_norm_it_is_clipped_to(few_digits: Data) -> N
     owner = GAN(few_digits.spec)
     owner.players = lambda: {"only": model}  # type: ignore[method-assign]
     before = model.weight.detach().clone()
-    descent = Optimizers(owner, TrainingOptions(optimizer="sgd", learning_rate=1.0, gradient_clip=0.1))
-    descent.update("only", model(torch.tensor([[30.0, 40.0]])).sum())
+    optimizers = Optimizers(owner, TrainingOptions(optimizer="sgd", learning_rate=1.0, gradient_clip=0.1))
+    optimizers.update("only", model(torch.tensor([[30.0, 40.0]])).sum())
     assert (model.weight - before).norm().item() == pytest.approx(0.1, rel=1e-4)
 
 
 def test_a_player_may_have_options_of_its_own(few_digits: Data) -> None:
     settings = {"optimizer": "adam", "learning_rate": 1e-3, "discriminator": {"optimizer": "sgd", "learning_rate": 0.1}}
-    descent = Optimizers(GAN(few_digits.spec), TrainingOptions.from_settings(settings))
-    assert isinstance(descent.optimizers["discriminator"], torch.optim.SGD)
-    assert descent.optimizers["discriminator"].param_groups[0]["lr"] == 0.1
-    assert isinstance(descent.optimizers["generator"], torch.optim.Adam)
+    optimizers = Optimizers(GAN(few_digits.spec), TrainingOptions.from_settings(settings))
+    assert isinstance(optimizers.by_player["discriminator"], torch.optim.SGD)
+    assert optimizers.by_player["discriminator"].param_groups[0]["lr"] == 0.1
+    assert isinstance(optimizers.by_player["generator"], torch.optim.Adam)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_player_may_have_options_of_its_own(few_digits: Data) -> None:
 )
 def test_every_optimizer_word_is_that_optimizer(few_digits: Data, word: str, kind: type) -> None:
     options = TrainingOptions(optimizer=word, weight_decay=0.25)  # type: ignore[arg-type]
-    optimizer = Optimizers(vae(few_digits), options).optimizers["vae"]
+    optimizer = Optimizers(vae(few_digits), options).by_player["vae"]
     assert type(optimizer) is kind
     assert optimizer.param_groups[0]["weight_decay"] == 0.25
 

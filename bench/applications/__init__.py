@@ -13,7 +13,7 @@ from types import ModuleType
 
 from torch import Tensor
 
-from bench.contract import Autoencodes, Batch, Data, Model, Unsupported
+from bench.contract import Batch, Data, Model, Unsupported
 
 
 @dataclass(frozen=True)
@@ -51,19 +51,14 @@ def spread(data: Data, n: int) -> Tensor:
     return data.held_out.spaced(n)
 
 
-def need(model: Model, capability: type, what: str) -> None:
-    """Refuse a model that cannot do what the application does.
-
-    Raises:
-        Unsupported: naming the model and what it lacks.
-    """
-    if not isinstance(model, capability):
-        raise Unsupported(f"{type(model).__name__} {what}")
+def refusal(model: Model, what: str) -> Unsupported:
+    """What to raise for a model that cannot do what an application needs; ``what`` goes on from the model's name."""
+    return Unsupported(f"{type(model).__name__} {what}")
 
 
-def need_codes(model: Model) -> None:
-    """Refuse a model that has no code for an image."""
-    need(model, Autoencodes, "has no codes of images, so there is nothing to interpolate or to transfer")
+def no_codes(model: Model) -> Unsupported:
+    """What to raise for a model that has no code for an image."""
+    return refusal(model, "has no codes of images, so there is nothing to interpolate or to transfer")
 
 
 def class_name(data: Data, label: int) -> str:

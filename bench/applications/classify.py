@@ -10,7 +10,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from bench.applications import Applied, class_name, need
+from bench.applications import Applied, class_name, refusal
 from bench.contract import HIDDEN, Classifies, Data, ImageSpec, Model, Unsupported, eval_mode, in_order
 from bench.images import grid, png
 
@@ -25,8 +25,8 @@ def apply(model: Model, data: Data, *, files: Sequence[Path] = ()) -> Applied:
     Raises:
         Unsupported: the model does not classify, or a file is no image.
     """
-    need(model, Classifies, "does not classify")
-    assert isinstance(model, Classifies)
+    if not isinstance(model, Classifies):
+        raise refusal(model, "does not classify")
     if files:
         images = torch.stack([_read(file, data.spec) for file in files]).to(model.device)
         labels = torch.full((len(images),), HIDDEN)

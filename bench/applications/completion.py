@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from bench.applications import Applied, class_name, held_out, spread
-from bench.contract import Conditional, Data, Model, Unsupported, eval_mode, left_half
+from bench.applications import Applied, class_name, held_out, refusal, spread
+from bench.contract import Data, Generates, Model, Unsupported, conditioned_on, eval_mode, left_half
 from bench.images import png, strips, tile
 from bench.networks.blocks import check_positive
 
@@ -14,13 +14,15 @@ def apply(model: Model, data: Data, *, count: int = 8, completions: int = 6, see
     """Rows of an original, its left half, and ``completions`` draws of the whole that keep the half as it is.
 
     Raises:
-        Unsupported: the model is not conditioned on left halves.
+        Unsupported: the model does not generate, or is not conditioned on left halves.
     """
-    if not isinstance(model, Conditional) or model.condition != "left_half":
+    if conditioned_on(model) != "left_half":
         raise Unsupported(
             f"completion needs a model that is told the left half, and this {type(model).__name__} is not: "
             "train one with --set condition=left_half (cvae)"
         )
+    if not isinstance(model, Generates):
+        raise refusal(model, "does not generate images")
     check_positive(completions=completions)
     places = spread(data, count)
     batch = held_out(data, places)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from bench.applications import Applied, class_name
-from bench.contract import Conditional, Data, Model
+from bench.applications import Applied, class_name, refusal
+from bench.contract import Data, Generates, Model, conditioned_on
 from bench.images import grid, png, tile
 from bench.measure.context import draw
 from bench.networks.blocks import check_positive
 
 
 def apply(model: Model, data: Data, *, count: int = 64, seed: int = 0) -> Applied:
-    """Draw ``count`` images from noise of ``seed``; a model that completes images is given left halves of held-out ones."""
+    """Draw ``count`` images from noise of ``seed``; a model that completes images is given left halves of held-out ones.
+
+    Raises:
+        Unsupported: the model does not generate.
+    """
+    if not isinstance(model, Generates):
+        raise refusal(model, "does not generate images")
     check_positive(count=count)
     drawn = draw(model, count, data, seed=seed)
-    condition = model.condition if isinstance(model, Conditional) else "none"
+    condition = conditioned_on(model)
     files, rows = {}, []
     for number, image in enumerate(drawn.images):
         name = f"images/{number:04}.png"

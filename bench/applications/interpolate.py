@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import torch
 
-from bench.applications import Applied, class_name, held_out, need_codes, spread
-from bench.contract import Batch, Data, Model, Unsupported, eval_mode
+from bench.applications import Applied, class_name, held_out, no_codes, spread
+from bench.contract import Autoencodes, Batch, Data, Model, Unsupported, eval_mode
 from bench.images import enlarge, gif, png, strips, tile
 from bench.measure.interpolation import interpolations
 
@@ -26,7 +26,8 @@ def apply(
     Raises:
         Unsupported: the model has no codes, or there are no such images.
     """
-    need_codes(model)
+    if not isinstance(model, Autoencodes):
+        raise no_codes(model)
     if steps < 2:
         raise Unsupported(f"steps = {steps}: both ends are steps, so at least 2")
     if len(first) != len(second):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 from torch import Tensor
 
-from bench.applications import Applied, class_name, held_out, need_codes
-from bench.contract import Batch, Data, Infers, Model, Unsupported, condition_of, eval_mode
+from bench.applications import Applied, class_name, held_out, no_codes
+from bench.contract import Autoencodes, Batch, Data, Infers, Model, Unsupported, condition_of, eval_mode
 from bench.images import grid, png, strips, tile
 from bench.measure.interpolation import interpolations
 from bench.networks.blocks import check_positive, reparameterised
@@ -41,7 +40,8 @@ def apply(
     Raises:
         Unsupported: the model has no codes, or the classes cannot be told.
     """
-    need_codes(model)
+    if not isinstance(model, Autoencodes):
+        raise no_codes(model)
     check_positive(count=count)
     if not 0 <= low <= high <= 1:
         raise Unsupported(f"low = {low}, high = {high}: shares between 0 and 1, the lower first")
@@ -57,15 +57,13 @@ def apply(
     ratio = torch.rand(count, generator=generator) * (high - low) + low
     ends = held_out(data, torch.cat((first, second)))
     with eval_mode(model, seed):
-        images = _mixed(model, ends, ratio, noisy=False)
+        condition = condition_of(model, ends)
+        images = _mixed(model, model.encode(ends.images, condition), ratio, condition)
         shown = min(SEQUENCES, count)
         few = torch.cat((torch.arange(shown), count + torch.arange(shown)))
-        sequences = interpolations(model, Batch(ends.images[few], ends.labels[few]), STEPS)
-        files = {"sequences.png": png(strips(sequences))}
-        if isinstance(model, Infers):
-            same = Batch(ends.images[few], ends.labels[few])
-            drawn = [_mixed(model, same, ratio[:shown], noisy=True) for _ in range(REPETITIONS)]
-            files["repetitions.png"] = png(strips(torch.stack(drawn, dim=1)))
+        same = Batch(ends.images[few], ends.labels[few])
+        files = {"sequences.png": png(strips(interpolations(model, same, STEPS)))}
+        files |= _repetitions(model, same, ratio[:shown])
     rows = []
     for number, image in enumerate(images):
         parents = int(first[number]), int(second[number])
@@ -85,18 +83,23 @@ def apply(
     return Applied(png(grid(images)), files, rows)
 
 
-def _mixed(model: Model, ends: Batch, ratio: Tensor, *, noisy: bool) -> Tensor:
-    """One image for each pair of ``ends``, at ``ratio`` of the way, from mean codes or from sampled ones."""
+def _mixed(model: Autoencodes, codes: Tensor, ratio: Tensor, condition: Tensor | None) -> Tensor:
+    """One image for each pair of ``codes``, the first half with the second, at ``ratio`` of the way."""
     pairs = len(ratio)
-    condition = condition_of(model, ends)
-    codec = cast(Infers, model)
-    codes = codec.encode(ends.images, condition)
-    if noisy:
-        codes = reparameterised(*codec.posterior(ends.images, condition))
     share = ratio.to(codes.device).view(-1, *[1] * (codes.ndim - 1))
-    return codec.decode(
+    return model.decode(
         torch.lerp(codes[:pairs], codes[pairs:], share), None if condition is None else condition[:pairs]
     )
+
+
+def _repetitions(model: Model, ends: Batch, ratio: Tensor) -> dict[str, bytes]:
+    """The pairs of ``ends`` again and again, where the encoder's noise makes them different."""
+    if not isinstance(model, Infers):
+        return {}
+    condition = condition_of(model, ends)
+    posterior = model.posterior(ends.images, condition)
+    drawn = [_mixed(model, reparameterised(*posterior), ratio, condition) for _ in range(REPETITIONS)]
+    return {"repetitions.png": png(strips(torch.stack(drawn, dim=1)))}
 
 
 def _centres(data: Data, places: Tensor) -> Tensor:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from bench.applications import Applied, class_name, held_out, need_codes, spread
-from bench.contract import Autoencodes, Conditional, Data, Model, Unsupported, eval_mode
+from bench.applications import Applied, class_name, held_out, no_codes, spread
+from bench.contract import Autoencodes, Data, Model, Unsupported, conditioned_on, eval_mode
 from bench.images import png, strips, tile
 
 
@@ -15,9 +15,9 @@ def apply(model: Model, data: Data, *, count: int = 10) -> Applied:
     Raises:
         Unsupported: the model has no codes, or is not told the label.
     """
-    need_codes(model)
-    assert isinstance(model, Autoencodes)
-    if not isinstance(model, Conditional) or model.condition != "labels":
+    if not isinstance(model, Autoencodes):
+        raise no_codes(model)
+    if conditioned_on(model) != "labels":
         raise Unsupported(
             f"style transfer needs a model that is told the label, and this {type(model).__name__} is not"
         )

@@ -19,7 +19,7 @@ from bench.batches import DataOptions, prepare
 from bench.checks import NotPromised, expect
 from bench.contract import Data, Model, Unsupported
 from bench.datasets import open_dataset
-from bench.models import only_class
+from bench.models import model_class
 from bench.study.catalogue import keywords
 from bench.study.types import fits
 
@@ -146,5 +146,5 @@ def _cases() -> tuple[tuple[str, Model, Data], ...]:
 
 def _built(name: str, data: Data) -> Model:
     torch.manual_seed(0)
-    build: Callable[..., Model] = only_class(registry.load("models", name.partition(" ")[0]))
+    build: Callable[..., Model] = model_class(name.partition(" ")[0])
     return build(data.spec, **MODELS[name])

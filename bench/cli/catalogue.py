@@ -36,20 +36,19 @@ def list_names(kind: str | None) -> None:
 def show(kind: str, name: str) -> None:
     """Show a study's question, variants and settings, or a model's hyperparameters."""
     from bench import registry
-    from bench.models import only_class
+    from bench.models import model_class, training_defaults
     from bench.study.catalogue import catalogue, hyperparameters
     from bench.study.file import load
 
     with one_line():
         paths = surroundings()
         if kind == "model":
-            module = registry.load("models", name)
-            click.echo(inspect.cleandoc(module.__doc__ or ""))
+            click.echo(inspect.cleandoc(registry.load("models", name).__doc__ or ""))
             click.echo("\nhyperparameters:")
-            for option, value in hyperparameters(only_class(module)).items():
+            for option, value in hyperparameters(model_class(name)).items():
                 click.echo(f"  {option} = {value.default!r}")
             click.echo("training, where it differs from the defaults:")
-            for option, default in module.TRAINING.items():
+            for option, default in training_defaults(name).items():
                 click.echo(f"  {option} = {default!r}")
             return
         known = catalogue()

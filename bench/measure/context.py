@@ -17,13 +17,15 @@ from bench import registry
 from bench.cache import cached, digest
 from bench.contract import (
     HIDDEN,
+    Autoencodes,
     Batch,
-    Conditional,
     Data,
+    Generates,
     Model,
     Split,
     Unmeasurable,
     condition_of,
+    conditioned_on,
     eval_mode,
     in_order,
     reconstruct,
@@ -128,7 +130,10 @@ class Context:
 
     @cached_property
     def _reconstructions(self) -> list[Tensor]:
-        return [reconstruct(self.model, batch) for batch in in_order(self.data.held_out, CHUNK)]
+        model = self.model
+        if not isinstance(model, Autoencodes):
+            raise Unmeasurable(f"{type(model).__name__} does not reconstruct images")
+        return [reconstruct(model, batch) for batch in in_order(self.data.held_out, CHUNK)]
 
     def _extractor(self, name: str) -> Extractor:
         if name not in self._extractors:
@@ -164,7 +169,12 @@ def draw(model: Model, n: int, data: Data, *, seed: int = 0) -> Split:
 
     A model conditioned on labels draws every class of ``data`` in turn; one that completes images is given the left halves of
     held-out ones, at even distances through the split. Labels are ``HIDDEN`` where no class was asked for.
+
+    Raises:
+        Unmeasurable: the model does not generate.
     """
+    if not isinstance(model, Generates):
+        raise Unmeasurable(f"{type(model).__name__} does not generate images")
     labels = torch.arange(n, device=model.device) % max(1, len(data.spec.classes))
     places = data.held_out.spaced(n)
     parts = []
@@ -174,7 +184,7 @@ def draw(model: Model, n: int, data: Data, *, seed: int = 0) -> Split:
             given = Batch(data.held_out.images[places[part]].float().div(255), labels[part])
             images = model.sample(len(given), condition_of(model, given))
             parts.append(images.mul(255).round().to(torch.uint8))
-    by_class = isinstance(model, Conditional) and model.condition == "labels"
+    by_class = conditioned_on(model) == "labels"
     return Split(torch.cat(parts), labels if by_class else torch.full_like(labels, HIDDEN))
 
 

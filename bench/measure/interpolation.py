@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bench.contract import Autoencodes, Batch, Data, Model, Unmeasurable, condition_of
+from bench.contract import Autoencodes, Batch, Data, Unmeasurable, condition_of
 from bench.measure.distances import line_angles, nearest_by_cosine
 
 PAIRS = 256  # of held-out lines
@@ -13,13 +13,12 @@ STEPS = 16  # of each interpolation, both ends included, as in the ACAI paper
 LINES = 10_000  # training images among which the nearest line is looked for
 
 
-def interpolations(model: Model, ends: Batch, steps: int) -> Tensor:
+def interpolations(model: Autoencodes, ends: Batch, steps: int) -> Tensor:
     """From each image of the first half of ``ends`` to its fellow in the second, in equal steps between their codes.
 
     Returns ``[N / 2, steps, C, H, W]`` in ``[0, 1]``; the first and the last are the reconstructions of the two. A conditional
     model keeps the condition of the first image all the way.
     """
-    assert isinstance(model, Autoencodes)
     rows = len(ends) // 2
     condition = condition_of(model, ends)
     codes = model.encode(ends.images, condition)
@@ -31,7 +30,7 @@ def interpolations(model: Model, ends: Batch, steps: int) -> Tensor:
     return strips
 
 
-def nearest_line(model: Model, data: Data) -> tuple[Tensor, Tensor]:
+def nearest_line(model: Autoencodes, data: Data) -> tuple[Tensor, Tensor]:
     """Each step of interpolations between held-out lines: its distance to the nearest training line, and that line's angle.
 
     Returns ``[PAIRS, STEPS]`` each: cosine distances, and radians.

@@ -11,17 +11,16 @@ import math
 import torch
 from torch import Tensor
 
-from bench.contract import Infers, Model, Split, condition_of, in_order
+from bench.contract import Infers, Split, condition_of, in_order
 from bench.networks.blocks import reparameterised
 from bench.networks.losses import bernoulli_nll_of, gaussian_kl_each
 
 
-def evidence_bounds(model: Model, split: Split) -> Tensor:
+def evidence_bounds(model: Infers, split: Split) -> Tensor:
     """The evidence lower bound of every image, with one draw of its code, in nats: ``[N]``.
 
     Kingma and Welling, Auto-Encoding Variational Bayes, 2014, equation 10.
     """
-    assert isinstance(model, Infers)
     found = []
     for batch in in_order(split):
         condition = condition_of(model, batch)
@@ -31,12 +30,11 @@ def evidence_bounds(model: Model, split: Split) -> Tensor:
     return torch.cat(found)
 
 
-def log_weights(model: Model, split: Split, draws: int) -> Tensor:
+def log_weights(model: Infers, split: Split, draws: int) -> Tensor:
     """log p(x | z) + log p(z) - log q(z | x) of every image, for so many draws of z from q, in nats: float64 ``[draws, N]``.
 
     Burda et al., Importance Weighted Autoencoders, 2016, equation 8.
     """
-    assert isinstance(model, Infers)
     found = []
     for batch in in_order(split):
         condition = condition_of(model, batch)

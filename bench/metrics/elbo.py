@@ -6,7 +6,7 @@ same for every model, whatever it was trained with; log p(x | y) for a model tha
 
 from __future__ import annotations
 
-from bench.contract import Data, Infers, Model
+from bench.contract import Data, Infers
 from bench.measure.context import Context
 from bench.measure.likelihood import evidence_bounds
 from bench.score import Score
@@ -16,6 +16,6 @@ NEEDS = Infers
 EXTRACTOR = None
 
 
-def measure(model: Model, data: Data, context: Context) -> dict[str, Score]:
+def measure(model: Infers, data: Data, context: Context) -> dict[str, Score]:
     """The mean over the held-out images, with one draw of each code."""
     return {"elbo": Score(float(evidence_bounds(model, data.held_out).mean()))}

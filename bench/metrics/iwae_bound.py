@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from bench.contract import Data, Infers, Model
+from bench.contract import Data, Infers
 from bench.measure.context import Context
 from bench.measure.likelihood import log_weights
 from bench.score import Score
@@ -20,7 +20,7 @@ IMAGES = 500
 DRAWS = 50
 
 
-def measure(model: Model, data: Data, context: Context) -> dict[str, Score]:
+def measure(model: Infers, data: Data, context: Context) -> dict[str, Score]:
     """The mean over held-out images at even distances through the split, with 50 draws of each code."""
     count = min(IMAGES, len(data.held_out))
     weights = log_weights(model, data.held_out.take(data.held_out.spaced(count)), DRAWS)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from bench.contract import HIDDEN, Autoencodes, Conditional, Data, Model, Split, Unmeasurable, in_order
+from bench.contract import HIDDEN, Autoencodes, Data, Split, Unmeasurable, conditioned_on, in_order
 from bench.measure.context import Context
 from bench.score import Score
 
@@ -17,7 +17,7 @@ EXTRACTOR = None
 IMAGES = 3000  # training images; more change little and cost seconds
 
 
-def measure(model: Model, data: Data, context: Context) -> dict[str, Score]:
+def measure(model: Autoencodes, data: Data, context: Context) -> dict[str, Score]:
     """The share of held-out images told rightly, from standardised mean codes.
 
     Raises:
@@ -27,8 +27,7 @@ def measure(model: Model, data: Data, context: Context) -> dict[str, Score]:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    assert isinstance(model, Autoencodes)
-    if isinstance(model, Conditional):
+    if conditioned_on(model) is not None:
         raise Unmeasurable("its encoder is told part of the answer")
     train = Split(data.train.images, data.train_labels)
     train = train.take((train.labels != HIDDEN).nonzero().flatten()[:IMAGES])

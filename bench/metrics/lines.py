@@ -9,7 +9,7 @@ https://arxiv.org/abs/1807.07543: "mean distance" and "smoothness", which is bes
 
 from __future__ import annotations
 
-from bench.contract import Autoencodes, Data, Model
+from bench.contract import Autoencodes, Data
 from bench.measure.context import Context
 from bench.measure.distances import unevenness
 from bench.measure.interpolation import nearest_line
@@ -20,7 +20,7 @@ NEEDS = Autoencodes
 EXTRACTOR = None
 
 
-def measure(model: Model, data: Data, context: Context) -> dict[str, Score]:
+def measure(model: Autoencodes, data: Data, context: Context) -> dict[str, Score]:
     """Means over the interpolations between pairs of held-out lines.
 
     Raises:

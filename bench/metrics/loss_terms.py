@@ -9,9 +9,10 @@ critic's Lipschitz constant, so it compares epochs of one system and not two sys
 
 from __future__ import annotations
 
-from bench.contract import Data, Model, in_order, mean_terms
+from bench.contract import Data, Model, in_order
 from bench.measure.context import Context
 from bench.score import Score
+from bench.training import mean_terms
 
 VALUES = {"test_loss": "lower", "wasserstein": "neither"}
 NEEDS = Model

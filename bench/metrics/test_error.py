@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.contract import Classifies, Data, Model, in_order
+from bench.contract import Classifies, Data, in_order
 from bench.measure.context import Context
 from bench.score import Score
 
@@ -11,9 +11,8 @@ NEEDS = Classifies
 EXTRACTOR = None
 
 
-def measure(model: Model, data: Data, context: Context) -> dict[str, Score]:
+def measure(model: Classifies, data: Data, context: Context) -> dict[str, Score]:
     """The error over all held-out images."""
-    assert isinstance(model, Classifies)
     batches = in_order(data.held_out)
     wrong = sum(int((model.classify(batch.images).argmax(1) != batch.labels).sum()) for batch in batches)
     return {"test_error": Score(wrong / len(data.held_out))}

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.contract import Batch, ImageSpec, Model, Update
-from bench.networks.adversarial import turns
+from bench.contract import Autoencodes, Batch, Generates, ImageSpec, Model, Update
+from bench.networks.adversarial import critic_batches
 from bench.networks.blocks import check_choice, check_positive
 from bench.networks.pooled import Pooled
 
@@ -21,7 +21,7 @@ TRAINING: dict[str, Any] = {"learning_rate": 1e-4, "batch_size": 64}  # the pape
 
 
 @final
-class ACAI(Model):
+class ACAI(Model, Generates, Autoencodes):
     """An autoencoder whose interpolations a critic cannot tell from its reconstructions.
 
     The critic is the encoder's network, its output averaged. A batch is cut into ``critic_steps`` parts: the critic descends
@@ -65,7 +65,7 @@ class ACAI(Model):
 
         The term ``reconstruction_per_pixel`` is in nats per pixel with ``bce`` and a squared error with ``mse``.
         """
-        first, *others = turns(batch.images, self.critic_steps)
+        first, *others = critic_batches(batch.images, self.critic_steps)
         codes = self.encoder(first)
         logits = self.decoder(codes)
         alpha = self.mixing(first)
@@ -106,9 +106,9 @@ class ACAI(Model):
         blend = torch.lerp(reconstructed.float(), images, self.gamma)
         return (self.coefficient(mixed) - alpha).square().mean() + self.coefficient(blend).square().mean()
 
-    def sample(self, n: int, condition: Tensor | None = None) -> Tensor:
-        """Decode ``n`` draws from N(0, I), for which an autoencoder was never trained."""
-        return self.decode(torch.randn(n, *self.code_shape, device=self.device))
+    def codes(self, n: int) -> Tensor:
+        """``n`` draws from N(0, I), for which an autoencoder was never trained, ``[n, *code_shape]``."""
+        return torch.randn(n, *self.code_shape, device=self.device)
 
     def encode(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
         """Images ``[B, C, H, W]`` to codes ``[B, *code_shape]``."""

@@ -10,16 +10,16 @@ from typing import Any, Literal, final
 import torch
 from torch import Tensor, nn
 
-from bench.contract import Batch, ImageSpec, Model, Update
+from bench.contract import Batch, Generates, ImageSpec, Infers, Model, Update
 from bench.networks.blocks import reparameterised
-from bench.networks.losses import bernoulli_nll, gaussian_kl, judged_fake, judged_real
+from bench.networks.losses import bce_fake, bce_real, bernoulli_nll, gaussian_kl
 from bench.networks.mirrored import Mirrored
 
 TRAINING: dict[str, Any] = {}
 
 
 @final
-class AdversarialVAE(Model):
+class AdversarialVAE(Model, Generates, Infers):
     """The convolutional VAE and a critic, whose options are those of `Mirrored`."""
 
     def __init__(
@@ -50,26 +50,22 @@ class AdversarialVAE(Model):
         mean, log_variance = self.encoder(batch.images)
         logits = self.decoder(reparameterised(mean, log_variance))
         reconstructed = logits.sigmoid()
-        critic = judged_fake(self.critic(reconstructed.detach())[0]) + judged_real(self.critic(batch.images)[0])
+        critic = bce_fake(self.critic(reconstructed.detach())[0]) + bce_real(self.critic(batch.images)[0])
         update("critic", critic)
         reconstruction, kl = bernoulli_nll(logits, batch.images), gaussian_kl(mean, log_variance)
-        adversarial = judged_real(self.critic(reconstructed)[0])
+        adversarial = bce_real(self.critic(reconstructed)[0])
         vae = kl + reconstruction + adversarial
         update("vae", vae)
         return {"vae": vae, "critic": critic, "reconstruction": reconstruction, "kl": kl, "adversarial": adversarial}
 
-    def sample(self, n: int, condition: Tensor | None = None) -> Tensor:
-        """Decode ``n`` draws from the prior."""
-        return self.decode(torch.randn(n, self.latent_dim, device=self.device))
+    def codes(self, n: int) -> Tensor:
+        """``n`` draws from N(0, I), ``[n, latent_dim]``."""
+        return torch.randn(n, self.latent_dim, device=self.device)
 
     def posterior(self, images: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Images ``[B, C, H, W]`` to mean and log-variance, ``[B, latent_dim]`` each."""
         mean, log_variance = self.encoder(images)
         return mean, log_variance
-
-    def encode(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
-        """The means of `posterior`."""
-        return self.posterior(images)[0]
 
     def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """Codes ``[B, latent_dim]`` to images ``[B, C, H, W]``."""

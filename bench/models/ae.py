@@ -12,7 +12,7 @@ from typing import Any, Literal, final
 import torch
 from torch import Tensor, nn
 
-from bench.contract import Batch, ImageSpec, Model, Update
+from bench.contract import Autoencodes, Batch, Generates, ImageSpec, Model, Update
 from bench.networks.blocks import check_choice, check_positive, image_mlp, mlp
 from bench.networks.losses import bernoulli_nll, squared_error
 from bench.networks.pooled import Pooled
@@ -21,7 +21,7 @@ TRAINING: dict[str, Any] = {}
 
 
 @final
-class AE(Model):
+class AE(Model, Generates, Autoencodes):
     """``mlp`` goes through ``hidden_dims`` to ``latent_dim`` numbers, and back; ``pooled`` is `Pooled`, the ACAI paper's."""
 
     def __init__(
@@ -64,9 +64,9 @@ class AE(Model):
         update("autoencoder", loss)
         return {"loss": loss}
 
-    def sample(self, n: int, condition: Tensor | None = None) -> Tensor:
-        """Decode ``n`` draws from N(0, I)."""
-        return self.decode(torch.randn(n, *self.code_shape, device=self.device))
+    def codes(self, n: int) -> Tensor:
+        """``n`` draws from N(0, I), ``[n, *code_shape]``."""
+        return torch.randn(n, *self.code_shape, device=self.device)
 
     def encode(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
         """Images ``[B, C, H, W]`` to codes ``[B, *code_shape]``."""

@@ -12,9 +12,9 @@ from typing import Any, Literal, final
 import torch
 from torch import Tensor, nn
 
-from bench.contract import Batch, ImageSpec, Model, Unsupported, Update
+from bench.contract import Batch, Generates, ImageSpec, Infers, Model, Unsupported, Update
 from bench.networks.blocks import GaussianEncoder, check_choice, check_positive, conv, conv_transpose, reparameterised
-from bench.networks.losses import negative_bound
+from bench.networks.losses import negative_elbo
 from bench.networks.mirrored import Mirrored
 from bench.networks.pooled import Pooled
 
@@ -22,7 +22,7 @@ TRAINING: dict[str, Any] = {}
 
 
 @final
-class ConvVAE(Model):
+class ConvVAE(Model, Generates, Infers):
     """Convolutions to a code, and back.
 
     ``unpadded`` takes ``latent_dim`` alone. ``mirrored`` has the options of `Mirrored`. ``pooled`` has ``conv_layers`` blocks of
@@ -69,22 +69,18 @@ class ConvVAE(Model):
         """Descend the negative evidence bound, equation 10 with one draw of the code per image."""
         mean, log_variance = self.encoder(batch.images)
         logits = self.decoder(reparameterised(mean, log_variance))
-        terms = negative_bound(logits, batch.images, mean, log_variance)
+        terms = negative_elbo(logits, batch.images, mean, log_variance)
         update("vae", terms["loss"])
         return terms
 
-    def sample(self, n: int, condition: Tensor | None = None) -> Tensor:
-        """Decode ``n`` draws from the prior; pixels are the Bernoulli means."""
-        return self.decode(torch.randn(n, *self.code_shape, device=self.device))
+    def codes(self, n: int) -> Tensor:
+        """``n`` draws from N(0, I), ``[n, *code_shape]``."""
+        return torch.randn(n, *self.code_shape, device=self.device)
 
     def posterior(self, images: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Images ``[B, C, H, W]`` to mean and log-variance, ``[B, *code_shape]`` each."""
         mean, log_variance = self.encoder(images)
         return mean, log_variance
-
-    def encode(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
-        """The means of `posterior`."""
-        return self.posterior(images)[0]
 
     def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """Codes ``[B, *code_shape]`` to images ``[B, C, H, W]``."""

@@ -6,28 +6,24 @@ left half of the image for a condition.
 
 from __future__ import annotations
 
-from typing import Any, Literal, final
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 
-from bench.contract import Batch, ImageSpec, Model, Update, condition_of
+from bench.contract import Batch, Condition, Conditional, Generates, ImageSpec, Infers, Model, Update, condition_of
 from bench.networks.blocks import check_choice, check_positive, reparameterised
 from bench.networks.conditional import as_vector, condition_width, decoder, encoder
-from bench.networks.losses import negative_bound
+from bench.networks.losses import negative_elbo
 
 TRAINING: dict[str, Any] = {"batch_size": 100}  # document 004, section 4
 
 
 @final
-class CVAE(Model):
+class CVAE(Model, Generates, Infers, Conditional):
     """A VAE whose encoder and decoder are told the label of the image, or its left half."""
 
-    condition: Literal["labels", "left_half"]
-
-    def __init__(
-        self, spec: ImageSpec, *, latent_dim: int = 50, condition: Literal["labels", "left_half"] = "labels"
-    ) -> None:
+    def __init__(self, spec: ImageSpec, *, latent_dim: int = 50, condition: Condition = "labels") -> None:
         super().__init__()
         check_positive(latent_dim=latent_dim)
         check_choice("condition", condition, ("labels", "left_half"))
@@ -47,22 +43,18 @@ class CVAE(Model):
         y = as_vector(condition_of(self, batch), self.spec)
         mean, log_variance = self.encoder(batch.images, y)
         logits = self.decoder(torch.cat((reparameterised(mean, log_variance), y), dim=1))
-        terms = negative_bound(logits, batch.images, mean, log_variance)
+        terms = negative_elbo(logits, batch.images, mean, log_variance)
         update("vae", terms["loss"])
         return terms
 
-    def sample(self, n: int, condition: Tensor | None = None) -> Tensor:
-        """Decode ``n`` draws from the prior under ``condition``."""
-        return self.decode(torch.randn(n, self.latent_dim, device=self.device), condition)
+    def codes(self, n: int) -> Tensor:
+        """``n`` draws from N(0, I), ``[n, latent_dim]``."""
+        return torch.randn(n, self.latent_dim, device=self.device)
 
     def posterior(self, images: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Images ``[B, C, H, W]`` and their condition to mean and log-variance, ``[B, latent_dim]`` each."""
         mean, log_variance = self.encoder(images, as_vector(condition, self.spec))
         return mean, log_variance
-
-    def encode(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
-        """The means of `posterior`."""
-        return self.posterior(images, condition)[0]
 
     def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """Codes ``[B, latent_dim]`` and a condition to images ``[B, C, H, W]``."""

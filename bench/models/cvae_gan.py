@@ -5,13 +5,13 @@ After Larsen et al., https://arxiv.org/abs/1512.09300, and Sohn, Lee and Yan, ht
 
 from __future__ import annotations
 
-from typing import Any, Literal, final
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 
-from bench.contract import Batch, ImageSpec, Model, Update
-from bench.networks.adversarial import Fakes, one_class_more, vae_and_discriminator
+from bench.contract import Batch, Conditional, Generates, ImageSpec, Infers, Model, Update
+from bench.networks.adversarial import Fakes, k_plus_one_classes, vae_gan_step
 from bench.networks.blocks import check_positive, reparameterised
 from bench.networks.conditional import as_vector, decoder, discriminator, encoder, need_classes
 from bench.networks.losses import gaussian_kl
@@ -20,10 +20,10 @@ TRAINING: dict[str, Any] = {"learning_rate": 1e-4, "batch_size": 100}  # documen
 
 
 @final
-class CVAEGAN(Model):
+class CVAEGAN(Model, Generates, Infers, Conditional):
     """The networks of the CVAE; images are compared in the discriminator's FC-512 layer."""
 
-    condition: Literal["labels"] = "labels"
+    condition = "labels"
 
     def __init__(self, spec: ImageSpec, *, latent_dim: int = 50, feature_variance: float = 10.0) -> None:
         super().__init__()
@@ -41,33 +41,29 @@ class CVAEGAN(Model):
         return {"vae": nn.ModuleList((self.encoder, self.decoder)), "discriminator": self.discriminator}
 
     def step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
-        """Play one round, the prior's images drawn for the labels of the batch."""
+        """One step of both players, the prior's images drawn for the labels of the batch."""
         mean, log_variance = self.posterior(batch.images, batch.labels)
         z = reparameterised(mean, log_variance)
         fakes = Fakes(self.decode(z, batch.labels), self.decode(torch.randn_like(z), batch.labels))
-        return vae_and_discriminator(
+        return vae_gan_step(
             "vae",
             self.discriminator,
             batch.images,
             fakes,
             {"kl": gaussian_kl(mean, log_variance)},
-            one_class_more(batch.labels),
+            k_plus_one_classes(batch.labels),
             update,
             feature_variance=self.feature_variance,
         )
 
-    def sample(self, n: int, condition: Tensor | None = None) -> Tensor:
-        """Decode ``n`` draws from the prior with the labels ``condition``."""
-        return self.decode(torch.randn(n, self.latent_dim, device=self.device), condition)
+    def codes(self, n: int) -> Tensor:
+        """``n`` draws from N(0, I), ``[n, latent_dim]``."""
+        return torch.randn(n, self.latent_dim, device=self.device)
 
     def posterior(self, images: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Images ``[B, C, H, W]`` and their labels to mean and log-variance, ``[B, latent_dim]`` each."""
         mean, log_variance = self.encoder(images, as_vector(condition, self.spec))
         return mean, log_variance
-
-    def encode(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
-        """The means of `posterior`."""
-        return self.posterior(images, condition)[0]
 
     def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """Codes ``[B, latent_dim]`` and labels ``[B]`` to images ``[B, C, H, W]``."""

@@ -14,16 +14,16 @@ from typing import Any, Literal, final
 import torch
 from torch import Tensor, nn
 
-from bench.contract import Batch, ImageSpec, Model, Unsupported, Update
+from bench.contract import Batch, Generates, ImageSpec, Model, Unsupported, Update
 from bench.networks.adversarial import non_saturating
-from bench.networks.blocks import check_choice, check_positive, conv, keras_same_transpose, leaky
+from bench.networks.blocks import check_choice, check_positive, conv, keras_same_transpose, leaky_relu
 
 TRAINING: dict[str, Any] = {"learning_rate": 2e-4, "betas": (0.5, 0.999)}  # section 4 of the paper
 DROPOUT = 0.3  # in the discriminator
 
 
 @final
-class DCGAN(Model):
+class DCGAN(Model, Generates):
     """Noise to image through transposed convolutions; ``deep`` doubles the channels of ``shallow``.
 
     Sides that divide by 16 take the document's CIFAR-10 generator, which doubles the size four times; other sides that divide
@@ -49,7 +49,7 @@ class DCGAN(Model):
         shrink = 2 ** (len(widths) - 1)
         flat = widths[-1] * (spec.height // shrink) * (spec.width // shrink)
         layers = [
-            nn.Sequential(*conv(*pair, 5, 2, 2, activation=leaky(0.2)), nn.Dropout(DROPOUT))
+            nn.Sequential(*conv(*pair, 5, 2, 2, activation=leaky_relu(0.2)), nn.Dropout(DROPOUT))
             for pair in pairwise(widths)
         ]
         self.discriminator = nn.Sequential(*layers, nn.Flatten(), nn.Linear(flat, 1))
@@ -59,17 +59,18 @@ class DCGAN(Model):
         return {"discriminator": self.discriminator, "generator": self.generator}
 
     def step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
-        """Play one round of the non-saturating game."""
-        noise = self._noise(len(batch))
+        """One step of each player, the generator's on the non-saturating loss."""
+        noise = self.codes(len(batch))
         return non_saturating(self.generator, self.discriminator, batch.images * 2 - 1, noise, update)
 
-    def sample(self, n: int, condition: Tensor | None = None) -> Tensor:
-        """Generate from ``n`` draws of noise."""
-        images: Tensor = (self.generator(self._noise(n)) + 1) / 2
-        return images
-
-    def _noise(self, n: int) -> Tensor:
+    def codes(self, n: int) -> Tensor:
+        """``n`` draws from N(0, I), ``[n, latent_dim]``."""
         return torch.randn(n, self.latent_dim, device=self.device)
+
+    def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Codes ``[B, latent_dim]`` to images ``[B, C, H, W]``."""
+        images: Tensor = (self.generator(z) + 1) / 2
+        return images
 
 
 def _grey_generator(spec: ImageSpec, latent_dim: int, width: int) -> nn.Sequential:

@@ -5,13 +5,13 @@ Document 004, sections 2.4 and 4.6. Conditional DRAW gives the label to encoder 
 
 from __future__ import annotations
 
-from typing import Any, Literal, final
+from typing import Any, final
 
 from torch import Tensor, nn
 
-from bench.contract import Batch, ImageSpec, Model, Update, condition_of
+from bench.contract import Autoencodes, Batch, Conditional, Draws, Generates, ImageSpec, Model, Update, condition_of
 from bench.networks.conditional import need_classes
-from bench.networks.losses import negative_bound
+from bench.networks.losses import negative_elbo
 from bench.networks.recurrent import DrawNetwork
 
 # Document 004's batch and rate; the moment and the clipped gradient keep recurrence through ten glimpses from exploding.
@@ -19,10 +19,8 @@ TRAINING: dict[str, Any] = {"batch_size": 100, "betas": (0.5, 0.999), "gradient_
 
 
 @final
-class Draw(Model):
+class Draw(Model, Generates, Autoencodes, Draws, Conditional):
     """An image drawn in ``glimpses`` strokes, each from a code of ``latent_dim`` numbers."""
-
-    condition: Literal["labels"]
 
     def __init__(
         self,
@@ -36,8 +34,7 @@ class Draw(Model):
         conditional: bool = False,
     ) -> None:
         super().__init__()
-        if conditional:
-            self.condition = "labels"
+        self.condition = "labels" if conditional else None
         classes = need_classes(spec) if conditional else 0
         self.network = DrawNetwork(
             spec,
@@ -56,22 +53,18 @@ class Draw(Model):
     def step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """Descend the reconstruction loss of the last canvas and the KL divergences of all glimpses, equations 9 to 12."""
         drawing = self.network.reconstruct(batch.images, condition_of(self, batch))
-        terms = negative_bound(drawing.canvases[-1], batch.images, drawing.means, drawing.log_variances)
+        terms = negative_elbo(drawing.canvases[-1], batch.images, drawing.means, drawing.log_variances)
         update("draw", terms["loss"])
         return terms
 
-    def sample(self, n: int, condition: Tensor | None = None) -> Tensor:
-        """The last canvases of ``n`` draws from the prior."""
-        return self.canvases(n, condition)[-1]
+    def codes(self, n: int) -> Tensor:
+        """``n`` draws from N(0, I), ``[n, T, Z]``: a code for every glimpse."""
+        return self.network.noise(n)
 
-    def canvases(self, images_or_n: Tensor | int, condition: Tensor | None = None) -> Tensor:
-        """Every canvas, ``[T, n, C, H, W]``, reconstructed from mean codes or drawn from the prior."""
-        return self.network.canvases(images_or_n, condition)
+    def canvases(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Codes ``[B, T, Z]`` to the canvas after every glimpse, ``[T, B, C, H, W]``."""
+        return self.network.draw(z, condition).sigmoid()
 
     def encode(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
         """Images to the means of their codes, ``[B, T, Z]``; those of a later glimpse follow on the means of the earlier."""
         return self.network.reconstruct(images, condition, noisy=False).means
-
-    def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Codes ``[B, T, Z]`` to the last canvas, ``[B, C, H, W]``."""
-        return self.network.draw(z, condition)[-1].sigmoid()

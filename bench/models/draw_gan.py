@@ -5,12 +5,12 @@ After Gregor et al., https://arxiv.org/abs/1502.04623, and Larsen et al., https:
 
 from __future__ import annotations
 
-from typing import Any, Literal, final
+from typing import Any, final
 
 from torch import Tensor, nn
 
-from bench.contract import Batch, ImageSpec, Model, Update, condition_of
-from bench.networks.adversarial import REAL_OR_FAKE, Fakes, one_class_more, vae_and_discriminator
+from bench.contract import Autoencodes, Batch, Conditional, Draws, Generates, ImageSpec, Model, Update, condition_of
+from bench.networks.adversarial import BINARY_CROSS_ENTROPY, Fakes, k_plus_one_classes, vae_gan_step
 from bench.networks.blocks import check_positive
 from bench.networks.conditional import discriminator, need_classes
 from bench.networks.losses import bernoulli_nll, gaussian_kl
@@ -21,14 +21,12 @@ TRAINING: dict[str, Any] = {"learning_rate": 1e-4, "batch_size": 100, "betas": (
 
 
 @final
-class DrawGAN(Model):
+class DrawGAN(Model, Generates, Autoencodes, Draws, Conditional):
     """The networks of DRAW and the discriminator of the CVAE-GAN, which has k + 1 classes where DRAW is ``conditional``.
 
     With ``feature_loss`` images are compared in the discriminator's layer, else in pixels: the layer's loss "did not give
     satisfactory performance" (section 4.6).
     """
-
-    condition: Literal["labels"]
 
     def __init__(
         self,
@@ -45,8 +43,7 @@ class DrawGAN(Model):
     ) -> None:
         super().__init__()
         check_positive(feature_variance=feature_variance)
-        if conditional:
-            self.condition = "labels"
+        self.condition = "labels" if conditional else None
         classes = need_classes(spec) if conditional else 0
         self.feature_variance = feature_variance if feature_loss else None
         self.network = DrawNetwork(
@@ -65,37 +62,33 @@ class DrawGAN(Model):
         return {"draw": self.network, "discriminator": self.discriminator}
 
     def step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
-        """Play one round on the last canvases, the prior's drawn for the labels of the batch where there are any."""
+        """One step of both players on the last canvases, the prior's drawn for the labels of the batch where there are any."""
         labels = condition_of(self, batch)
         drawing = self.network.reconstruct(batch.images, labels)
         logits = drawing.canvases[-1]
         drawn = self.network.draw(self.network.noise(len(batch)), labels)[-1].sigmoid()
-        bound = {"kl": gaussian_kl(drawing.means, drawing.log_variances)}
+        vae_terms = {"kl": gaussian_kl(drawing.means, drawing.log_variances)}
         if self.feature_variance is None:
-            bound["reconstruction"] = bernoulli_nll(logits, batch.images)
-        return vae_and_discriminator(
+            vae_terms["reconstruction"] = bernoulli_nll(logits, batch.images)
+        return vae_gan_step(
             "draw",
             self.discriminator,
             batch.images,
             Fakes(logits.sigmoid(), drawn),
-            bound,
-            one_class_more(batch.labels) if self.network.classes else REAL_OR_FAKE,
+            vae_terms,
+            k_plus_one_classes(batch.labels) if self.network.classes else BINARY_CROSS_ENTROPY,
             update,
             feature_variance=self.feature_variance,
         )
 
-    def sample(self, n: int, condition: Tensor | None = None) -> Tensor:
-        """The last canvases of ``n`` draws from the prior."""
-        return self.canvases(n, condition)[-1]
+    def codes(self, n: int) -> Tensor:
+        """``n`` draws from N(0, I), ``[n, T, Z]``: a code for every glimpse."""
+        return self.network.noise(n)
 
-    def canvases(self, images_or_n: Tensor | int, condition: Tensor | None = None) -> Tensor:
-        """Every canvas, ``[T, n, C, H, W]``, reconstructed from mean codes or drawn from the prior."""
-        return self.network.canvases(images_or_n, condition)
+    def canvases(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Codes ``[B, T, Z]`` to the canvas after every glimpse, ``[T, B, C, H, W]``."""
+        return self.network.draw(z, condition).sigmoid()
 
     def encode(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
         """Images to the means of their codes, ``[B, T, Z]``; those of a later glimpse follow on the means of the earlier."""
         return self.network.reconstruct(images, condition, noisy=False).means
-
-    def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Codes ``[B, T, Z]`` to the last canvas, ``[B, C, H, W]``."""
-        return self.network.draw(z, condition)[-1].sigmoid()

@@ -11,16 +11,16 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from bench.contract import Batch, ImageSpec, Model, Update
+from bench.contract import Batch, Generates, ImageSpec, Model, Update
 from bench.networks.adversarial import non_saturating
-from bench.networks.blocks import check_positive, image_mlp, leaky, mlp
+from bench.networks.blocks import check_positive, image_mlp, leaky_relu, mlp
 
 # Document 002's rate and batch. With Adam's usual first moment of 0.9 the generator collapses to one grey blob on MNIST.
 TRAINING: dict[str, Any] = {"learning_rate": 1e-3, "betas": (0.5, 0.999), "batch_size": 64}
 
 
 @final
-class GAN(Model):
+class GAN(Model, Generates):
     """Noise through ``generator_dims`` to an image, an image through ``discriminator_dims`` to one logit.
 
     Inside, images are in [-1, 1], where the generator's tanh leaves them.
@@ -37,22 +37,23 @@ class GAN(Model):
         super().__init__()
         check_positive(latent_dim=latent_dim, generator_dims=generator_dims, discriminator_dims=discriminator_dims)
         self.latent_dim = latent_dim
-        self.generator = nn.Sequential(*image_mlp(spec, [latent_dim, *generator_dims], leaky(0.01)), nn.Tanh())
-        self.discriminator = nn.Sequential(nn.Flatten(), *mlp([spec.pixels, *discriminator_dims, 1], leaky(0.01)))
+        self.generator = nn.Sequential(*image_mlp(spec, [latent_dim, *generator_dims], leaky_relu(0.01)), nn.Tanh())
+        self.discriminator = nn.Sequential(nn.Flatten(), *mlp([spec.pixels, *discriminator_dims, 1], leaky_relu(0.01)))
 
     def players(self) -> dict[str, nn.Module]:
         """The discriminator and the generator."""
         return {"discriminator": self.discriminator, "generator": self.generator}
 
     def step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
-        """Play one round of the non-saturating game."""
-        noise = self._noise(len(batch))
+        """One step of each player, the generator's on the non-saturating loss."""
+        noise = self.codes(len(batch))
         return non_saturating(self.generator, self.discriminator, batch.images * 2 - 1, noise, update)
 
-    def sample(self, n: int, condition: Tensor | None = None) -> Tensor:
-        """Generate from ``n`` draws of noise."""
-        images: Tensor = (self.generator(self._noise(n)) + 1) / 2
-        return images
-
-    def _noise(self, n: int) -> Tensor:
+    def codes(self, n: int) -> Tensor:
+        """``n`` draws from N(0, I), ``[n, latent_dim]``."""
         return torch.randn(n, self.latent_dim, device=self.device)
+
+    def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Codes ``[B, latent_dim]`` to images ``[B, C, H, W]``."""
+        images: Tensor = (self.generator(z) + 1) / 2
+        return images

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.contract import HIDDEN, Batch, ImageSpec, Model, Update
+from bench.contract import HIDDEN, Batch, Classifies, Conditional, Generates, ImageSpec, Infers, Model, Update
 from bench.networks.blocks import check_choice, check_positive, one_hot, reparameterised
 from bench.networks.losses import bernoulli_nll_each, gaussian_kl_each
 from bench.networks.semi_supervised import M2Networks, entropy, expected
@@ -21,14 +21,14 @@ TRAINING: dict[str, Any] = {"batch_size": 100}  # document 004, section 4
 
 
 @final
-class SSLVAE(Model):
+class SSLVAE(Model, Generates, Infers, Conditional, Classifies):
     """A classifier q(y | x) that is trained by what it does to the evidence bound of images without labels.
 
     ``classification_weight`` is Kingma et al.'s 0.1 in alpha = 0.1 * images per labelled image (their section 4): the
     classification loss enters with alpha for every labelled image of a batch, and so with 0.1 times its mean.
     """
 
-    condition: Literal["labels"] = "labels"
+    condition = "labels"
 
     def __init__(
         self,
@@ -83,10 +83,13 @@ class SSLVAE(Model):
         prior = math.log(self.networks.classes)
         return bernoulli_nll_each(logits, images) + gaussian_kl_each(mean, log_variance) + prior
 
+    def codes(self, n: int) -> Tensor:
+        """``n`` draws from N(0, I), ``[n, latent_dim]``."""
+        return torch.randn(n, self.latent_dim, device=self.device)
+
     def sample(self, n: int, condition: Tensor | None = None) -> Tensor:
-        """Decode ``n`` draws from the prior, of the labels ``condition`` or else of labels from their prior."""
-        labels = self.networks.labels(n) if condition is None else condition
-        return self.decode(torch.randn(n, self.latent_dim, device=self.device), labels)
+        """``n`` new images of the labels ``condition``, or else of labels from their prior."""
+        return super().sample(n, self.networks.labels(n) if condition is None else condition)
 
     def classify(self, images: Tensor) -> Tensor:
         """Images ``[B, C, H, W]`` to the logits of q(y | x), ``[B, classes]``."""
@@ -95,10 +98,6 @@ class SSLVAE(Model):
     def posterior(self, images: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of q(z | x, y), ``[B, latent_dim]`` each; without labels, for the likeliest."""
         return self.networks.posterior(images, condition)
-
-    def encode(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
-        """The means of `posterior`."""
-        return self.posterior(images, condition)[0]
 
     def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """Codes ``[B, latent_dim]`` and labels ``[B]`` to images ``[B, C, H, W]``."""

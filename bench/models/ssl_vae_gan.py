@@ -5,13 +5,13 @@ After Kingma et al., https://arxiv.org/abs/1406.5298, and Larsen et al., https:/
 
 from __future__ import annotations
 
-from typing import Any, Literal, final
+from typing import Any, final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.contract import HIDDEN, Batch, ImageSpec, Model, Update
+from bench.contract import HIDDEN, Batch, Classifies, Conditional, Generates, ImageSpec, Infers, Model, Update
 from bench.networks.blocks import check_positive, one_hot, reparameterised
 from bench.networks.conditional import discriminator
 from bench.networks.losses import bernoulli_nll_each, gaussian_kl_each, squared_error_each
@@ -21,7 +21,7 @@ TRAINING: dict[str, Any] = {"learning_rate": 1e-4, "batch_size": 100}  # documen
 
 
 @final
-class SSLVAEGAN(Model):
+class SSLVAEGAN(Model, Generates, Infers, Conditional, Classifies):
     """The convolutional M2 against a discriminator.
 
     With ``feature_loss`` images are compared in the discriminator's layer, as printed, else in pixels. M2's decoder ends in a
@@ -33,7 +33,7 @@ class SSLVAEGAN(Model):
     the document prints + H, which makes the classifier decide; -1 gives M2's own bound, which keeps it undecided.
     """
 
-    condition: Literal["labels"] = "labels"
+    condition = "labels"
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class SSLVAEGAN(Model):
         return {"vae": self.networks, "discriminator": self.discriminator}
 
     def step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
-        """One round: losses of labelled images under their labels, of the others averaged over q(y | x).
+        """One step of both players: losses of labelled images under their labels, of the others averaged over q(y | x).
 
         Where no label is hidden, as on held-out images, ``unlabelled`` is taken of the same images and not descended.
         """
@@ -85,10 +85,10 @@ class SSLVAEGAN(Model):
         # The label that q gives is no parameter of the discriminator: it is read off, not learnt through.
         real_logits = _stack(self.discriminator(batch.images)[0], known, hidden, classes)
         fake = torch.full((len(y),), classes, device=y.device)
-        told = _cross_entropy(real_logits, y.argmax(1))
-        for forged in (drawn.detach(), reconstructed.detach()):
-            told = told + _cross_entropy(self.discriminator(forged)[0], fake)
-        on_labelled, on_unlabelled = averaged(told, q.detach())
+        losses = _cross_entropy(real_logits, y.argmax(1))
+        for images in (drawn.detach(), reconstructed.detach()):
+            losses = losses + _cross_entropy(self.discriminator(images)[0], fake)
+        on_labelled, on_unlabelled = averaged(losses, q.detach())
         discriminator_loss = share * on_labelled + (1 - share) * on_unlabelled
         update("discriminator", discriminator_loss)
 
@@ -115,10 +115,13 @@ class SSLVAEGAN(Model):
             "classification": classification,
         }
 
+    def codes(self, n: int) -> Tensor:
+        """``n`` draws from N(0, I), ``[n, latent_dim]``."""
+        return torch.randn(n, self.latent_dim, device=self.device)
+
     def sample(self, n: int, condition: Tensor | None = None) -> Tensor:
-        """Decode ``n`` draws from the prior, of the labels ``condition`` or else of labels from their prior."""
-        labels = self.networks.labels(n) if condition is None else condition
-        return self.decode(torch.randn(n, self.latent_dim, device=self.device), labels)
+        """``n`` new images of the labels ``condition``, or else of labels from their prior."""
+        return super().sample(n, self.networks.labels(n) if condition is None else condition)
 
     def classify(self, images: Tensor) -> Tensor:
         """Images ``[B, C, H, W]`` to the logits of q(y | x), ``[B, classes]``."""
@@ -127,10 +130,6 @@ class SSLVAEGAN(Model):
     def posterior(self, images: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of q(z | x, y), ``[B, latent_dim]`` each; without labels, for the likeliest."""
         return self.networks.posterior(images, condition)
-
-    def encode(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
-        """The means of `posterior`."""
-        return self.posterior(images, condition)[0]
 
     def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """Codes ``[B, latent_dim]`` and labels ``[B]`` to images ``[B, C, H, W]``."""

@@ -12,15 +12,15 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from bench.contract import Batch, ImageSpec, Model, Update
+from bench.contract import Batch, Generates, ImageSpec, Infers, Model, Update
 from bench.networks.blocks import check_positive, image_mlp, mlp, reparameterised
-from bench.networks.losses import negative_bound
+from bench.networks.losses import negative_elbo
 
 TRAINING: dict[str, Any] = {}
 
 
 @final
-class VAE(Model):
+class VAE(Model, Generates, Infers):
     """``hidden_dims`` from the image towards the code, whose mean and log-variance are one layer; the decoder mirrors it."""
 
     def __init__(self, spec: ImageSpec, *, latent_dim: int = 2, hidden_dims: Sequence[int] = (512,)) -> None:
@@ -38,22 +38,18 @@ class VAE(Model):
         """Descend the negative evidence bound, equation 10 with one draw of the code per image."""
         mean, log_variance = self.posterior(batch.images)
         logits = self.decoder(reparameterised(mean, log_variance))
-        terms = negative_bound(logits, batch.images, mean, log_variance)
+        terms = negative_elbo(logits, batch.images, mean, log_variance)
         update("vae", terms["loss"])
         return terms
 
-    def sample(self, n: int, condition: Tensor | None = None) -> Tensor:
-        """Decode ``n`` draws from the prior; pixels are the Bernoulli means."""
-        return self.decode(torch.randn(n, self.latent_dim, device=self.device))
+    def codes(self, n: int) -> Tensor:
+        """``n`` draws from N(0, I), ``[n, latent_dim]``."""
+        return torch.randn(n, self.latent_dim, device=self.device)
 
     def posterior(self, images: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Images ``[B, C, H, W]`` to mean and log-variance, ``[B, latent_dim]`` each."""
         mean, log_variance = self.encoder(images).chunk(2, dim=1)
         return mean, log_variance
-
-    def encode(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
-        """The means of `posterior`."""
-        return self.posterior(images)[0]
 
     def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """Codes ``[B, latent_dim]`` to images ``[B, C, H, W]``."""

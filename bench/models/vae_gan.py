@@ -11,8 +11,8 @@ from typing import Any, Literal, final
 import torch
 from torch import Tensor, nn
 
-from bench.contract import Batch, ImageSpec, Model, Update
-from bench.networks.adversarial import REAL_OR_FAKE, Fakes, vae_and_discriminator
+from bench.contract import Batch, Generates, ImageSpec, Infers, Model, Update
+from bench.networks.adversarial import BINARY_CROSS_ENTROPY, Fakes, vae_gan_step
 from bench.networks.blocks import check_positive, reparameterised
 from bench.networks.losses import gaussian_kl
 from bench.networks.mirrored import Mirrored
@@ -23,7 +23,7 @@ TRAINING: dict[str, Any] = {"learning_rate": 1e-4, "batch_size": 100, "betas": (
 
 
 @final
-class VAEGAN(Model):
+class VAEGAN(Model, Generates, Infers):
     """A convolutional VAE that compares images in a layer of its discriminator, with the options of `Mirrored`."""
 
     def __init__(
@@ -53,34 +53,29 @@ class VAEGAN(Model):
         return {"vae": nn.ModuleList((self.encoder, self.decoder)), "discriminator": self.discriminator}
 
     def step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
-        """Play one round."""
+        """One step of the discriminator, equation 3, then one of the VAE, equation 2."""
         mean, log_variance = self.encoder(batch.images)
         z = reparameterised(mean, log_variance)
         fakes = Fakes(self.decode(z), self.decode(torch.randn_like(z)))
-        bound = {"kl": gaussian_kl(mean, log_variance)}
-        return vae_and_discriminator(
+        return vae_gan_step(
             "vae",
             self.discriminator,
             batch.images,
             fakes,
-            bound,
-            REAL_OR_FAKE,
+            {"kl": gaussian_kl(mean, log_variance)},
+            BINARY_CROSS_ENTROPY,
             update,
             feature_variance=self.feature_variance,
         )
 
-    def sample(self, n: int, condition: Tensor | None = None) -> Tensor:
-        """Decode ``n`` draws from the prior."""
-        return self.decode(torch.randn(n, self.latent_dim, device=self.device))
+    def codes(self, n: int) -> Tensor:
+        """``n`` draws from N(0, I), ``[n, latent_dim]``."""
+        return torch.randn(n, self.latent_dim, device=self.device)
 
     def posterior(self, images: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Images ``[B, C, H, W]`` to mean and log-variance, ``[B, latent_dim]`` each."""
         mean, log_variance = self.encoder(images)
         return mean, log_variance
-
-    def encode(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
-        """The means of `posterior`."""
-        return self.posterior(images)[0]
 
     def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """Codes ``[B, latent_dim]`` to images ``[B, C, H, W]``."""

@@ -13,9 +13,9 @@ from typing import Any, Literal, final
 import torch
 from torch import Tensor, nn
 
-from bench.contract import Batch, ImageSpec, Model, Unsupported, Update
-from bench.networks.adversarial import turns
-from bench.networks.blocks import check_choice, check_positive, keras_same_conv, leaky
+from bench.contract import Batch, Generates, ImageSpec, Model, Unsupported, Update
+from bench.networks.adversarial import critic_batches
+from bench.networks.blocks import check_choice, check_positive, keras_same_conv, leaky_relu
 
 # RMSprop at 5e-5 and batches of 64, algorithm 1 of the paper: with five critic steps, 320 images are one step of the generator.
 TRAINING: dict[str, Any] = {"optimizer": "rmsprop", "learning_rate": 5e-5, "batch_size": 320}
@@ -23,7 +23,7 @@ DROPOUT = 0.25  # in the critic, where the document's tables have it without a r
 
 
 @final
-class WGAN(Model):
+class WGAN(Model, Generates):
     """A critic that estimates the Wasserstein distance between generated and real images, and the generator that shortens it.
 
     A batch is cut into ``critic_steps`` parts, one for each step of the critic; then the generator makes one. ``clip`` bounds the
@@ -64,8 +64,8 @@ class WGAN(Model):
     def step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """Algorithm 1. ``wasserstein`` is the critic's estimate, E[C(real)] - E[C(fake)], up to its Lipschitz constant."""
         losses, estimates = [], []
-        for images in turns(batch.images * 2 - 1, self.critic_steps):
-            fake = self.generator(self._noise(len(images))).detach()
+        for images in critic_batches(batch.images * 2 - 1, self.critic_steps):
+            fake = self.generator(self.codes(len(images))).detach()
             estimate = wasserstein(self.critic(images), self.critic(fake))
             loss = -estimate
             if self.lipschitz == "penalty":
@@ -74,7 +74,7 @@ class WGAN(Model):
             self._clip()
             losses.append(loss)
             estimates.append(estimate)
-        generator = -self.critic(self.generator(self._noise(len(images)))).mean()
+        generator = -self.critic(self.generator(self.codes(len(images)))).mean()
         update("generator", generator)
         return {
             "critic": torch.stack(losses).mean(),
@@ -82,9 +82,13 @@ class WGAN(Model):
             "wasserstein": torch.stack(estimates).mean(),
         }
 
-    def sample(self, n: int, condition: Tensor | None = None) -> Tensor:
-        """Generate from ``n`` draws of noise."""
-        images: Tensor = (self.generator(self._noise(n)) + 1) / 2
+    def codes(self, n: int) -> Tensor:
+        """``n`` draws from N(0, I), ``[n, latent_dim]``."""
+        return torch.randn(n, self.latent_dim, device=self.device)
+
+    def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Codes ``[B, latent_dim]`` to images ``[B, C, H, W]``."""
+        images: Tensor = (self.generator(z) + 1) / 2
         return images
 
     def _clip(self) -> None:
@@ -93,9 +97,6 @@ class WGAN(Model):
             with torch.no_grad():
                 for parameter in self.critic.parameters():
                     parameter.clamp_(-self.clip, self.clip)
-
-    def _noise(self, n: int) -> Tensor:
-        return torch.randn(n, self.latent_dim, device=self.device)
 
 
 def wasserstein(real: Tensor, fake: Tensor) -> Tensor:
@@ -152,7 +153,7 @@ def _critic(spec: ImageSpec, depth: str, *, batch_norm: bool) -> nn.Sequential:
             size = size[0] + 1, size[1] + 1
         if index and batch_norm:
             layers.append(nn.BatchNorm2d(outputs))
-        layers.append(leaky(0.2)())
+        layers.append(leaky_relu(0.2)())
         if index != without_dropout:
             layers.append(nn.Dropout(DROPOUT))
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(widths[-1] * size[0] * size[1], 1))

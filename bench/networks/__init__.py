@@ -1,1 +1,1 @@
-"""What models are built of: blocks, loss terms, adversarial rounds, and the networks that several systems share."""
+"""What models are built of: blocks, loss terms, adversarial steps, and the networks that several systems share."""

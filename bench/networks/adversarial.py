@@ -1,4 +1,4 @@
-"""What several adversarial systems play: rounds between players, as their papers print them."""
+"""Adversarial losses, and the steps that several adversarial systems share, as their papers print them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.contract import Update
-from bench.networks.losses import judged_class, judged_fake, judged_last_class, judged_real, squared_error
+from bench.networks.losses import bce_fake, bce_real, cross_entropy_fake, cross_entropy_real, squared_error
 
 
 def non_saturating(
@@ -25,86 +25,91 @@ def non_saturating(
     """
     fake = generator(noise)
     real_logits, fake_logits = discriminator(real), discriminator(fake.detach())
-    discriminator_loss = judged_real(real_logits) + judged_fake(fake_logits)
-    update("discriminator", discriminator_loss)
-    generator_loss = judged_real(discriminator(fake))
-    update("generator", generator_loss)
-    return {"discriminator": discriminator_loss, "generator": generator_loss}
+    d_loss = bce_real(real_logits) + bce_fake(fake_logits)
+    update("discriminator", d_loss)
+    g_loss = bce_real(discriminator(fake))
+    update("generator", g_loss)
+    return {"discriminator": d_loss, "generator": g_loss}
 
 
 @dataclass(frozen=True)
 class AdversarialLoss:
-    """How a discriminator's logits become losses, averaged over the batch: taken for real, and taken for generated."""
+    """What a discriminator's logits cost, averaged over the batch.
+
+    Attributes:
+        real: where the images count as real; a generator descends it on its own.
+        fake: where they count as generated.
+    """
 
     real: Callable[[Tensor], Tensor]
     fake: Callable[[Tensor], Tensor]
 
 
-REAL_OR_FAKE = AdversarialLoss(judged_real, judged_fake)
+BINARY_CROSS_ENTROPY = AdversarialLoss(bce_real, bce_fake)
 
 
-def one_class_more(labels: Tensor) -> AdversarialLoss:
-    """k + 1 classes: the right one of k for a real image, the last for a generated one (document 004, section 3.2)."""
-    return AdversarialLoss(lambda logits: judged_class(logits, labels), judged_last_class)
+def k_plus_one_classes(labels: Tensor) -> AdversarialLoss:
+    """Cross-entropy over k classes of real images and one, the last, of generated ones (document 004, section 3.2)."""
+    return AdversarialLoss(lambda logits: cross_entropy_real(logits, labels), cross_entropy_fake)
 
 
 @dataclass(frozen=True)
 class Fakes:
-    """What an autoencoder makes of a batch: its reconstructions, and images drawn from the prior, ``[B, C, H, W]`` each."""
+    """The images that a VAE makes for a batch: its reconstructions, and as many drawn from the prior, ``[B, C, H, W]`` each."""
 
     reconstructed: Tensor
     drawn: Tensor
 
 
-def vae_and_discriminator(
+def vae_gan_step(
     player: str,
     discriminator: nn.Module,
     images: Tensor,
     fakes: Fakes,
-    bound: Mapping[str, Tensor],
-    verdict: AdversarialLoss,
+    vae_terms: Mapping[str, Tensor],
+    adversarial: AdversarialLoss,
     update: Update,
     *,
     feature_variance: float | None,
 ) -> dict[str, Tensor]:
-    """One round of a VAE/GAN: document 004, equations 2 and 3, and with `one_class_more` its section 3.2.
+    """One step of both players of a VAE/GAN: document 004, equations 2 and 3, and with `k_plus_one_classes` its section 3.2.
 
-    The VAE's player minimises ``bound`` + ||f_l(x) - f_l(x')||^2 / 2 sigma^2 - log C(drawn) - log C(reconstructed), the
+    The VAE's player minimises ``vae_terms`` + ||f_l(x) - f_l(x')||^2 / 2 sigma^2 - log C(drawn) - log C(reconstructed), the
     discriminator -log C(x) - log(1 - C(drawn)) - log(1 - C(reconstructed)).
 
     Args:
         player: the VAE's name among the players.
         discriminator: gives logits and the features of its l-th layer.
-        bound: what the VAE minimises besides, by name: the KL divergence, and a reconstruction in pixels where there is one.
+        vae_terms: the VAE's own, by name: the KL divergence, and a reconstruction in pixels where there is one.
         feature_variance: sigma^2 of the features; None leaves their term out. The document prints none. With 1, features that are
             batch-normalised outweigh the discriminator so far that the prior's images stay scribbles and ignore their labels, on
             MNIST after three epochs; with 30 a VAE/GAN's code collapses. The models' default lies between.
     """
-    discriminator_loss = tell_apart(discriminator, images, fakes, verdict)
-    update("discriminator", discriminator_loss)
-    terms = dict(bound)
+    d_loss = discriminator_loss(discriminator, images, fakes, adversarial)
+    update("discriminator", d_loss)
+    terms = dict(vae_terms)
     reconstructed_logits, reconstructed_features = discriminator(fakes.reconstructed)
     drawn_logits, _ = discriminator(fakes.drawn)
     if feature_variance is not None:
         with torch.no_grad():
             features = discriminator(images)[1]
         terms["features"] = squared_error(reconstructed_features, features) / (2 * feature_variance)
-    terms["adversarial"] = verdict.real(drawn_logits) + verdict.real(reconstructed_logits)
+    terms["adversarial"] = adversarial.real(drawn_logits) + adversarial.real(reconstructed_logits)
     loss = torch.stack(list(terms.values())).sum()
     update(player, loss)
-    return {player: loss, "discriminator": discriminator_loss, **terms}
+    return {player: loss, "discriminator": d_loss, **terms}
 
 
-def tell_apart(discriminator: nn.Module, images: Tensor, fakes: Fakes, verdict: AdversarialLoss) -> Tensor:
-    """The discriminator's loss, which no forger gets a gradient of."""
+def discriminator_loss(discriminator: nn.Module, images: Tensor, fakes: Fakes, adversarial: AdversarialLoss) -> Tensor:
+    """What a VAE/GAN's discriminator minimises; no gradient of it reaches the VAE."""
     return (
-        verdict.real(discriminator(images)[0])
-        + verdict.fake(discriminator(fakes.drawn.detach())[0])
-        + verdict.fake(discriminator(fakes.reconstructed.detach())[0])
+        adversarial.real(discriminator(images)[0])
+        + adversarial.fake(discriminator(fakes.drawn.detach())[0])
+        + adversarial.fake(discriminator(fakes.reconstructed.detach())[0])
     )
 
 
-def turns(images: Tensor, steps: int) -> tuple[Tensor, ...]:
+def critic_batches(images: Tensor, steps: int) -> tuple[Tensor, ...]:
     """A batch cut into ``steps`` parts, one for every step of a critic that learns more often than its opponent.
 
     So each of its steps sees images of its own, as in algorithm 1 of Arjovsky et al., Wasserstein GAN, 2017.

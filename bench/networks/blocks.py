@@ -15,7 +15,7 @@ from bench.contract import ImageSpec, Unsupported
 Activation = Callable[[], nn.Module]
 
 
-def leaky(slope: float) -> Activation:
+def leaky_relu(slope: float) -> Activation:
     """LeakyReLU with a slope below zero."""
     return lambda: nn.LeakyReLU(slope)
 
@@ -91,7 +91,7 @@ def keras_same_transpose(inputs: int, outputs: int, kernel: int, stride: int) ->
     return nn.ConvTranspose2d(inputs, outputs, kernel, stride, kernel // 2, output_padding=stride - 1)
 
 
-def growth(
+def upsample_block(
     channels: tuple[int, int],
     sizes: tuple[tuple[int, int], tuple[int, int]],
     upsample: str,
@@ -131,7 +131,7 @@ class GaussianEncoder(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """A body whose features are the l-th layer that VAE/GANs compare images in, and a head that judges them."""
+    """A body whose features are the l-th layer that VAE/GANs compare images in, and a head that makes logits of them."""
 
     def __init__(self, body: nn.Module, head: nn.Module) -> None:
         super().__init__()
@@ -151,7 +151,7 @@ def keras_same_conv(inputs: int, outputs: int, kernel: int, stride: int, size: t
     return nn.Sequential(nn.ZeroPad2d(padding), nn.Conv2d(inputs, outputs, kernel, stride))
 
 
-def halvings(spec: ImageSpec, layers: int) -> list[tuple[int, int]]:
+def halved_sizes(spec: ImageSpec, layers: int) -> list[tuple[int, int]]:
     """The sizes that ``layers`` convolutions (kernel 4, stride 2, padding 1) pass through, the image's own first.
 
     Raises:

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from bench.contract import ImageSpec, Unsupported
+from bench.contract import Condition, ImageSpec, Unsupported
 from bench.networks.blocks import (
     Discriminator,
     GaussianEncoder,
     conv,
     conv_transpose,
     dense,
-    leaky,
+    leaky_relu,
     mlp,
     normal_weights,
     one_hot,
 )
 
-Condition = Literal["labels", "left_half"]
 DRAWN_FOR = 28  # pixels along MNIST's sides, whose widths the document prints; for SVHN's 32 they grow by 8/7
 
 
@@ -102,11 +100,11 @@ def discriminator(spec: ImageSpec, outputs: int) -> Discriminator:
     sides = spec.height, spec.width
     layers: list[nn.Module] = []
     for pair in pairwise(widths):
-        layers.append(conv(*pair, 3, 2, 1, batch_norm=True, activation=leaky(0.2)))
+        layers.append(conv(*pair, 3, 2, 1, batch_norm=True, activation=leaky_relu(0.2)))
         sides = -(-sides[0] // 2), -(-sides[1] // 2)
     features = widened(512, spec)
-    layers += [nn.Flatten(), dense(widths[-1] * sides[0] * sides[1], features, leaky(0.2), batch_norm=True)]
-    head = mlp([features, widened(500, spec), outputs], leaky(0.2), batch_norm=True)
+    layers += [nn.Flatten(), dense(widths[-1] * sides[0] * sides[1], features, leaky_relu(0.2), batch_norm=True)]
+    head = mlp([features, widened(500, spec), outputs], leaky_relu(0.2), batch_norm=True)
     network = Discriminator(nn.Sequential(*layers), head)
     normal_weights(network)
     return network

@@ -53,27 +53,27 @@ def gaussian_kl_each(mean: Tensor, log_variance: Tensor) -> Tensor:
     return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).flatten(1).sum(1)
 
 
-def negative_bound(logits: Tensor, images: Tensor, mean: Tensor, log_variance: Tensor) -> dict[str, Tensor]:
+def negative_elbo(logits: Tensor, images: Tensor, mean: Tensor, log_variance: Tensor) -> dict[str, Tensor]:
     """The negative evidence bound and its two parts, by name (Kingma and Welling 2014, equation 10)."""
     reconstruction, kl = bernoulli_nll(logits, images), gaussian_kl(mean, log_variance)
     return {"loss": reconstruction + kl, "reconstruction": reconstruction, "kl": kl}
 
 
-def judged_real(logits: Tensor) -> Tensor:
+def bce_real(logits: Tensor) -> Tensor:
     """-log C(x), averaged over the batch, of a critic's logits ``[B]`` or ``[B, 1]``."""
     return F.binary_cross_entropy_with_logits(logits, torch.ones_like(logits))
 
 
-def judged_fake(logits: Tensor) -> Tensor:
+def bce_fake(logits: Tensor) -> Tensor:
     """-log(1 - C(x)), averaged over the batch, of a critic's logits ``[B]`` or ``[B, 1]``."""
     return F.binary_cross_entropy_with_logits(logits, torch.zeros_like(logits))
 
 
-def judged_class(logits: Tensor, labels: Tensor) -> Tensor:
+def cross_entropy_real(logits: Tensor, labels: Tensor) -> Tensor:
     """-log C_y(x), averaged over the batch, of a (k+1)-class critic's logits ``[B, k + 1]`` and labels int64 ``[B]``."""
     return F.cross_entropy(logits.float(), labels)
 
 
-def judged_last_class(logits: Tensor) -> Tensor:
+def cross_entropy_fake(logits: Tensor) -> Tensor:
     """-log C_{k+1}(x), averaged over the batch: the class of generated images (document 004, section 3.2)."""
     return -F.log_softmax(logits.float(), dim=1)[:, -1].mean()

@@ -14,10 +14,10 @@ from bench.networks.blocks import (
     check_choice,
     check_positive,
     conv,
-    growth,
-    halvings,
-    leaky,
+    halved_sizes,
+    leaky_relu,
     mlp,
+    upsample_block,
 )
 
 SLOPE = 0.2  # of the LeakyReLU, which document 000 does not give; document 001 calls it current best practice
@@ -63,7 +63,7 @@ class Mirrored:
         layers: list[nn.Module] = [*self._convolutions(), nn.Flatten()]
         features = self._flat
         if self.linear_layers == 2:
-            layers += [nn.Linear(features, self.linear_width), leaky(SLOPE)()]
+            layers += [nn.Linear(features, self.linear_width), leaky_relu(SLOPE)()]
             features = self.linear_width
         heads = (nn.Linear(features, self.latent_dim) for _ in range(2))
         return GaussianEncoder(nn.Sequential(*layers), *heads)
@@ -74,14 +74,14 @@ class Mirrored:
         steps = list(zip(pairwise(reversed(self._channels)), pairwise(reversed(self._sizes)), strict=True))
         spectral = self.spectral_norm
         inner = [
-            growth(*step, self.upsample, batch_norm=True, spectral=spectral, activation=leaky(SLOPE))
+            upsample_block(*step, self.upsample, batch_norm=True, spectral=spectral, activation=leaky_relu(SLOPE))
             for step in steps[:-1]
         ]
         return nn.Sequential(
-            *mlp([self.latent_dim, *hidden, self._flat], leaky(SLOPE)),
+            *mlp([self.latent_dim, *hidden, self._flat], leaky_relu(SLOPE)),
             nn.Unflatten(1, (self._channels[-1], *self._sizes[-1])),
             *inner,
-            growth(*steps[-1], self.upsample, spectral=spectral),
+            upsample_block(*steps[-1], self.upsample, spectral=spectral),
         )
 
     def critic(self) -> Discriminator:
@@ -94,13 +94,13 @@ class Mirrored:
 
     def _convolutions(self) -> list[nn.Sequential]:
         return [
-            conv(*pair, 4, 2, 1, batch_norm=True, spectral=self.spectral_norm, activation=leaky(SLOPE))
+            conv(*pair, 4, 2, 1, batch_norm=True, spectral=self.spectral_norm, activation=leaky_relu(SLOPE))
             for pair in pairwise(self._channels)
         ]
 
     @property
     def _sizes(self) -> list[tuple[int, int]]:
-        return halvings(self.spec, self.conv_layers)
+        return halved_sizes(self.spec, self.conv_layers)
 
     @property
     def _channels(self) -> list[int]:

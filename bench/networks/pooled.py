@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from torch import nn
 
 from bench.contract import ImageSpec, Unsupported
-from bench.networks.blocks import Activation, check_choice, check_positive, conv, growth, leaky
+from bench.networks.blocks import Activation, check_choice, check_positive, conv, leaky_relu, upsample_block
 
-ACTIVATIONS: dict[str, Activation] = {"leaky_relu": leaky(0.01), "tanh": nn.Tanh}  # the slope as the appendix prints it
+SLOPE = 0.01  # of the LeakyReLU, as the appendix prints it
+ACTIVATIONS: dict[str, Activation] = {"leaky_relu": leaky_relu(SLOPE), "tanh": nn.Tanh}
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class Pooled:
             if self.upsample == "nearest":
                 layers.append(nn.Upsample(larger))
             else:
-                layers.append(growth((outputs, outputs), (size, larger), "transposed"))
+                layers.append(upsample_block((outputs, outputs), (size, larger), "transposed"))
             inputs, size = outputs, larger
         return nn.Sequential(
             *layers,

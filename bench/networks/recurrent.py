@@ -102,12 +102,6 @@ class DrawNetwork(nn.Module):
             canvases.append(state.canvas)
         return torch.stack(canvases)
 
-    def canvases(self, images_or_n: Tensor | int, labels: Tensor | None) -> Tensor:
-        """Every canvas of images from their mean codes, or of draws from the prior: ``[T, n, C, H, W]`` in ``[0, 1]``."""
-        if isinstance(images_or_n, int):
-            return self.draw(self.noise(images_or_n), labels).sigmoid()
-        return self.reconstruct(images_or_n, labels, noisy=False).canvases.sigmoid()
-
     def noise(self, n: int) -> Tensor:
         """``n`` codes from the prior, ``[n, T, Z]``."""
         return torch.randn(n, self.glimpses, self.latent_dim, device=self.code.weight.device)

@@ -10,9 +10,9 @@ from typing import Any
 
 from safetensors.torch import load_file
 
-from bench import __version__, registry
+from bench import __version__
 from bench.contract import ImageSpec, Model
-from bench.models import only_class
+from bench.models import model_class
 from bench.study.catalogue import catalogue
 from bench.study.definition import Trial
 
@@ -33,7 +33,7 @@ def load_trained(folder: Path | str) -> Model:
     tables = tomllib.loads((Path(folder) / "trial.toml").read_text(encoding="utf-8"))
     image = tables["image"]
     spec = ImageSpec(image["channels"], image["height"], image["width"], tuple(image["classes"]))
-    model = only_class(registry.load("models", tables["model"]))(spec, **tables["settings"]["params"])
+    model = model_class(tables["model"])(spec, **tables["settings"]["params"])
     model.load_state_dict(load_file(Path(folder) / "model.safetensors"))
     return model.eval()
 

@@ -20,12 +20,12 @@ from safetensors.torch import load_file, save
 
 from bench import __version__, registry
 from bench.batches import DataOptions, prepare
-from bench.contract import Data, DataError, Diverged, ImageSpec, Model, Unsupported
+from bench.contract import Data, DataError, Diverged, Generates, ImageSpec, Model, Unsupported
 from bench.datasets import open_dataset
 from bench.images import png
 from bench.measure.context import EvaluationOptions
 from bench.measure.evaluation import evaluate
-from bench.models import only_class
+from bench.models import model_class
 from bench.previews import final_pictures, keep, kept, picture_epochs, progress_pictures, training_gif
 from bench.run.saved import describe
 from bench.score import Score
@@ -117,7 +117,8 @@ class Work:
                 keep(folder, progress.epoch, progress_pictures(model, data))
             yield Epoch(progress, kept(folder, progress.epoch))
         files = {f"final/{name}.png": png(picture) for name, picture in final_pictures(model, data).items()}
-        files["final/training.gif"] = training_gif(folder, "samples")
+        if isinstance(model, Generates):
+            files["final/training.gif"] = training_gif(folder, "samples")
         files["trial.toml"] = tomli_w.dumps(describe(trial, data.spec)).encode()
         files["model.safetensors"] = save({name: value.contiguous() for name, value in model.state_dict().items()})
         yield Finished(self._scores(model, data, trial, self.metrics), files)
@@ -165,7 +166,7 @@ def build(trial: Trial, spec: ImageSpec) -> Model:
         Unsupported: the model cannot be built for these images, or ``[training.<player>]`` names no player of it.
     """
     torch.manual_seed(trial.seed)
-    model = only_class(registry.load("models", trial.model))(spec, **trial.settings["params"])
+    model = model_class(trial.model)(spec, **trial.settings["params"])
     players = model.players()
     for name, value in trial.settings["training"].items():
         if isinstance(value, Mapping) and name not in players:

@@ -15,7 +15,7 @@ from bench.batches import DataOptions
 from bench.contract import Model
 from bench.measure.context import EvaluationOptions
 from bench.metrics import measurements
-from bench.models import only_class
+from bench.models import model_class, training_defaults
 from bench.score import Metric
 from bench.training import PlayerOptions, TrainingOptions
 
@@ -77,10 +77,10 @@ def catalogue() -> Catalogue:
     models = registry.names("models")
     measured = measurements()
     return Catalogue(
-        params=_OnDemand(models, lambda name: hyperparameters(only_class(registry.load("models", name)))),
+        params=_OnDemand(models, lambda name: hyperparameters(model_class(name))),
         options=options,
         player_options=frozenset(_fields(PlayerOptions)),
-        training_defaults=_OnDemand(models, lambda name: registry.load("models", name).TRAINING),
+        training_defaults=_OnDemand(models, training_defaults),
         datasets=registry.names("datasets"),
         metrics=measured.metrics,
         unread=measured.unread,

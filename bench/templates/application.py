@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from bench.applications import Applied, class_name, held_out, need_codes, spread
-from bench.contract import Batch, Data, Model, eval_mode, reconstruct
+from bench.applications import Applied, class_name, held_out, no_codes, spread
+from bench.contract import Autoencodes, Batch, Data, Model, eval_mode, reconstruct
 from bench.images import png, strips, tile
 from bench.networks.blocks import check_positive
 
@@ -16,7 +16,8 @@ def apply(model: Model, data: Data, *, count: int = 8, times: int = 6) -> Applie
     Raises:
         Unsupported: the model has no codes.
     """
-    need_codes(model)
+    if not isinstance(model, Autoencodes):
+        raise no_codes(model)
     check_positive(times=times)
     places = spread(data, count)
     rounds = [held_out(data, places)]

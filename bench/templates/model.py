@@ -10,7 +10,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from bench.contract import Batch, ImageSpec, Model, Update
+from bench.contract import Autoencodes, Batch, Generates, ImageSpec, Model, Update
 from bench.networks.blocks import check_positive, image_mlp, mlp
 from bench.networks.losses import bernoulli_nll
 
@@ -18,7 +18,7 @@ TRAINING: dict[str, Any] = {"learning_rate": 3e-3}
 
 
 @final
-class Linear(Model):
+class Linear(Model, Generates, Autoencodes):
     """One linear layer to the code, and one back."""
 
     def __init__(self, spec: ImageSpec, *, latent_dim: int = 8) -> None:
@@ -38,15 +38,15 @@ class Linear(Model):
         update("autoencoder", loss)
         return {"loss": loss}
 
-    def sample(self, n: int, condition: Tensor | None = None) -> Tensor:
-        """Decode draws from N(0, I)."""
-        return self.decode(torch.randn(n, self.latent_dim, device=self.device))
+    def codes(self, n: int) -> Tensor:
+        """``n`` draws from N(0, I), ``[n, latent_dim]``: what it generates from."""
+        return torch.randn(n, self.latent_dim, device=self.device)
 
     def encode(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Images to codes; with `decode` it makes the model one that autoencodes."""
+        """Images ``[B, C, H, W]`` to codes ``[B, latent_dim]``."""
         codes: Tensor = self.encoder(images)
         return codes
 
     def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Codes to images."""
+        """Codes ``[B, latent_dim]`` to images ``[B, C, H, W]``."""
         return torch.sigmoid(self.decoder(z))
