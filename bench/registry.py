@@ -127,6 +127,12 @@ def digest(kind: str, name: str) -> str:
     return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
 
 
+def guests(**names: str) -> dict[str, str]:
+    """The guests among components, ``kind=name`` each: the SHA-256 of each one's file by where it comes from."""
+    found = {kind: name for kind, name in names.items() if name in _found(kind) and find(kind, name).is_guest}
+    return {find(kind, name).origin: digest(kind, name) for kind, name in found.items()}
+
+
 def first_line(module: ModuleType) -> str:
     """What a component says it is, in a line."""
     return next(iter((module.__doc__ or "").strip().splitlines()), "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -18,6 +19,8 @@ from bench import api
 from bench.paths import Paths
 from bench.study.definition import StudyError
 from bench.study.file import parse_setting
+
+OWN = {"models": "mine.py", "metrics": "shade.py"}
 
 
 def test_a_name_is_a_function_and_a_folder_of_the_package_at_once() -> None:
@@ -139,3 +142,24 @@ def test_a_script_needs_no_guard(inside: Paths) -> None:
     )
     assert done.stdout == "2\n", done.stderr
     assert done.returncode == 0
+
+
+def test_a_guest_is_remembered_with_its_runs_and_printed_in_their_report(inside: Paths) -> None:
+    home = inside.studies.parent
+    for kind, name in (("models", "mine"), ("metrics", "shade")):
+        (home / kind).mkdir()
+        (home / kind / f"{name}.py").write_text(
+            (Path(api.__file__).parent / "templates" / f"{kind[:-1]}.py").read_text()
+        )
+    study = inside.study("smoke").read_text().replace('"vae"', '"mine"').replace("hidden_dims = [16]", "")
+    inside.study("smoke").write_text(study.replace('"reconstruction_mse"', '"brightness"'))
+    summary = bench.run("smoke", seeds=1)
+    assert summary["brightness_mean"].notna().all()
+    digests = {kind: hashlib.sha256((home / kind / name).read_bytes()).hexdigest() for kind, name in OWN.items()}
+    runs = bench.table("smoke", wide=True)
+    assert set(runs["guests"]) == {json.dumps({"models/mine.py": digests["models"]})}
+    protocol = bench.table("smoke").set_index("metric").loc["brightness", "protocol"].iloc[0]
+    assert protocol["measured by"] == f"metrics/shade.py, sha256 {digests['metrics'][:12]}"
+    page = bench.report("smoke").read_text()
+    assert f"* of the user's own: models/mine.py, sha256 {digests['models'][:12]}\n" in page
+    assert f"measured by metrics/shade.py, sha256 {digests['metrics'][:12]}" in page

@@ -56,6 +56,7 @@ def row(latent: int, seed: int, loss: float | None, **changes: Any) -> dict[str,
         "command": "bench run study x",
         "device": "CPU, 1 thread(s)",
         "versions": json.dumps({"torch": "2"}),
+        "guests": json.dumps({"models/mine.py": "3fa9" * 16}),
         "data": json.dumps({"sha256": "f00" * 10, "train": "1433", "test": "364"}),
         "started": pd.Timestamp("2026-01-02 03:04", tz="UTC"),
         "duration_s": 3600.0,
@@ -230,6 +231,7 @@ def test_a_report_is_a_page_two_tables_and_pictures_and_the_same_bytes_again(
         "seeds 0 and 1",
         "commit: abc",
         "digits, 1,433 train, 364 test images, sha256 f00f00f00f00",
+        "of the user's own: models/mine.py, sha256 3fa93fa93fa9",
         "bench run study x",
     ):
         assert part in text
@@ -306,7 +308,14 @@ def test_the_expected_best_takes_what_was_pruned_for_the_worst_and_leaves_infini
 def test_a_study_of_which_nothing_finished_has_a_report_too(
     study: Study, runs: pd.DataFrame, no_curves: pd.DataFrame, tmp_path: Path
 ) -> None:
-    early = {"data": "{}", "versions": "{}", "device": "", "parameters": None, "seconds_per_epoch": None}
+    early = {
+        "data": "{}",
+        "versions": "{}",
+        "guests": "{}",
+        "device": "",
+        "parameters": None,
+        "seconds_per_epoch": None,
+    }
     text = page.write(study, runs.iloc[:1].assign(**early), no_curves, {}, tmp_path).read_text()
     assert "| latent_dim=10 |" in text
     assert "| 0/1 " in text

@@ -35,14 +35,16 @@ def evaluate(
         if name not in files:
             scores[name] = Score(None, registry.unknown("metric", name, sorted(files)))
         elif name not in scores:
-            scores |= take(registry.load("metrics", files[name]), context)
+            file = files[name]
+            guest = ", ".join(f"{origin}, sha256 {sha[:12]}" for origin, sha in registry.guests(metrics=file).items())
+            scores |= take(registry.load("metrics", file), context, {"measured by": guest} if guest else {})
     return {name: scores[name] for name in metrics}
 
 
-def take(measurement: ModuleType, context: Context) -> dict[str, Score]:
-    """Every value of one file of `bench.metrics`; all of them blank where it raises."""
+def take(measurement: ModuleType, context: Context, origin: Facts) -> dict[str, Score]:
+    """Every value of one file of `bench.metrics`; all of them blank where it raises. ``origin`` joins their protocols."""
     model, data = context.model, context.data
-    common: Facts = {"split": data.held_out_name, "images": len(data.held_out)}
+    common: Facts = {"split": data.held_out_name, "images": len(data.held_out), **origin}
     try:
         if not isinstance(model, measurement.NEEDS):
             raise Unmeasurable(f"{type(model).__name__} is not something that {measurement.NEEDS.__name__.lower()}")

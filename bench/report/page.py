@@ -192,12 +192,19 @@ def _provenance(runs: pd.DataFrame) -> list[str]:
         f"* versions: {'; '.join(filter(None, versions))}",
         f"* device: {'; '.join(sorted({*runs['device']} - {''}))}",
         *(f"* data: {line}" for line in _data_lines(runs)),
+        *(f"* of the user's own: {line}" for line in _guest_lines(runs)),
         f"* trials: {len(finished)} finished of {len(runs)}, about {hours:.2f} hours of training in all, "
         f"started {first} to {last} UTC",
         "* again with:\n\n```",
         *sorted({*runs["command"]} - {""}),
         "```",
     ]
+
+
+def _guest_lines(runs: pd.DataFrame) -> list[str]:
+    """Each component that did not come with the suite, in every state of its file that runs were trained with."""
+    used = {item for text in set(runs["guests"]) for item in json.loads(text).items()}
+    return [f"{origin}, sha256 {digest[:12]}" for origin, digest in sorted(used)]
 
 
 def _data_lines(runs: pd.DataFrame) -> list[str]:

@@ -108,7 +108,9 @@ class Work:
         device = choose_device()
         data = load_data(trial, self.data_dir).to(device)
         model = build(trial, data.spec).to(device)
-        yield Started(parameter_count(model), _surroundings(device), _data_facts(data))
+        guests = registry.guests(models=trial.model, datasets=trial.dataset)
+        tags = {**_surroundings(device), "guests": json.dumps(guests)}
+        yield Started(parameter_count(model), tags, _data_facts(data))
         folder = self.checkpoint(trial)
         options = TrainingOptions.from_settings(trial.settings["training"])
         due = picture_epochs(options.epochs)

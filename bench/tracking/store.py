@@ -263,6 +263,7 @@ def _row(run: Run) -> dict[str, Any]:
         "command": tags.get("mlflow.source.name", ""),
         "device": tags.get("device", ""),
         "versions": tags.get("versions", "{}"),
+        "guests": tags.get("guests", "{}"),
         "data": json.dumps(_data(run)),
         "started": pd.Timestamp(run.info.start_time, unit="ms", tz="UTC"),
         "duration_s": _seconds(run),
