@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -12,6 +12,7 @@ import torch
 from bench.batches import prepare
 from bench.contract import DataError, Unsupported
 from bench.datasets import Source, fingerprint, open_dataset
+from bench.measure.evaluation import fetch
 from bench.run.worker import build, data_options, parameter_count
 from bench.study.catalogue import Catalogue
 from bench.study.definition import Cell, Range, Study, StudyError, Trial
@@ -37,6 +38,13 @@ class Plan:
     parameters: dict[str, int]
     proposals: int
     seconds: dict[str, float]
+
+    def confirm(self, trials: Iterable[Trial], records: Mapping[str, Record]) -> None:
+        """Add what a search has found, less what is finished of it."""
+        for trial in trials:
+            self.trials.append(trial)
+            if trial.key in records and records[trial.key].state == "finished":
+                self.done.add(trial.key)
 
     @property
     def todo(self) -> list[Trial]:
@@ -97,6 +105,12 @@ class Planner:
             except DataError as error:
                 raise StudyError(str(error)) from None
         return self._fingerprints[dataset]
+
+    def fetch(self, on_gpu: bool) -> list[str]:
+        """Download what the metrics' extractors need, once: trials never ask the network. A line on each that cannot be had."""
+        tables = (self.study.settings, self.study.overrides, *self.study.on.values())
+        asked = any(table.get("evaluation", {}).get("inception_on_cpu", False) for table in tables)
+        return fetch([metric.name for metric in self.study.metrics], self.data_dir, costly=on_gpu or asked)
 
     def check(self, trial: Trial) -> int:
         """Load the trial's data, build its model without memory for weights, and count its parameters."""

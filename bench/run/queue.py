@@ -23,22 +23,26 @@ LOCK_SECONDS = 60  # how long Optuna waits for SQLite; its own 5 s end in "datab
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
+Storage = RDBStorage  # for those who only hand it on
 
-def open_storage(url: str) -> RDBStorage:
+
+def open_storage(url: str) -> Storage:
     """The database that holds the queues; its folder is made where it is a local file."""
     if not url.startswith("sqlite:///"):
-        return RDBStorage(url)
+        return Storage(url)
     Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-    return RDBStorage(url, engine_kwargs={"connect_args": {"timeout": LOCK_SECONDS}})
+    return Storage(url, engine_kwargs={"connect_args": {"timeout": LOCK_SECONDS}})
 
 
 class Queue:
-    """Trials in the order in which they are to run, one Optuna study behind them.
+    """Trials in the order in which they are to be trained, one Optuna study behind them.
 
     Whoever makes a queue holds the study's lock, so every trial that Optuna calls RUNNING is dead and is closed here.
     """
 
-    def __init__(self, storage: RDBStorage, name: str, objective: Metric, finished: Mapping[str, float | None]) -> None:
+    trains = True
+
+    def __init__(self, storage: Storage, name: str, objective: Metric, finished: Mapping[str, float | None]) -> None:
         """Open the queue ``name``; ``finished`` gives the objective's value by key, as the tracked runs hold it."""
         self._study = optuna.create_study(
             study_name=name,
@@ -61,16 +65,12 @@ class Queue:
         One that an earlier driver left waiting keeps its place, or has it behind them, and its attempt.
         """
         interrupted = {orphan.user_attrs.get("key") for orphan in self._orphans}
-        attempts: dict[str, int] = {}
-        while interrupted and self._waiting:  # Optuna's line has no front to step into: all leave it and stand again
-            asked = self._study.ask()
-            self._waiting -= 1
-            attempts[asked.user_attrs.get("key", "")] = asked.user_attrs.get("attempt", 1)
-            self._study.tell(asked, state=TrialState.FAIL)
+        attempts = self._leave() if interrupted else {}
         in_line = {frozen.user_attrs.get("key") for frozen in self._frozen(TrialState.WAITING)}
         for trial in sorted(trials, key=lambda trial: trial.key not in interrupted):
-            self._wanted[trial.key] = trial
-            if trial.key not in in_line:
+            if trial.key in in_line:
+                self._wanted[trial.key] = trial
+            else:
                 self._enqueue(trial, {}, attempts.get(trial.key, 1))
 
     def next(self) -> Trial | None:
@@ -91,14 +91,9 @@ class Queue:
         """Whether a trial is waiting or running."""
         return bool(self._waiting or self._running)
 
-    def __contains__(self, trial: Trial) -> bool:
-        return trial.key in self._running
-
-    def report(self, trial: Trial, epoch: int, value: float) -> bool:
-        """Tell an intermediate value of the objective; True where the trial is not worth going on with."""
-        asked = self._running[trial.key]
-        asked.report(value, epoch)
-        return bool(asked.should_prune())
+    def report(self, trial: Trial, epoch: int, loss: float) -> bool:
+        """Every trial of a grid is worth going on with."""
+        return False
 
     def tell(self, trial: Trial, value: float | None, *, pruned: bool = False) -> None:
         """Close ``trial`` with its objective, or as failed where it has none."""
@@ -112,7 +107,7 @@ class Queue:
             self._study.tell(asked, value)
 
     def retry(self, trial: Trial) -> bool:
-        """Close a failed ``trial`` and put it in line again; False where it has had its attempts."""
+        """Close ``trial`` as failed and put it in line again; False where it has had its attempts."""
         attempt = self._running[trial.key].user_attrs.get("attempt", 1)
         params = self._running[trial.key].params
         self.tell(trial, None)
@@ -121,7 +116,17 @@ class Queue:
         self._enqueue(trial, params, attempt + 1)
         return True
 
-    def _enqueue(self, trial: Trial, params: Mapping[str, Any], attempt: int = 1) -> None:
+    def _leave(self) -> dict[str, int]:
+        """Let all that wait leave Optuna's line, which has no front to step into; the attempt that each has come to, by key."""
+        attempts = {}
+        while self._waiting:
+            asked = self._study.ask()
+            self._waiting -= 1
+            attempts[asked.user_attrs.get("key", "")] = asked.user_attrs.get("attempt", 1)
+            self._study.tell(asked, state=TrialState.FAIL)
+        return attempts
+
+    def _enqueue(self, trial: Trial, params: Mapping[str, Any], attempt: int) -> None:
         self._wanted[trial.key] = trial
         attributes = {"key": trial.key, "attempt": attempt, "trial": json.dumps(trial.as_dict())}
         self._study.enqueue_trial(dict(params), user_attrs=attributes)
@@ -148,7 +153,7 @@ class Search(Queue):
 
     def __init__(
         self,
-        storage: RDBStorage,
+        storage: Storage,
         name: str,
         objective: Metric,
         finished: Mapping[str, float | None],
@@ -156,12 +161,19 @@ class Search(Queue):
         space: Mapping[str, tuple[Any, ...] | Range],
         total: int,
         propose: Callable[[Cell], Trial],
+        prune: bool = True,
     ) -> None:
-        """``propose`` makes the trial of a point of ``space``."""
+        """Open the queue ``name``.
+
+        Args:
+            propose: makes the trial of a point of ``space``.
+            prune: give up trials whose held-out loss, which is the objective then, lies behind that of the others.
+        """
         super().__init__(storage, name, objective, finished)
         self._space = space
         self._total = total
         self._propose = propose
+        self._prune = prune
         for orphan in self._orphans:
             if "trial" in orphan.user_attrs:
                 # An interrupted configuration is the same configuration: it goes on where its checkpoint stands.
@@ -186,6 +198,14 @@ class Search(Queue):
                 self._running[trial.key] = asked
                 return trial
         return waiting
+
+    def report(self, trial: Trial, epoch: int, loss: float) -> bool:
+        """Tell the held-out loss; True where the median of the others at this epoch is better than the best so far."""
+        if not self._prune:
+            return False
+        asked = self._running[trial.key]
+        asked.report(loss, epoch)
+        return bool(asked.should_prune())
 
     @property
     def open(self) -> bool:

@@ -49,6 +49,16 @@ class Epoch:
     progress: Progress
     pictures: Mapping[str, bytes]
 
+    def measures(self, held_out: str) -> dict[str, float]:
+        """Its numbers under the names they are tracked by; ``held_out`` names the split it is measured on."""
+        progress = self.progress
+        measures = {f"train/{name}": value for name, value in progress.train.items()}
+        measures |= {f"{held_out}/{name}": value for name, value in progress.held_out.items()}
+        measures |= {"time/epoch_s": progress.seconds, "memory/peak_mb": progress.peak_megabytes}
+        if progress.epoch:
+            measures["time/images_per_s"] = progress.images_per_second
+        return measures
+
 
 @dataclass(frozen=True)
 class Finished:
