@@ -1,115 +1,86 @@
-"""The pages on adding something, followed to the letter in a temporary folder."""
+"""The pages on adding something, followed to the letter in a project of one's own: the package is installed, not edited."""
 
 from __future__ import annotations
 
-import importlib
 import re
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from bench import registry
-from bench.contract import Data
-from bench.metrics import describe
-from bench.models.vae import VAE
+import bench
+from bench import api
+from bench.cli import main
 from bench.paths import Paths
-from bench.run.worker import Epoch, Finished, Work
-from bench.study.catalogue import catalogue
-from bench.study.definition import SECTIONS
-from bench.study.file import load
 
-DOCS = Path(__file__).parent.parent / "docs"
-Install = Callable[[str, str, str], None]
-
-
-def block(page: str) -> str:
-    """The code on a page."""
-    match = re.search(r"```(?:python|toml)\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
-    assert match is not None
-    return match[1]
+ROOT = Path(__file__).parent.parent
+PAGES = {
+    "model": "add-a-model.md",
+    "dataset": "add-a-data-set.md",
+    "metric": "add-a-metric.md",
+    "study": "add-a-study.md",
+    "application": "add-an-application.md",
+}
+FEW = ("--set", "train_images=200", "--set", "test_images=50", "--set", "epochs=2", "--set", "samples=50")
 
 
-@pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
-    """Put one file beside those of a folder of the package, for as long as the test runs."""
-
-    def add(package: str, name: str, page: str) -> None:
-        folder = tmp_path / package
-        folder.mkdir()
-        (folder / f"{name}.py").write_text(block(page))
-        module = importlib.import_module(f"bench.{package}")
-        monkeypatch.setattr(module, "__path__", [*module.__path__, str(folder)])
-        monkeypatch.delitem(sys.modules, f"bench.{package}.{name}", raising=False)
-
-    return add
+def command(*words: str) -> str:
+    result = CliRunner().invoke(main, list(words), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
 
 
-def run(paths: Paths) -> tuple[list[Epoch], Finished]:
-    """The study's first trial, in this process."""
-    loaded = load(paths.study("new"), catalogue(), smoke=False)
-    trial = next(loaded.grid(catalogue(), {}))
-    assert set(trial.settings) == set(SECTIONS)
-    events = list(Work(tuple(metric.name for metric in loaded.metrics), paths.data, paths.store, {})(trial))
-    assert isinstance(events[-1], Finished), events[-1]
-    return [event for event in events if isinstance(event, Epoch)], events[-1]
+@pytest.mark.parametrize("kind", PAGES)
+def test_a_page_shows_what_bench_new_writes_and_names_the_commands(kind: str) -> None:
+    text = (ROOT / "docs" / PAGES[kind]).read_text()
+    template = next((ROOT / "bench" / "templates").glob(f"{kind}.*")).read_text()
+    assert template in re.findall(r"```(?:python|toml)\n(.*?)```", text, re.DOTALL)
+    assert f"bench new {kind} " in text
+    assert "bench check" in text
+    assert f"docs/{PAGES[kind]}" in (ROOT / "CONTRIBUTING.md").read_text()
 
 
-def write_study(paths: Paths, *changes: tuple[str, str]) -> None:
-    """The small study with some of its text replaced."""
-    text = paths.study("smoke").read_text()
-    for old, new in changes:
-        assert old in text
-        text = text.replace(old, new)
-    paths.study("new").write_text(text)
+def test_a_model_runs_and_its_run_is_put_to_use(inside: Paths) -> None:
+    command("new", "model", "mine")
+    assert "class Mine(" in (inside.studies.parent / "models" / "mine.py").read_text()
+    command("run", "trial", "mine", *FEW)
+    curves = bench.table("trials", wide=True)
+    assert list(curves["model"]) == ["mine"]
+    assert curves["metric.test_loss"].notna().all()
+    assert "latent_dim = 8" in command("show", "model", "mine")
+    command("new", "application", "again")
+    assert "8 rows: applied/again-" in command("apply", "again", curves["key"].iloc[0])
 
 
-def test_a_model(paths: Paths, install: Install) -> None:
-    install("models", "linear", "add-a-model.md")
-    write_study(paths, ('"vae"', '"linear"'), ("hidden_dims = [16]", ""))
-    epochs, finished = run(paths)
-    assert epochs[-1].progress.held_out["loss"] < epochs[0].progress.held_out["loss"]
-    assert {"final/samples.png", "final/reconstructions.png", "model.safetensors"} <= set(finished.files)
-    assert catalogue().training_defaults["linear"] == {"learning_rate": 3e-3}
+def test_a_data_set_is_known_by_name(inside: Paths) -> None:
+    command("new", "dataset", "boards")
+    command("run", "trial", "vae", "--dataset", "boards", *FEW)
+    assert list(bench.table("trials", wide=True)["dataset"]) == ["boards"]
+    assert "boards" in bench.datasets()
 
 
-def test_a_data_set(paths: Paths, install: Install) -> None:
-    install("datasets", "boards", "add-a-data-set.md")
-    write_study(paths, ('"digits"', '"boards"'))
-    _, finished = run(paths)
-    assert finished.scores["test_loss"].value is not None
+def test_a_metric_is_taken_of_models_that_are_trained_already(inside: Paths) -> None:
+    command("run", "study", "smoke", "--seeds", "1", "--set", "epochs=1")
+    command("new", "metric", "shade")
+    file = inside.study("smoke")
+    file.write_text(file.read_text().replace('"reconstruction_mse"', '"reconstruction_mse", "shade"'))
+    output = command("run", "study", "smoke", "--seeds", "1", "--set", "epochs=1")
+    assert "2 finished already, nothing to train, 2 to measure again" in output
+    shades = bench.table("smoke").set_index("metric").loc["shade", "value"]
+    assert len(shades) == 2
+    assert shades.between(0, 1).all()
 
 
-def test_a_metric(paths: Paths, install: Install) -> None:
-    install("metrics", "brightness", "add-a-metric.md")
-    write_study(paths, ('"reconstruction_mse"', '"brightness", "contrast"'))
-    _, finished = run(paths)
-    for name in ("brightness", "contrast"):
-        value = finished.scores[name].value
-        assert value is not None
-        assert 0 <= value < 1
-        assert finished.scores[name].protocol == {"split": "test", "images": "50", "generated": "10000"}
-    assert describe("contrast", "brightness").startswith("The difference of the standard deviation")
+def test_a_study_reads_and_has_as_many_trials_as_its_page_says(inside: Paths) -> None:
+    command("new", "study", "mine")
+    assert command("run", "study", "mine", "--dry-run").startswith("mine: 9 trials, 9 to train\n")
+    assert command("run", "study", "mine", "--smoke", "--dry-run").startswith("mine_smoke: 3 trials, 3 to train\n")
 
 
-def test_an_application(install: Install, few_digits: Data) -> None:
-    install("applications", "again", "add-an-application.md")
-    applied = registry.load("applications", "again").apply(
-        VAE(few_digits.spec, hidden_dims=[8]), few_digits, count=5, times=2
-    )
-    assert [row["image"] for row in applied.rows] == [0, 10, 20, 30, 40]
-    assert set(applied.files) == {row["file"] for row in applied.rows}
-    assert "again" in registry.names("applications")
-
-
-def test_a_study(paths: Paths) -> None:
-    paths.study("new").write_text(block("add-a-study.md"))
-    known = catalogue()
-    assert len(list(load(paths.study("new"), known).grid(known, {}))) == 9
-    assert len(list(load(paths.study("new"), known, smoke=True).grid(known, {}))) == 3
-
-
-def test_the_pages_are_linked() -> None:
-    text = (DOCS.parent / "CONTRIBUTING.md").read_text()
-    assert all(f"docs/{page.name}" in text for page in DOCS.glob("add-*.md"))
+def test_what_comes_from_where_is_listed(inside: Paths) -> None:
+    for kind in PAGES:
+        command("new", kind, "mine")
+    for kind, folder in (("model", "models"), ("dataset", "datasets"), ("metric", "metrics")):
+        assert re.search(rf"^  mine +{folder}/mine.py  ", command("list", folder), re.MULTILINE), kind
+    assert Path(api.__file__).parent == ROOT / "bench"
+    assert not list((ROOT / "bench").rglob("mine*"))
