@@ -16,6 +16,7 @@ import torch
 
 import bench
 from bench import api
+from bench.contract import Generates
 from bench.paths import Paths
 from bench.study.definition import StudyError
 from bench.study.file import parse_setting
@@ -73,7 +74,9 @@ def test_a_study_from_python(inside: Paths) -> None:
     loss = runs[runs["metric"] == "test_loss"].set_index("variant")["value"]
     assert loss.to_dict() == summary.set_index("variant")["test_loss_mean"].to_dict()
     assert runs["protocol"].iloc[0]["split"] == "test"
-    images = bench.load(runs["run"].iloc[0][:12]).sample(3)
+    model = bench.load(runs["run"].iloc[0][:12])
+    assert isinstance(model, Generates)
+    images = model.sample(3)
     assert images.shape == (3, 1, 28, 28)
     folder = inside.store / "artifacts" / "smoke" / runs["run"].iloc[0] / "artifacts"
     ours, theirs = bench.load(folder).state_dict(), bench.load(runs["run"].iloc[0]).state_dict()

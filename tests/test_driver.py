@@ -20,7 +20,7 @@ import torch
 from optuna.trial import TrialState
 from safetensors.torch import load_file
 
-from bench.contract import Diverged
+from bench.contract import Diverged, Generates
 from bench.executors import Resources
 from bench.paths import Paths
 from bench.run import worker
@@ -101,7 +101,9 @@ def test_a_saved_model_loads_in_two_lines_without_the_stores(
     run_id = store.records()[outcome.finished[0].key].run_id
     for name in ("trial.toml", "model.safetensors"):
         (tmp_path / name).write_bytes(store.artifact(run_id, name).read_bytes())
-    images = load_trained(tmp_path).sample(3)
+    model = load_trained(tmp_path)
+    assert isinstance(model, Generates)
+    images = model.sample(3)
     assert images.shape == (3, 1, 28, 28)
     pictures = {Path(entry.path).name for entry in store.client.list_artifacts(run_id, "final")}
     assert pictures == {"samples.png", "reconstructions.png", "interpolation.png", "manifold.png", "training.gif"}

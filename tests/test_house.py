@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -106,3 +107,15 @@ def test_no_import_of_this_house_goes_round_in_a_circle() -> None:
     text = picture(ROOT)
     assert "circles between rooms: none" in text
     assert "circles between modules: none" in text
+
+
+def test_every_room_is_on_the_plan_and_imports_from_its_own_row_or_from_those_above() -> None:
+    page = (ROOT / "docs" / "design.md").read_text()
+    table = page.partition("| rooms |")[2].partition("\n\n")[0]
+    plan = [re.findall(r"`(\w+)`", line.split("|")[1]) for line in table.splitlines()[2:]]
+    level = {room: number for number, row in enumerate(plan) for room in row}
+    assert len(level) == sum(map(len, plan)), "a room stands twice in the table of docs/design.md"
+    for room, text in rows(picture(ROOT)).items():
+        assert room in level, f"{room}: a room without a place in the table of docs/design.md"
+        below = [other for other in text.split()[2:] if "(" not in other and level[other] > level[room]]
+        assert not below, f"{room} imports {', '.join(below)}, below it in the table of docs/design.md"
