@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +41,7 @@ def drive(study: Study, known: Catalogue, paths: Paths, workers: int = 2, **plan
 
 def statuses(paths: Paths, study: str = "smoke") -> list[str]:
     store = Store(paths.store, None, study, "", create=False)
-    return sorted(run.info.status for run in store.client.search_runs([store.experiment_id]))
+    return sorted(run.info.status for run in store.client.search_runs([str(store.experiment_id)]))
 
 
 def queue_states(paths: Paths) -> list[TrialState]:
@@ -150,7 +149,7 @@ def undisturbed(trial: Trial) -> dict[str, torch.Tensor]:
 
 
 @pytest.fixture
-def longer(paths: Paths) -> Iterator[Paths]:
+def longer(paths: Paths) -> Paths:
     """The small study, long enough to be killed in the middle."""
     text = paths.study("smoke").read_text().replace("epochs = 2", "epochs = 25").replace("seeds = 2", "seeds = 1")
     paths.study("smoke").write_text(text)
