@@ -21,7 +21,7 @@ from bench.features import Extractor, classifier, inception
 from bench.measure.context import EvaluationOptions, draw
 from bench.measure.distances import frechet_distance
 from bench.measure.evaluation import evaluate
-from bench.metrics import measurements
+from bench.measure.measurements import measurements
 from bench.metrics.reconstruction import decibels
 from bench.models.ae import AE
 from bench.models.cvae import CVAE

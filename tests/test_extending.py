@@ -12,7 +12,7 @@ import pytest
 
 from bench import registry
 from bench.contract import Data
-from bench.metrics import describe
+from bench.measure.measurements import describe
 from bench.models.vae import VAE
 from bench.paths import Paths
 from bench.run.worker import Epoch, Finished, Work
