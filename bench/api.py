@@ -18,7 +18,7 @@ import pandas as pd
 
 from bench import registry
 from bench.contract import Model
-from bench.metrics import measurements
+from bench.measure.measurements import measurements
 from bench.paths import Paths
 from bench.report import page
 from bench.report.selection import selected, tracked_on

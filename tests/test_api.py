@@ -16,6 +16,7 @@ import torch
 
 import bench
 from bench import api
+from bench.contract import Generates
 from bench.paths import Paths
 from bench.study.definition import StudyError
 from bench.study.file import parse_setting
@@ -26,13 +27,13 @@ OWN = {"models": "mine.py", "metrics": "shade.py"}
 def test_a_name_is_a_function_and_a_folder_of_the_package_at_once() -> None:
     import bench.models.vae
 
-    assert bench.models.vae.VAE.__name__ == "VAE"
+    assert bench.models.vae.VAE.__name__ == "VAE"  # type: ignore[attr-defined]
     assert {"vae", "wgan"} <= set(bench.models())
     assert "digits" in bench.datasets()
     assert "latent_dim" in bench.studies()
     assert set(bench.__all__) <= set(dir(bench))
     with pytest.raises(AttributeError, match="module 'bench' has no attribute 'modles'"):
-        bench.modles  # type: ignore[attr-defined]  # noqa: B018
+        bench.modles  # noqa: B018
 
 
 @pytest.mark.parametrize("name", bench.__all__)
@@ -73,7 +74,9 @@ def test_a_study_from_python(inside: Paths) -> None:
     loss = runs[runs["metric"] == "test_loss"].set_index("variant")["value"]
     assert loss.to_dict() == summary.set_index("variant")["test_loss_mean"].to_dict()
     assert runs["protocol"].iloc[0]["split"] == "test"
-    images = bench.load(runs["run"].iloc[0][:12]).sample(3)
+    model = bench.load(runs["run"].iloc[0][:12])
+    assert isinstance(model, Generates)
+    images = model.sample(3)
     assert images.shape == (3, 1, 28, 28)
     folder = inside.store / "artifacts" / "smoke" / runs["run"].iloc[0] / "artifacts"
     ours, theirs = bench.load(folder).state_dict(), bench.load(runs["run"].iloc[0]).state_dict()
@@ -158,7 +161,8 @@ def test_a_guest_is_remembered_with_its_runs_and_printed_in_their_report(inside:
     digests = {kind: hashlib.sha256((home / kind / name).read_bytes()).hexdigest() for kind, name in OWN.items()}
     runs = bench.table("smoke", wide=True)
     assert set(runs["guests"]) == {json.dumps({"models/mine.py": digests["models"]})}
-    protocol = bench.table("smoke").set_index("metric").loc["brightness", "protocol"].iloc[0]
+    values = bench.table("smoke")
+    protocol = values[values["metric"] == "brightness"]["protocol"].iloc[0]
     assert protocol["measured by"] == f"metrics/shade.py, sha256 {digests['metrics'][:12]}"
     page = bench.report("smoke").read_text()
     assert f"* of the user's own: models/mine.py, sha256 {digests['models'][:12]}\n" in page

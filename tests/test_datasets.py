@@ -49,7 +49,7 @@ def test_every_file_has_a_spec_and_says_what_it_is(name: str, tmp_path: Path) ->
     module = registry.load("datasets", name)
     assert isinstance(module.SPEC, ImageSpec)
     assert module.SPEC.channels in (1, 3)
-    assert len(module.__doc__) > 60
+    assert len(module.__doc__ or "") > 60
     assert located(name, tmp_path) in ("comes with the package", "not here: downloaded when it is used")
 
 
@@ -288,7 +288,7 @@ def test_an_npz_of_ones_own(tmp_path: Path) -> None:
 
 
 def test_a_known_set_may_come_as_an_npz(tmp_path: Path) -> None:
-    arrays = {f"x_{part}": np.full((10, 28, 28), 9, np.uint8) for part in ("train", "test")}
+    arrays: dict[str, Any] = {f"x_{part}": np.full((10, 28, 28), 9, np.uint8) for part in ("train", "test")}
     np.savez(tmp_path / "mnist.npz", **arrays, y_train=np.arange(10), y_test=np.arange(10))
     assert open_dataset("mnist", tmp_path).train.images.unique().tolist() == [9]
     assert located("mnist", tmp_path) == "in mnist.npz"

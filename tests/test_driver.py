@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ import torch
 from optuna.trial import TrialState
 from safetensors.torch import load_file
 
-from bench.contract import Diverged
+from bench.contract import Diverged, Generates
 from bench.executors import Resources
 from bench.paths import Paths
 from bench.run import worker
@@ -42,7 +41,7 @@ def drive(study: Study, known: Catalogue, paths: Paths, workers: int = 2, **plan
 
 def statuses(paths: Paths, study: str = "smoke") -> list[str]:
     store = Store(paths.store, None, study, "", create=False)
-    return sorted(run.info.status for run in store.client.search_runs([store.experiment_id]))
+    return sorted(run.info.status for run in store.client.search_runs([str(store.experiment_id)]))
 
 
 def queue_states(paths: Paths) -> list[TrialState]:
@@ -101,7 +100,9 @@ def test_a_saved_model_loads_in_two_lines_without_the_stores(
     run_id = store.records()[outcome.finished[0].key].run_id
     for name in ("trial.toml", "model.safetensors"):
         (tmp_path / name).write_bytes(store.artifact(run_id, name).read_bytes())
-    images = load_trained(tmp_path).sample(3)
+    model = load_trained(tmp_path)
+    assert isinstance(model, Generates)
+    images = model.sample(3)
     assert images.shape == (3, 1, 28, 28)
     pictures = {Path(entry.path).name for entry in store.client.list_artifacts(run_id, "final")}
     assert pictures == {"samples.png", "reconstructions.png", "interpolation.png", "manifold.png", "training.gif"}
@@ -148,7 +149,7 @@ def undisturbed(trial: Trial) -> dict[str, torch.Tensor]:
 
 
 @pytest.fixture
-def longer(paths: Paths) -> Iterator[Paths]:
+def longer(paths: Paths) -> Paths:
     """The small study, long enough to be killed in the middle."""
     text = paths.study("smoke").read_text().replace("epochs = 2", "epochs = 25").replace("seeds = 2", "seeds = 1")
     paths.study("smoke").write_text(text)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
+from PIL.GifImagePlugin import GifImageFile
 
 from bench.contract import Data
 from bench.images import (
@@ -89,6 +90,7 @@ def test_png_and_gif_hold_what_was_put_in() -> None:
     frames = [np.full((40, 40, 3), value, np.uint8) for value in (0, 120, 240)]
     np.testing.assert_array_equal(picture(png(frames[1])), frames[1])
     with Image.open(io.BytesIO(gif(frames))) as animation:
+        assert isinstance(animation, GifImageFile)
         assert animation.n_frames == 3
         animation.seek(2)
         assert animation.info["duration"] == 4 * GIF_MILLISECONDS

@@ -23,7 +23,7 @@ def storage(tmp_path: Path) -> RDBStorage:
 
 
 def trial(seed: int, **params: Any) -> Trial:
-    settings = {section: {} for section in SECTIONS} | {"params": params}
+    settings: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS} | {"params": params}
     return Trial("v", "vae", "digits", seed, settings, varied=params)
 
 
@@ -39,10 +39,10 @@ def test_trials_come_in_their_order_once(storage: RDBStorage) -> None:
     line = queue(storage)
     line.enqueue([trial(0), trial(1), trial(2)])
     assert [line.next(), line.next(), line.next(), line.next()] == [trial(0), trial(1), trial(2), None]
-    assert line.open
+    before = line.open
     for seed in range(3):
         line.tell(trial(seed), float(seed))
-    assert not line.open
+    assert (before, line.open) == (True, False)
     assert states(storage) == [TrialState.COMPLETE] * 3
 
 

@@ -130,8 +130,9 @@ def test_the_layout_is_the_one_that_the_ui_shows_well(store: Store, writer: Writ
         entry.path.split("+step+")[1].split("+")[0] for entry in store.client.list_artifacts(run.info.run_id, "images")
     }
     assert images == {"0", "2"}
+    assert run.inputs is not None
     assert run.inputs.dataset_inputs[0].dataset.name == "digits"
-    experiment = store.client.get_experiment(store.experiment_id)
+    experiment = store.client.get_experiment(str(store.experiment_id))
     assert experiment.tags["mlflow.note.content"] == "Does it?"
     assert experiment.artifact_location.endswith("/mlruns/artifacts/x")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -112,6 +112,7 @@ def test_a_killed_trial_goes_on_bit_equal(
     killed = train(make(few_digits), few_digits, OPTIONS, seed=3, folder=tmp_path)
     for _ in range(killed_after + 1):  # the pull after an epoch writes its checkpoint, so the last epoch is lost
         next(killed)
+    assert isinstance(killed, Generator)
     killed.close()
     torch.manual_seed(999)
     resumed = make(few_digits)

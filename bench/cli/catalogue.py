@@ -85,7 +85,7 @@ def _studies(paths: Paths) -> list[tuple[str, str, str]]:
 def _metrics() -> list[tuple[str, str, str]]:
     """Name, origin and description of every value that can be measured; of a file that cannot be used, why."""
     from bench import registry
-    from bench.metrics import describe, measurements
+    from bench.measure.measurements import describe, measurements
 
     measured = measurements()
     rows = [(n, registry.find("metrics", file).origin, describe(n, file)) for n, file in measured.files.items()]

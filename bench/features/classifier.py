@@ -6,6 +6,7 @@ and labels it saw. Its accuracy on the held-out split stands in the protocol of 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -55,7 +56,7 @@ class ClassifierFeatures:
     def __init__(self, network: Classifier) -> None:
         self.network = network.eval().requires_grad_(False)
         weights = digest(*network.state_dict().values())[:12]
-        self.protocol = {"extractor": "the data set's own classifier", "weights": weights}
+        self.protocol: Mapping[str, str] = {"extractor": "the data set's own classifier", "weights": weights}
 
     def __call__(self, images: Tensor) -> Tensor:
         """float32 ``[B, C, H, W]`` in ``[0, 1]`` to ``[B, 64]``."""

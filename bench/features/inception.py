@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -29,7 +30,7 @@ class InceptionFeatures:
     def __init__(self, network: torch.nn.Module, weights: str) -> None:
         fold_normalisation(network.eval().requires_grad_(False))
         self.network = network.to(memory_format=torch.channels_last)  # the faster order, on a CPU too
-        self.protocol = {
+        self.protocol: Mapping[str, str] = {
             "extractor": "pytorch-fid's Inception v3, pool3",
             "weights": weights,
             "resize": "299x299, bilinear, not antialiased",

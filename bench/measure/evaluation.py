@@ -11,7 +11,7 @@ from types import ModuleType
 from bench import registry
 from bench.contract import Data, Model, Unmeasurable, eval_mode
 from bench.measure.context import Context, EvaluationOptions
-from bench.metrics import measurements
+from bench.measure.measurements import measurements
 from bench.score import Facts, Score
 
 log = logging.getLogger(__name__)

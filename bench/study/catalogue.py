@@ -14,7 +14,7 @@ from bench import registry
 from bench.batches import DataOptions
 from bench.contract import Model
 from bench.measure.context import EvaluationOptions
-from bench.metrics import measurements
+from bench.measure.measurements import measurements
 from bench.models import model_class, training_defaults
 from bench.score import Metric
 from bench.training import PlayerOptions, TrainingOptions

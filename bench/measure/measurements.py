@@ -1,0 +1,55 @@
+"""What there is to measure, read from the files of `bench.metrics`: every value by name, its direction, and who measures it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bench import registry
+from bench.score import Metric
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """What can be measured.
+
+    Attributes:
+        metrics: every value by name, with its better direction.
+        files: the file that measures it, as the registry knows it.
+        unread: why what is in other files cannot be measured, by file: it harms those alone who ask for it.
+    """
+
+    metrics: Mapping[str, Metric]
+    files: Mapping[str, str]
+    unread: Mapping[str, str]
+
+
+def measurements() -> Measurements:
+    """What the files say that they measure; a name that two of them claim is nobody's."""
+    metrics: dict[str, Metric] = {}
+    claims: dict[str, list[str]] = {}
+    unread: dict[str, str] = {}
+    for file in registry.names("metrics"):
+        try:
+            found = {name: Metric(name, better) for name, better in registry.load("metrics", file).VALUES.items()}
+        except registry.BrokenGuest as error:
+            unread[file] = str(error)
+        except (AttributeError, ValueError) as error:
+            where = registry.find("metrics", file).origin
+            unread[file] = f"{where}: must hold VALUES, the better direction of what it measures by name ({error})"
+        else:
+            metrics |= found
+            for name in found:
+                claims.setdefault(name, []).append(file)
+    for name, files in claims.items():
+        if len(files) > 1:
+            unread[name] = f"metrics {' and '.join(files)} both measure {name!r}: one of them needs another name"
+    files_of = {name: files[0] for name, files in claims.items() if len(files) == 1}
+    return Measurements({name: metrics[name] for name in files_of}, files_of, unread)
+
+
+def describe(name: str, file: str) -> str:
+    """What a value is, in a line: its own line in the docstring of its file, or the first."""
+    module = registry.load("metrics", file)
+    own = (line for line in (module.__doc__ or "").splitlines() if line.startswith(f"{name}: "))
+    return next(own, registry.first_line(module)).removeprefix(f"{name}: ")
