@@ -196,8 +196,8 @@ def check_the_code_is_the_posteriors_mean(model: Subject) -> None:
             mean, log_variance = case.model.posterior(case.batch.images, case.condition)
             codes = case.model.encode(case.batch.images, case.condition)
         expect(torch.equal(mean, codes), f"{case.where}: encode is another code than the posterior's mean")
-        shapes = list(mean.shape), list(log_variance.shape)
-        expect(shapes[0] == shapes[1], f"{case.where}: mean and log-variance have shapes {shapes[0]} and {shapes[1]}")
+        shapes = f"{list(mean.shape)} and {list(log_variance.shape)}"
+        expect(mean.shape == log_variance.shape, f"{case.where}: mean and log-variance have shapes {shapes}")
         expect(log_variance.isfinite().all(), f"{case.where}: the log-variance is not finite")
 
 
@@ -223,8 +223,8 @@ def check_classes_have_logits(model: Subject) -> None:
         assert isinstance(case.model, Classifies)
         with eval_mode(case.model):
             logits = case.model.classify(case.batch.images)
-        right = [BATCH, len(case.spec.classes)]
-        expect(list(logits.shape) == right, f"{case.where}: logits must be {right}, not {list(logits.shape)}")
+        found, right = list(logits.shape), [BATCH, len(case.spec.classes)]
+        expect(found == right, f"{case.where}: logits must be {right}, not {found}")
         expect(logits.isfinite().all(), f"{case.where}: the logits are not finite")
 
 
@@ -247,9 +247,9 @@ def check_the_loss_follows_the_label(model: Subject) -> None:
     """Told other labels of the same images, at least one loss term is another."""
     for case, _ in model.told("labels"):
         terms = []
-        for labels in (range(BATCH), reversed(range(BATCH))):
+        for labels in (range(BATCH), range(BATCH)[::-1]):
             with eval_mode(case.model, seed=1):
-                terms.append(case.model.step(noise(case.spec, list(labels)), no_update))
+                terms.append(case.model.step(noise(case.spec, labels), no_update))
         same = all(torch.isclose(terms[0][name], terms[1][name]) for name in terms[0])
         expect(not same, f"{case.where}: no loss term changes with the labels")
 
