@@ -113,20 +113,19 @@ def in_order(split: Split, batch_size: int = 500) -> Iterator[Batch]:
         yield Batch(split.images[part].float().div(255), split.labels[part])
 
 
-Update = Callable[[str, Tensor], None]
-"""``update(player, loss)`` descends that player's own parameters along ``loss`` and no others."""
+Update = Callable[[str, Tensor], None]  # update(player, loss) descends that player's own parameters and no others
 
 
 class Model(nn.Module, ABC):
     """A system that learns. Every subclass is final; what two systems share is a block in ``networks/``.
 
-    The constructor is ``__init__(self, spec: ImageSpec, *, ...)``: its keyword arguments are the model's
-    hyperparameters, and their names, types and defaults live there and nowhere else. It raises ``Unsupported`` where
-    ``spec`` or a combination of hyperparameters cannot work. Beside the class, its file holds ``TRAINING``, the training
-    options that this system wants where they differ from ``training.TrainingOptions``.
+    The constructor is ``__init__(self, spec: ImageSpec, *, ...)``: its keyword arguments are the model's hyperparameters, and
+    their names, types and defaults live there and nowhere else. It raises ``Unsupported`` where ``spec`` or a combination of
+    hyperparameters cannot work. Beside the class, its file holds ``TRAINING``, the training options that this system wants
+    where they differ from ``training.TrainingOptions``.
 
-    What it can do besides stands in its class line, ``class VAE(Model, Generates, Infers)``: pictures, metrics and applications
-    follow from the capabilities below. A ``condition`` is what `condition_of` makes.
+    What it can do stands in its class line, ``class VAE(Model, Generates, Infers)``: pictures, metrics and applications follow
+    from the capabilities below. A ``condition`` is what `condition_of` makes.
     """
 
     @abstractmethod

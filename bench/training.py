@@ -8,7 +8,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -21,9 +21,8 @@ from torch import Tensor
 from bench.batches import steps_per_epoch, stream
 from bench.contract import Batch, Data, Diverged, Model, eval_mode, in_order
 
-CHECKPOINT_SECONDS = (
-    30.0  # what a killed trial can lose, beside the epoch it is in; an epoch longer than this loses itself
-)
+# What a killed trial can lose, beside the epoch it is in; an epoch longer than this loses itself.
+CHECKPOINT_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -115,8 +114,14 @@ class Optimizers:
 
 
 def train(
-    model: Model, data: Data, options: TrainingOptions, *, seed: int, folder: Path | None = None
-) -> Iterator[Progress]:
+    model: Model,
+    data: Data,
+    options: TrainingOptions,
+    *,
+    seed: int,
+    folder: Path | None = None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+) -> Generator[Progress, None, None]:
     """Train ``model`` on ``data.train``, yielding once an epoch, epoch 0 first.
 
     What the caller does between two epochs (draw pictures, write them down) is done before the checkpoint that holds the
@@ -127,6 +132,7 @@ def train(
         data: on the model's device.
         seed: of the order of the images and of whatever the model draws.
         folder: where the checkpoint lives; None keeps none.
+        checkpoint_seconds: a checkpoint is written after the first epoch that ends so long after the last, and at the end.
 
     Raises:
         Diverged: a loss term is no longer finite.
@@ -166,7 +172,7 @@ def train(
         rate = steps * batch_size / seconds
         history.append(Progress(epoch, losses, held_out, seconds, rate, _peak_megabytes(model)))
         yield history[-1]
-        if checkpoint and (epoch == options.epochs or time.monotonic() - saved > CHECKPOINT_SECONDS):
+        if checkpoint and (epoch == options.epochs or time.monotonic() - saved > checkpoint_seconds):
             checkpoint.save(history)
             saved = time.monotonic()
 

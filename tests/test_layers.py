@@ -54,6 +54,7 @@ ALLOWED = {
     "checks": {
         "applications/__init__",
         "batches",
+        "checks",
         "checks/__init__",
         "contract",
         "datasets/__init__",

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import nn
 
-import bench.training as training
 from bench.contract import Data, Diverged, Model, in_order
 from bench.models.dcgan import DCGAN
 from bench.models.gan import GAN
@@ -104,12 +103,11 @@ def test_the_same_seed_ends_in_the_same_weights_and_another_does_not(few_digits:
 @pytest.mark.parametrize("make", [vae, gan])
 @pytest.mark.parametrize("killed_after", [1, 2, 3])
 def test_a_killed_trial_goes_on_bit_equal(
-    make: type[Model], killed_after: int, few_digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make: type[Model], killed_after: int, few_digits: Data, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0)
     undisturbed = make(few_digits)
     expected = list(train(undisturbed, few_digits, OPTIONS, seed=3))
-    killed = train(make(few_digits), few_digits, OPTIONS, seed=3, folder=tmp_path)
+    killed = train(make(few_digits), few_digits, OPTIONS, seed=3, folder=tmp_path, checkpoint_seconds=0)
     for _ in range(killed_after + 1):  # the pull after an epoch writes its checkpoint, so the last epoch is lost
         next(killed)
     assert isinstance(killed, Generator)
