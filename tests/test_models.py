@@ -47,6 +47,8 @@ def test_every_model_keeps_its_promises(name: str, promise: str) -> None:
 class Kept(Model, Generates, Infers, Draws, Classifies, Conditional):
     """Two linear players that can do everything and keep every promise."""
 
+    seen: Tensor
+
     def __init__(self, spec: ImageSpec, *, latent_dim: int = 2, told: bool = True) -> None:
         super().__init__()
         self.condition = "labels" if told else None
@@ -190,7 +192,7 @@ def overconfident(model: Kept, terms: dict[str, Tensor], batch: Batch, update: U
 
 
 def tied(model: Kept) -> None:
-    model.encoder[1].weight = nn.Parameter(model.critic[1].weight.detach()[:4])
+    model.encoder[1].weight = nn.Parameter(model.critic[1].get_parameter("weight").detach()[:4])
     model.register_buffer("view", model.encoder[1].weight.detach())
 
 
