@@ -431,25 +431,25 @@ def test_neither_a_name_nor_a_path(tmp_path: Path) -> None:
 
 
 def test_a_fingerprint_follows_the_content(tmp_path: Path) -> None:
-    assert fingerprint("mnist") == ""
+    assert fingerprint("mnist", tmp_path) == ""
     file = write(tmp_path / "a.npz")
-    first = fingerprint(str(file))
+    first = fingerprint(str(file), tmp_path)
     write(tmp_path / "a.npz", x_test=np.ones((2, 4, 5), np.uint8))
     assert len(first) == 16
-    assert fingerprint(str(file)) != first
+    assert fingerprint(str(file), tmp_path) != first
     with pytest.raises(DataError, match=r"no data set .*none.*; there are: cifar10, "):
-        fingerprint(str(tmp_path / "none"))
+        fingerprint(str(tmp_path / "none"), tmp_path)
 
 
 def test_a_folders_fingerprint_follows_names_and_content_but_not_hidden_files(tmp_path: Path) -> None:
     root = fill(tmp_path / "own")
-    first = fingerprint(str(root))
+    first = fingerprint(str(root), tmp_path)
     (root / "train" / ".DS_Store").write_text("a file manager was here")
-    assert fingerprint(str(root)) == first
+    assert fingerprint(str(root), tmp_path) == first
     (root / "train" / "cat" / "0.png").rename(root / "train" / "cat" / "9.png")
-    renamed = fingerprint(str(root))
+    renamed = fingerprint(str(root), tmp_path)
     (root / "train" / "cat" / "9.png").write_bytes(b"other")
-    assert len({first, renamed, fingerprint(str(root))}) == 3
+    assert len({first, renamed, fingerprint(str(root), tmp_path)}) == 3
 
 
 def test_a_split_refuses_what_is_no_split() -> None:

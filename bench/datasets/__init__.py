@@ -5,31 +5,34 @@ A file has ``SPEC: ImageSpec`` and ``load(split, data_dir) -> Split``. ``<data d
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import os
 import shutil
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from filelock import FileLock
 
 from bench import registry
 from bench.contract import DataError, Split
+from bench.datasets._files import Track, digests_of, fingerprint_of, reason, untracked
+from bench.datasets._folders import list_folder
+from bench.datasets._images import centre_square, read_image
 from bench.datasets._readers import (
     DAMAGED,
     LAYOUT,
     SPLITS,
     Source,
     SplitName,
+    check_image_size,
     checked,
     from_arrays,
     read_folder,
-    read_image,
     read_npz,
-    reason,
+    resize,
     write_npz,
 )
 from bench.registry import unknown
@@ -38,6 +41,8 @@ __all__ = [
     "SPLITS",
     "Source",
     "SplitName",
+    "Track",
+    "centre_square",
     "fetched",
     "filling",
     "fingerprint",
@@ -45,55 +50,56 @@ __all__ = [
     "located",
     "open_dataset",
     "read_image",
+    "untracked",
     "write_npz",
 ]
 
+KEPT = "decoded"  # the folder in the data folder that holds what may be removed at any time
 NETWORK_SECONDS = 20.0  # after which a server that does not answer counts as out of reach
 
 
-def open_dataset(name: str, data_dir: Path) -> Source:
+def open_dataset(name: str, data_dir: Path, image_size: int | None = None, track: Track = untracked) -> Source:
     """The data set ``name``: one that `bench` knows, or a path to a ``.npz`` file or a folder of images.
+
+    Args:
+        data_dir: where known sets are, and where what is decoded and resized is kept.
+        image_size: take the centre square of every image, resized to so many pixels along a side.
 
     Raises:
         DataError: it cannot be had.
     """
+    check_image_size(image_size)
+    path = Path(name)
     if name in registry.names("datasets"):
         module = registry.load("datasets", name)
         own = data_dir / f"{name}.npz"
         if own.exists():
-            return read_npz(own, name, module.SPEC)
-        source = Source(name, module.SPEC, *(module.load(split, data_dir) for split in SPLITS))
-        return checked(source, data_dir / getattr(module, "PLACE", ""))
-    path = Path(name)
-    if path.is_dir():
-        return read_folder(path, name)
-    if path.suffix == ".npz" and path.exists():
-        return read_npz(path, name, None)
-    raise _no_such(name)
+            source = read_npz(own, name, module.SPEC)
+        else:
+            source = Source(name, module.SPEC, *(module.load(split, data_dir) for split in SPLITS))
+            source = checked(source, data_dir / getattr(module, "PLACE", ""))
+    elif path.is_dir():
+        return read_folder(path, name, image_size, data_dir / KEPT, track)
+    elif path.suffix == ".npz" and path.exists():
+        source = replace(read_npz(path, name, None), fingerprint=fingerprint(name, data_dir, track))
+    else:
+        raise _no_such(name)
+    return source if image_size is None else resize(source, image_size, data_dir / KEPT, track)
 
 
-def fingerprint(name: str) -> str:
+def fingerprint(name: str, data_dir: Path, track: Track = untracked) -> str:
     """What tells a path's content apart from another content at the same path; empty for a data set known by name.
 
     Raises:
-        DataError: there is no such path.
+        DataError: there is no such path, or nothing that could be read there.
     """
     if name in registry.names("datasets"):
         return ""
     path = Path(name)
-    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
-    digest = hashlib.sha256()
-    found = False
-    for file in files:
-        place = file.relative_to(path)
-        if any(part.startswith(".") for part in place.parts):
-            continue
-        found = True
-        with file.open("rb") as content:
-            digest.update(place.as_posix().encode() + b"\0" + hashlib.file_digest(content, "sha256").digest())
-    if not found:
+    if not path.exists():
         raise _no_such(name)
-    return digest.hexdigest()[:16]
+    files = list_folder(path).files if path.is_dir() else [path]
+    return fingerprint_of(path, digests_of(path, files, data_dir / KEPT, track))
 
 
 def located(name: str, data_dir: Path) -> str:
@@ -168,6 +174,5 @@ def filling(data_dir: Path, what: str) -> Iterator[None]:
 
 def _no_such(name: str) -> DataError:
     return DataError(
-        f"{unknown('data set', name, registry.names('datasets'))}; or give a path to a .npz file or to a folder train/<class>/*, "
-        "test/<class>/*"
+        f"{unknown('data set', name, registry.names('datasets'))}; or give a path to a .npz file or to a folder of images"
     )

@@ -1,21 +1,33 @@
-"""What comes in from files: ``.npz`` archives, folders of images, and single images; checked, and refused in one line."""
+"""Whole data sets from files: ``.npz`` archives and folders of images, decoded once; checked, and refused in one line."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import logging
 import os
 import zipfile
 import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import PIL
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from safetensors import SafetensorError
+from torch import Tensor
 
+from bench.cache import cached, digest
 from bench.contract import HIDDEN, DataError, ImageSpec, Split
+from bench.datasets._files import Track, digests_of, fingerprint_of, reason
+from bench.datasets._folders import divide, in_words, list_folder
+from bench.datasets._images import LARGEST, decode, resize_all, resize_rule
+
+log = logging.getLogger(__name__)
 
 SplitName = Literal["train", "test"]
 SPLITS: tuple[SplitName, SplitName] = ("train", "test")
@@ -40,12 +52,21 @@ DAMAGED = (
 
 @dataclass(frozen=True)
 class Source:
-    """A whole data set, in memory on the CPU."""
+    """A whole data set, in memory on the CPU.
+
+    Attributes:
+        validation: what a search is measured on, where the set says so itself.
+        resized: how its images were resized, in words; empty where they are as they came.
+        fingerprint: of its content where it was read from a path; empty otherwise.
+    """
 
     name: str
     spec: ImageSpec
     train: Split
     test: Split
+    validation: Split | None = None
+    resized: str = ""
+    fingerprint: str = ""
 
 
 def from_arrays(images: NDArray[Any], labels: NDArray[Any] | None) -> Split:
@@ -74,26 +95,95 @@ def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
         partial.unlink(missing_ok=True)
 
 
-def read_image(file: Path) -> Image.Image:
-    """One whole image, grey (mode L) or RGB.
+def read_folder(root: Path, name: str, image_size: int | None, folder: Path, track: Track) -> Source:
+    """A folder of images, each decoded once: what came of them is kept in ``folder`` under the fingerprint of the files.
 
     Raises:
-        DataError: it is no image, or has more than 8 bits per channel.
+        DataError: it is in none of the layouts that there are, or an image cannot be read or is not as large as the others.
     """
+    listing = list_folder(root)
+    digests = digests_of(root, listing.files, folder, track)
+    fingerprint = fingerprint_of(root, digests)
+    parts = divide(listing, digests)
+    files = [file for part in parts.values() for file, _ in part]
+
+    def make() -> dict[str, Tensor]:
+        log.warning("%s", in_words(listing, parts))
+        return {"images": decode(files, image_size, track, root.name)}
+
+    images = _kept(folder, root.resolve().name, [fingerprint, image_size], make)["images"]
+    channels, height, width = images.shape[1:]
+    splits = {}
+    start = 0
+    for word, part in parts.items():
+        labels = torch.tensor([label for _, label in part])
+        splits[word] = Split(images[start : start + len(part)], labels)
+        start += len(part)
+    return Source(
+        name,
+        ImageSpec(channels, height, width, listing.classes),
+        splits["train"],
+        splits["test"],
+        splits.get("validation"),
+        resize_rule(image_size) if image_size else "",
+        fingerprint,
+    )
+
+
+def resize(source: Source, image_size: int, folder: Path, track: Track) -> Source:
+    """The centre square of every image of ``source``, resized once: what came of them is kept in ``folder``."""
+    whole = {"train": source.train.images, "test": source.test.images}
+
+    def make() -> dict[str, Tensor]:
+        return {word: resize_all(images, image_size, track, source.name) for word, images in whole.items()}
+
+    images = _kept(folder, Path(source.name).stem, [digest(*whole.values()), image_size], make)
+    return replace(
+        source,
+        spec=replace(source.spec, height=image_size, width=image_size),
+        train=Split(images["train"], source.train.labels),
+        test=Split(images["test"], source.test.labels),
+        resized=resize_rule(image_size),
+    )
+
+
+def check_image_size(image_size: int | None) -> None:
+    """Refuse a size that no image can have.
+
+    Raises:
+        DataError: it is none.
+    """
+    if image_size is not None and not 1 <= image_size <= LARGEST:
+        raise DataError(f"image_size = {image_size}: must be from 1 to {LARGEST} pixels")
+
+
+def _kept(folder: Path, name: str, recipe: list[object], make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """``make()``, done once for each recipe by whoever comes first; where nothing can be kept, by every process anew.
+
+    Pillow's version is part of the recipe, so that what is kept is what would be read.
+    """
+    key = hashlib.sha256(json.dumps([*recipe, PIL.__version__]).encode()).hexdigest()[:16]
+    file = folder / f"{name[:40]}-{key}.safetensors"
     try:
-        with Image.open(file) as image:
-            if image.mode.startswith(("I", "F")):
-                raise DataError(f"{file} has more than 8 bits per channel (mode {image.mode}); save it with 8")
-            return image.convert("L" if image.mode in ("1", "L", "LA") else "RGB")
-    except DAMAGED as error:
-        raise DataError(f"{file} is no image that can be read ({reason(error)}); fix or remove it") from error
+        return cached(file, make, torch.device("cpu"))
+    except (OSError, SafetensorError) as error:
+        log.warning("%s cannot be kept (%s); every process reads the images anew", file, reason(error))
+        return make()
 
 
 def read_npz(path: Path, name: str, spec: ImageSpec | None) -> Source:
+    """An archive of `LAYOUT`.
+
+    Args:
+        spec: what it must be; None where it says so itself.
+
+    Raises:
+        DataError: it cannot be read, or is not so.
+    """
     try:
         with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
             arrays = {key: np.asarray(file[key]) for key in file.files}
-    except DAMAGED as error:
+    except Exception as error:  # whatever NumPy and the decompressors raise over a damaged file
         raise DataError(
             f"{path} cannot be read ({reason(error)}); it must be an .npz of {LAYOUT}{', or be removed' if spec else ''}"
         ) from error
@@ -110,6 +200,11 @@ def read_npz(path: Path, name: str, spec: ImageSpec | None) -> Source:
     if spec is None:
         if classes is None:
             highest = max(int(split.labels.max()) for split in (train, test))
+            if highest >= len(train):
+                raise DataError(
+                    f"{path}: labels run up to {highest}, and there are {len(train)} training images; every class must have "
+                    "one: number the classes from 0"
+                )
             classes = tuple(str(label) for label in range(highest + 1))
         spec = ImageSpec(*_shape(train), classes)
     elif classes not in (None, spec.classes):
@@ -157,46 +252,6 @@ def checked(source: Source, where: Path) -> Source:
             absent = int(counts.argmin())
             raise DataError(f"{where}: class {classes[absent]!r} has no images in {word} (label {absent})")
     return source
-
-
-def read_folder(root: Path, name: str) -> Source:
-    classes: tuple[str, ...] = ()
-    shape: tuple[int, ...] | None = None
-    splits = []
-    for split in SPLITS:
-        folder = root / split
-        entries = folder.iterdir() if folder.is_dir() else ()
-        found = tuple(sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")))
-        if not found:
-            raise DataError(f"{folder} must hold one folder of images for each class, as in {split}/<class>/*")
-        if classes and found != classes:
-            raise DataError(f"{root}: train and test must hold the same classes, not {classes} and {found}")
-        classes = found
-        images: list[NDArray[np.uint8]] = []
-        labels: list[int] = []
-        for label, word in enumerate(classes):
-            files = sorted(
-                file for file in (folder / word).iterdir() if file.is_file() and not file.name.startswith(".")
-            )
-            if not files:
-                raise DataError(f"{folder / word}: class {word!r} has no images in {split}")
-            for file in files:
-                image = np.asarray(read_image(file))
-                image = image[..., None] if image.ndim == 2 else image
-                shape = shape or image.shape
-                if image.shape != shape:
-                    raise DataError(
-                        f"{file} is {image.shape} (H, W, C); the images before it are {shape}: make them alike"
-                    )
-                images.append(image)
-                labels.append(label)
-        splits.append(from_arrays(np.stack(images), np.array(labels)))
-    return Source(name, ImageSpec(*_shape(splits[0]), classes), *splits)
-
-
-def reason(error: BaseException) -> str:
-    """What an exception says, on one line."""
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _shape(split: Split) -> tuple[int, int, int]:
