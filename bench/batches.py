@@ -28,6 +28,8 @@ class DataOptions:
         second_half: classes that fill the second half of every batch, as the others fill the first (document 001, 1.3).
         horizontal_flip: mirror each training image with probability one half.
         image_size: the centre square of every image, resized to so many pixels along a side; None leaves images as they are.
+        allow_fewer: where ``train_images`` or ``test_images`` is more than there are, take what there is, as a smoke run does;
+            otherwise that is refused.
     """
 
     classes: tuple[str, ...] = ()
@@ -39,6 +41,7 @@ class DataOptions:
     second_half: tuple[str, ...] = ()
     horizontal_flip: bool = False
     image_size: int | None = None
+    allow_fewer: bool = False
 
 
 def prepare(
@@ -62,7 +65,7 @@ def prepare(
         (train, options.train_images, "train_images"),
         (test, options.test_images, "test_images"),
     ):
-        if most is not None and not 1 <= most <= len(split):
+        if most is not None and not 1 <= most <= len(split) and not (options.allow_fewer and most > len(split)):
             raise DataError(f"{word} = {most}: data set {name} has 1 to {len(split)}")
     if options.train_images is not None:
         train = train.take(_balanced(train.labels, options.train_images))
