@@ -487,9 +487,15 @@ def test_a_damaged_image_is_read_or_refused_in_one_line(name: str, tmp_path: Pat
 
 def test_a_damaged_npz_is_read_or_refused_in_one_line(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 255, (6, 4, 5), np.uint8)
-    arrays = {"x_train": images, "y_train": np.arange(6) % 2, "x_test": images[:2], "y_test": np.arange(2)}
+    arrays = {
+        "x_train": images,
+        "y_train": np.arange(6) % 2,
+        "x_test": images[:2],
+        "y_test": np.arange(2),
+        "classes": np.array(["cat", "dog"]),
+    }
     for save in (np.savez, np.savez_compressed):
-        save(tmp_path / "own.npz", **arrays, classes=np.array(["cat", "dog"]))
+        save(tmp_path / "own.npz", allow_pickle=False, **arrays)
 
         @quietly
         @given(damaged((tmp_path / "own.npz").read_bytes()))
@@ -520,7 +526,7 @@ def test_an_npz_of_anything_is_read_or_refused_in_one_line(arrays: dict[str, Any
             name: np.full(shape, value % 256 if dtype == "uint8" else value).astype(dtype)
             for name, (dtype, shape, value) in ((n, a) for n, a in arrays.items() if a is not None)
         }
-        np.savez(file, **made)
+        np.savez(file, allow_pickle=False, **made)
         source = opened(file, Path(folder))
         assert str(file) in source if isinstance(source, str) else len(source.train) * len(source.test) > 0
 
