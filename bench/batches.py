@@ -21,11 +21,15 @@ class DataOptions:
         classes: keep these alone, in train and test together, relabelled in the order given; empty keeps all.
         train_images: at most so many training images, the same number of each class where they are labelled.
         test_images: at most so many test images, likewise.
-        validation: the share of the training images that is held out and measured on, as a search does; 0 measures on test.
+        validation: the share of the training images that is held out and measured on, as a search does; 0 measures on test. A set
+            that has a validation split of its own is measured on that instead, whatever the share.
         labelled: how many training labels are kept, the same number of each class; None keeps all.
         labelled_share: the part of every batch whose labels are known, where others are hidden.
         second_half: classes that fill the second half of every batch, as the others fill the first (document 001, 1.3).
         horizontal_flip: mirror each training image with probability one half.
+        image_size: the centre square of every image, resized to so many pixels along a side; None leaves images as they are.
+        allow_fewer: where ``train_images`` or ``test_images`` is more than there are, take what there is, as a smoke run does;
+            otherwise that is refused.
     """
 
     classes: tuple[str, ...] = ()
@@ -36,10 +40,18 @@ class DataOptions:
     labelled_share: float = 0.5
     second_half: tuple[str, ...] = ()
     horizontal_flip: bool = False
+    image_size: int | None = None
+    allow_fewer: bool = False
 
 
-def prepare(name: str, spec: ImageSpec, train: Split, test: Split, options: DataOptions) -> Data:
+def prepare(
+    name: str, spec: ImageSpec, train: Split, test: Split, options: DataOptions, validation: Split | None = None
+) -> Data:
     """Apply ``options``: classes first, then the sizes, then the validation split, then hidden labels.
+
+    Args:
+        train: and the others: of ``image_size`` already, where that is asked for.
+        validation: the set's own validation split, where it has one.
 
     Raises:
         DataError: an option does not fit this data set.
@@ -47,19 +59,22 @@ def prepare(name: str, spec: ImageSpec, train: Split, test: Split, options: Data
     if options.classes:
         _known(name, options.classes, spec)
         train, test = (_only_classes(split, spec, options.classes) for split in (train, test))
+        validation = validation and _only_classes(validation, spec, options.classes)
         spec = replace(spec, classes=options.classes)
     for split, most, word in (
         (train, options.train_images, "train_images"),
         (test, options.test_images, "test_images"),
     ):
-        if most is not None and not 1 <= most <= len(split):
+        if most is not None and not 1 <= most <= len(split) and not (options.allow_fewer and most > len(split)):
             raise DataError(f"{word} = {most}: data set {name} has 1 to {len(split)}")
     if options.train_images is not None:
         train = train.take(_balanced(train.labels, options.train_images))
     if options.test_images is not None:
         test = test.take(_balanced(test.labels, options.test_images))
     held_out, held_out_name = test, "test"
-    if options.validation:
+    if options.validation and validation is not None:
+        held_out, held_out_name = validation, "validation"
+    elif options.validation:
         size = round(options.validation * len(train)) if 0 < options.validation < 1 else 0
         if not 0 < size < len(train):
             raise DataError(f"validation = {options.validation}: must leave images on both sides, of {len(train)}")

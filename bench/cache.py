@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -22,6 +23,9 @@ def cached(file: Path, make: Callable[[], Mapping[str, Tensor]], device: torch.d
 
     Processes that ask at once wait for the one that makes them. A flipped bit is found out: their digest stands in the file.
     """
+    if file.exists():  # what is there can be read where nothing can be written, and by many at once
+        with suppress(OSError, SafetensorError, ValueError):
+            return _read(file, device)
     file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(file.with_suffix(".lock")):
         try:
@@ -32,8 +36,14 @@ def cached(file: Path, make: Callable[[], Mapping[str, Tensor]], device: torch.d
             log.warning("%s is damaged (%s) and is made anew", file.name, error)
         tensors = {name: value.detach().cpu().contiguous() for name, value in make().items()}
         partial = file.with_suffix(".partial")
-        save_file(tensors, partial, {"sha256": _digest_of(tensors)})
-        os.replace(partial, file)
+        try:
+            partial.touch()
+            mode = partial.stat().st_mode  # safetensors keeps its files from everybody else
+            save_file(tensors, partial, {"sha256": _digest_of(tensors)})
+            partial.chmod(mode)
+            os.replace(partial, file)
+        finally:
+            partial.unlink(missing_ok=True)
     return {name: value.to(device) for name, value in tensors.items()}
 
 

@@ -265,6 +265,7 @@ class Data:
         held_out_name: ``"test"``, or ``"validation"`` in a search.
         horizontal_flip: mirror each training image with probability one half.
         parts: what every batch is made of, in this order; empty where any training image may stand anywhere.
+        resized: how every image was resized, in words; empty where they are as they came.
     """
 
     name: str
@@ -275,6 +276,7 @@ class Data:
     held_out_name: str = "test"
     horizontal_flip: bool = False
     parts: tuple[Part, ...] = ()
+    resized: str = ""
 
     def to(self, device: torch.device) -> Data:
         """The same data on ``device``."""

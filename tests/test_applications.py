@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, final
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
@@ -164,8 +165,19 @@ class TestKnown:
         told: Applied = registry.load("applications", "classify").apply(Oracle(), data, files=files)
         assert [(row["image"], row["class"]) for row in told.rows] == [(str(files[0]), "3"), (str(files[1]), "8")]
         (tmp_path / "not.png").write_text("text")
-        with pytest.raises(Unsupported, match=r"not\.png cannot be read as an image"):
+        with pytest.raises(Unsupported, match=r"not\.png is no image that can be read"):
             registry.load("applications", "classify").apply(Oracle(), data, files=[tmp_path / "not.png"])
+
+    def test_a_file_is_cropped_where_the_models_images_were(self, few_digits: Data, tmp_path: Path) -> None:
+        data = grey(torch.tensor([0.0, 0.9]), few_digits)
+        wide = np.zeros((40, 120), np.uint8)
+        wide[:, 40:80] = round(255 * 0.9)  # the centre square; stretched, the whole is a third as bright
+        Image.fromarray(wide).save(tmp_path / "wide.png")
+        for given, expected in ((data, "3"), (replace(data, resized="centre square"), "9")):
+            told: Applied = registry.load("applications", "classify").apply(
+                Oracle(), given, files=[tmp_path / "wide.png"]
+            )
+            assert [row["class"] for row in told.rows] == [expected]
 
     def test_a_pegasus_has_parents_of_like_centres(self, cases: dict[str, Any]) -> None:
         model, data, _ = cases["pegasus"]

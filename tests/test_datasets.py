@@ -7,7 +7,10 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,11 +19,13 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from bench import registry
+from bench import checks, registry
+from bench.checks.datasets import Subject
 from bench.contract import HIDDEN, DataError, ImageSpec, Split
 from bench.datasets import NETWORK_SECONDS, fetched, fingerprint, located, open_dataset, write_npz
 from bench.datasets.digits import FILE as DIGITS
 from bench.datasets.lines import draw
+from tests.promises import promises, try_promise
 
 OFFLINE = ("digits", "lines")
 GOOD = {
@@ -44,24 +49,105 @@ def write(path: Path, **changes: Any) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def nowhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A data folder that holds nothing, so that no set is looked for in the developer's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("data")
+        patch.setenv("BENCH_DATA_DIR", str(folder))
+        yield folder
+
+
+@pytest.mark.parametrize(("name", "promise"), promises("datasets"))
+def test_every_file_keeps_its_promises(name: str, promise: str, nowhere: Path) -> None:
+    try_promise("datasets", name, promise)
+    assert not list(nowhere.iterdir())
+
+
+class Kept:
+    """A data set file that keeps every promise."""
+
+    __doc__ = "Two grey levels, each with a little noise, of two classes."
+    SPEC = ImageSpec(1, 4, 4, ("dark", "bright"))
+
+    @staticmethod
+    def load(split: str, data_dir: Path) -> Split:
+        labels = torch.arange(8) % 2
+        noise = torch.randint(0, 9, (8, 1, 4, 4), generator=torch.Generator().manual_seed(len(split)))
+        return Split((labels.view(-1, 1, 1, 1) * 200 + noise).byte(), labels)
+
+
+def _changed(split: str, data_dir: Path, *, images: Any = None, labels: Any = None) -> Split:
+    """What `Kept` loads, with other images or labels, made from its own."""
+    kept = Kept.load(split, data_dir)
+    return Split(images(kept.images) if images else kept.images, labels(kept.labels) if labels else kept.labels)
+
+
+@pytest.mark.parametrize(
+    ("promise", "broken", "message"),
+    [
+        ("its_first_line_says_what_it_is", {"__doc__": "Mine."}, "must begin with a line that says"),
+        ("its_spec_can_be_one_of_images", {"SPEC": (1, 4, 4)}, "SPEC must be an ImageSpec, not"),
+        ("its_spec_can_be_one_of_images", {"SPEC": ImageSpec(4, 4, 4)}, "SPEC has 4 channels; it must be 1"),
+        ("its_spec_can_be_one_of_images", {"SPEC": ImageSpec(1, 4, 4, ("a", "a"))}, "names of the classes must differ"),
+        ("images_have_the_shape_of_its_spec", {"SPEC": ImageSpec(1, 4, 5)}, r"the train images are \(1, 4, 4\)"),
+        (
+            "images_have_the_shape_of_its_spec",
+            {"load": lambda split, data_dir: None},
+            "must return a Split, not NoneType",
+        ),
+        (
+            "images_are_not_all_alike",
+            {"load": partial(_changed, images=torch.zeros_like)},
+            "all 8 train images are the same",
+        ),
+        (
+            "the_same_images_come_again",
+            {"load": partial(_changed, images=lambda images: torch.randint_like(images, 0, 255))},
+            "draw from a generator with a seed",
+        ),
+        (
+            "train_and_test_differ",
+            {"load": lambda split, data_dir: Kept.load("test", data_dir)},
+            "must look at its split",
+        ),
+        ("labels_fit_its_classes", {"SPEC": ImageSpec(1, 4, 4)}, "all train labels must be HIDDEN"),
+        (
+            "labels_fit_its_classes",
+            {"load": partial(_changed, labels=lambda labels: labels + 1)},
+            r"train labels \[2\]",
+        ),
+        (
+            "labels_fit_its_classes",
+            {"load": partial(_changed, labels=lambda labels: labels * 0)},
+            "no train images of 'bright'",
+        ),
+        (
+            "labels_fit_its_classes",
+            {
+                "load": lambda split, data_dir: _changed(
+                    split, data_dir, labels=lambda labels: labels - int(split == "test")
+                )
+            },
+            "a test label is HIDDEN",
+        ),
+    ],
+)
+def test_a_broken_promise_is_told(promise: str, broken: dict[str, Any], message: str, tmp_path: Path) -> None:
+    tried = checks.of("datasets")[1]
+    kept = ModuleType("kept", Kept.__doc__)
+    kept.SPEC, kept.load = Kept.SPEC, Kept.load  # type: ignore[attr-defined]
+    for check in tried.values():
+        check(Subject("digits", kept, tmp_path))
+    vars(kept).update(broken)
+    with pytest.raises(checks.Broken, match=message):
+        tried[f"check_{promise}"](Subject("digits", kept, tmp_path))
+
+
 @pytest.mark.parametrize("name", registry.names("datasets"))
-def test_every_file_has_a_spec_and_says_what_it_is(name: str, tmp_path: Path) -> None:
-    module = registry.load("datasets", name)
-    assert isinstance(module.SPEC, ImageSpec)
-    assert module.SPEC.channels in (1, 3)
-    assert len(module.__doc__ or "") > 60
-    assert located(name, tmp_path) in ("comes with the package", "not here: downloaded when it is used")
-
-
-@pytest.mark.parametrize("name", OFFLINE)
-def test_offline_sets_load_as_their_spec_says(name: str, tmp_path: Path) -> None:
-    source = open_dataset(name, tmp_path)
-    for split in (source.train, source.test):
-        assert tuple(split.images.shape[1:]) == source.spec.shape
-        assert split.images.dtype == torch.uint8
-        classes = set(split.labels.tolist())
-        assert classes == (set(range(len(source.spec.classes))) or {HIDDEN})
-    assert not list(tmp_path.iterdir())
+def test_where_a_set_is_can_be_told(name: str, tmp_path: Path) -> None:
+    expected = "comes with the package" if name in OFFLINE else "not here: downloaded when it is used"
+    assert located(name, tmp_path) == expected
 
 
 def test_digits_are_those_of_scikit_learn() -> None:
@@ -431,25 +517,25 @@ def test_neither_a_name_nor_a_path(tmp_path: Path) -> None:
 
 
 def test_a_fingerprint_follows_the_content(tmp_path: Path) -> None:
-    assert fingerprint("mnist") == ""
+    assert fingerprint("mnist", tmp_path) == ""
     file = write(tmp_path / "a.npz")
-    first = fingerprint(str(file))
+    first = fingerprint(str(file), tmp_path)
     write(tmp_path / "a.npz", x_test=np.ones((2, 4, 5), np.uint8))
     assert len(first) == 16
-    assert fingerprint(str(file)) != first
+    assert fingerprint(str(file), tmp_path) != first
     with pytest.raises(DataError, match=r"no data set .*none.*; there are: cifar10, "):
-        fingerprint(str(tmp_path / "none"))
+        fingerprint(str(tmp_path / "none"), tmp_path)
 
 
 def test_a_folders_fingerprint_follows_names_and_content_but_not_hidden_files(tmp_path: Path) -> None:
     root = fill(tmp_path / "own")
-    first = fingerprint(str(root))
+    first = fingerprint(str(root), tmp_path)
     (root / "train" / ".DS_Store").write_text("a file manager was here")
-    assert fingerprint(str(root)) == first
+    assert fingerprint(str(root), tmp_path) == first
     (root / "train" / "cat" / "0.png").rename(root / "train" / "cat" / "9.png")
-    renamed = fingerprint(str(root))
+    renamed = fingerprint(str(root), tmp_path)
     (root / "train" / "cat" / "9.png").write_bytes(b"other")
-    assert len({first, renamed, fingerprint(str(root))}) == 3
+    assert len({first, renamed, fingerprint(str(root), tmp_path)}) == 3
 
 
 def test_a_split_refuses_what_is_no_split() -> None:

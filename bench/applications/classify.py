@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from bench.applications import Applied, class_name, refusal
-from bench.contract import HIDDEN, Classifies, Data, ImageSpec, Model, Unsupported, eval_mode, in_order
+from bench.contract import HIDDEN, Classifies, Data, DataError, Model, Unsupported, eval_mode, in_order
+from bench.datasets import centre_square, read_image
 from bench.images import grid, png
 
 SHOWN = 64  # images in the grid
@@ -28,7 +29,7 @@ def apply(model: Model, data: Data, *, files: Sequence[Path] = ()) -> Applied:
     if not isinstance(model, Classifies):
         raise refusal(model, "does not classify")
     if files:
-        images = torch.stack([_read(file, data.spec) for file in files]).to(model.device)
+        images = torch.stack([_read(file, data) for file in files]).to(model.device)
         labels = torch.full((len(images),), HIDDEN)
         with eval_mode(model):
             chances = model.classify(images).softmax(1).cpu()
@@ -51,13 +52,15 @@ def apply(model: Model, data: Data, *, files: Sequence[Path] = ()) -> Applied:
     return Applied(png(grid(images[:SHOWN])), {}, rows)
 
 
-def _read(file: Path, spec: ImageSpec) -> Tensor:
-    """An image file as float32 ``[C, H, W]`` in ``[0, 1]``, grey or RGB as the model's images are."""
+def _read(file: Path, data: Data) -> Tensor:
+    """An image file as float32 ``[C, H, W]`` in ``[0, 1]``, read as the model's images were: grey or RGB, cropped or not."""
+    spec = data.spec
     try:
-        with Image.open(file) as opened:
-            image = opened.convert("L" if spec.channels == 1 else "RGB")
-    except (OSError, UnidentifiedImageError) as error:
-        raise Unsupported(f"{file} cannot be read as an image: {error}") from None
+        image = read_image(file).convert("L" if spec.channels == 1 else "RGB")
+    except DataError as error:
+        raise Unsupported(str(error)) from None
+    if data.resized:
+        image = centre_square(image, spec.height)
     resized = image.resize((spec.width, spec.height), Image.Resampling.BILINEAR)
     pixels = torch.from_numpy(np.asarray(resized).copy()).float().div(255)
     return pixels.view(spec.height, spec.width, spec.channels).permute(2, 0, 1)

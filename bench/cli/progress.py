@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -14,6 +15,16 @@ from bench.study.definition import Failure, Trial
 
 if TYPE_CHECKING:
     from bench.run.plan import Plan
+
+Item = TypeVar("Item")
+
+
+def track(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
+    """The `bench.datasets.Track` of the command line: a bar while there is something to see, and nothing elsewhere."""
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        yield from bar.track(items, total, description=what)
 
 
 class Display:

@@ -10,6 +10,7 @@ from functools import partial
 from filelock import FileLock
 
 from bench import registry
+from bench.datasets import Track, untracked
 from bench.executors import Resources
 from bench.paths import Paths
 from bench.run.lock import sole_driver
@@ -49,14 +50,19 @@ class Driver:
         StoreError: the tracking store cannot be used.
     """
 
-    def __init__(self, study: Study, catalogue: Catalogue, paths: Paths, command: str) -> None:
-        """``command`` is the line that reproduces this invocation; it is remembered with every run."""
+    def __init__(
+        self, study: Study, catalogue: Catalogue, paths: Paths, command: str, track: Track = untracked
+    ) -> None:
+        """``command`` is the line that reproduces this invocation; it is remembered with every run.
+
+        ``track`` shows how far the reading of many files is.
+        """
         self.study = study
         self.catalogue = catalogue
         self.paths = paths
         self.command = command
         self.outcome = Outcome()
-        self.planner = Planner(study, catalogue, paths.data)
+        self.planner = Planner(study, catalogue, paths.data, track)
         self._stack = contextlib.ExitStack()
         self._running: dict[str, tuple[Trial, TrialQueue]] = {}
         self._attempts: dict[str, int] = {}

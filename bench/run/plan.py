@@ -9,11 +9,10 @@ from statistics import mean
 
 import torch
 
-from bench.batches import prepare
 from bench.contract import DataError, Unsupported
-from bench.datasets import Source, fingerprint, open_dataset
+from bench.datasets import Source, Track, fingerprint, open_dataset, untracked
 from bench.measure.evaluation import fetch
-from bench.run.worker import build, data_options, parameter_count
+from bench.run.worker import build, data_options, parameter_count, prepared
 from bench.study.catalogue import Catalogue
 from bench.study.definition import Cell, Range, Study, StudyError, Trial
 from bench.tracking.store import Record
@@ -64,12 +63,14 @@ class Planner:
         StudyError: a trial that cannot run, with the reason.
     """
 
-    def __init__(self, study: Study, catalogue: Catalogue, data_dir: Path) -> None:
+    def __init__(self, study: Study, catalogue: Catalogue, data_dir: Path, track: Track = untracked) -> None:
+        """``track`` shows how far the reading of many files is."""
         self.study = study
         self.catalogue = catalogue
         self.data_dir = data_dir
+        self.track = track
         self._fingerprints: dict[str, str] = {}
-        self._sources: dict[str, Source] = {}
+        self._sources: dict[tuple[str, int | None], Source] = {}
         self._checked: dict[str, int] = {}
 
     def plan(self, records: Mapping[str, Record], *, rerun: bool = False, remeasure: bool = False) -> Plan:
@@ -101,7 +102,7 @@ class Planner:
         """The data set's fingerprint, read once."""
         if dataset not in self._fingerprints:
             try:
-                self._fingerprints[dataset] = fingerprint(dataset)
+                self._fingerprints[dataset] = fingerprint(dataset, self.data_dir, self.track)
             except DataError as error:
                 raise StudyError(str(error)) from None
         return self._fingerprints[dataset]
@@ -117,10 +118,10 @@ class Planner:
         seedless = trial.configuration
         if seedless not in self._checked:
             try:
-                if trial.dataset not in self._sources:
-                    self._sources = {trial.dataset: open_dataset(trial.dataset, self.data_dir)}
-                source = self._sources[trial.dataset]
-                data = prepare(source.name, source.spec, source.train, source.test, data_options(trial))
+                opened = trial.dataset, data_options(trial).image_size
+                if opened not in self._sources:
+                    self._sources = {opened: open_dataset(trial.dataset, self.data_dir, opened[1], self.track)}
+                data = prepared(trial, self._sources[opened])
                 with torch.device("meta"):
                     self._checked[seedless] = parameter_count(build(trial, data.spec))
             except DataError as error:

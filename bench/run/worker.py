@@ -10,7 +10,7 @@ import platform
 import shutil
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save
 from bench import __version__, registry
 from bench.batches import DataOptions, prepare
 from bench.contract import Data, DataError, Diverged, Generates, ImageSpec, Model, Unsupported
-from bench.datasets import open_dataset
+from bench.datasets import Source, fingerprint, open_dataset
 from bench.images import png
 from bench.measure.context import EvaluationOptions
 from bench.measure.evaluation import evaluate
@@ -116,7 +116,7 @@ class Work:
 
     def _train(self, trial: Trial) -> Iterator[Event]:
         device = choose_device()
-        data = load_data(trial, self.data_dir).to(device)
+        data = self._data(trial).to(device)
         model = build(trial, data.spec).to(device)
         guests = registry.guests(models=trial.model, datasets=trial.dataset)
         tags = {**_surroundings(device), "guests": json.dumps(guests)}
@@ -138,10 +138,16 @@ class Work:
     def _measure(self, trial: Trial) -> Iterator[Event]:
         device = choose_device()
         weights, metrics = self.again[trial.key]
-        data = load_data(trial, self.data_dir).to(device)
+        data = self._data(trial).to(device)
         model = build(trial, data.spec).to(device)
         model.load_state_dict(load_file(weights, device=str(device)))
         yield Finished(self._scores(model, data, trial, metrics), {})
+
+    def _data(self, trial: Trial) -> Data:
+        """What the trial's key says it is trained on."""
+        if trial.fingerprint and fingerprint(trial.dataset, self.data_dir) != trial.fingerprint:
+            raise DataError(f"{trial.dataset} has changed since this study was started: run it again")
+        return load_data(trial, self.data_dir)
 
     def _scores(self, model: Model, data: Data, trial: Trial, metrics: Sequence[str]) -> dict[str, Score]:
         options = EvaluationOptions(**trial.settings["evaluation"])
@@ -159,8 +165,17 @@ def load_data(trial: Trial, data_dir: Path) -> Data:
     Raises:
         DataError: it cannot be had, or the settings do not fit it.
     """
-    source = open_dataset(trial.dataset, data_dir)
-    return prepare(source.name, source.spec, source.train, source.test, data_options(trial))
+    return prepared(trial, open_dataset(trial.dataset, data_dir, data_options(trial).image_size))
+
+
+def prepared(trial: Trial, source: Source) -> Data:
+    """A data set that is open, with the trial's ``[data]`` settings applied.
+
+    Raises:
+        DataError: the settings do not fit it.
+    """
+    data = prepare(source.name, source.spec, source.train, source.test, data_options(trial), source.validation)
+    return replace(data, resized=source.resized)
 
 
 def data_options(trial: Trial) -> DataOptions:

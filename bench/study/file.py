@@ -95,6 +95,8 @@ def build(
     overrides: dict[str, dict[str, Any]] = {
         section: dict(values) for section, values in reader.sections(overlay, "[smoke]", models).items()
     }
+    if smoke:
+        overrides.setdefault("data", {})["allow_fewer"] = True  # one's own images may be fewer than [smoke] takes
     vary = reader.vary(reader.table(tables, "vary"), models)
     for name, value in (given or {}).items():
         section, checked = reader.setting(name, value, models, "--set")
