@@ -15,7 +15,7 @@ from bench.measure.evaluation import fetch
 from bench.run.worker import build, data_options, parameter_count, prepared
 from bench.study.catalogue import Catalogue
 from bench.study.definition import Cell, Range, Study, StudyError, Trial
-from bench.tracking.store import Record
+from bench.tracking.rows import Record
 
 
 @dataclass

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 from bench import __version__
-from bench.tracking.store import COMMIT
+from bench.tracking.rows import COMMIT
 
 
 def provenance(command: str) -> dict[str, str]:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import atexit
-import json
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from statistics import median
@@ -21,38 +19,14 @@ from mlflow import MlflowClient
 from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 
-from bench.score import LARGEST, Score
-from bench.study.definition import Trial
+from bench.tracking.rows import FINAL, Record, record, row
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-COMMIT = "mlflow.source.git.commit"  # every one that trained or measured the run, the first one first
-FINAL = "final/"  # what begins the name of a metric that was measured once, at the end
-REASON, PROTOCOL = "reason.", "protocol."  # what begin the names of the tags that go with it
-
 
 class StoreError(Exception):
     """The tracking store cannot be used: one line that says which, why, and what to do."""
-
-
-@dataclass(frozen=True)
-class Record:
-    """What is remembered of one trial, under its key.
-
-    Attributes:
-        state: ``finished``, ``failed``, ``pruned``, ``interrupted`` or ``running``.
-        kind: the class of the failure, where there is one.
-        scores: what was measured, and what was left blank and why, by metric.
-    """
-
-    run_id: str
-    configuration: str
-    state: str
-    kind: str
-    attempt: int
-    scores: Mapping[str, Score]
-    seconds: float
 
 
 class Store:
@@ -97,19 +71,9 @@ class Store:
         """The newest finished run of every key, or the newest of any state where none has finished."""
         records: dict[str, Record] = {}
         for run in self._runs():  # the newest first
-            tags = run.data.tags
-            key = tags.get("key")
-            record = Record(
-                run.info.run_id,
-                tags.get("configuration", ""),
-                _state(run),
-                tags.get("failure", ""),
-                int(tags.get("attempt", "1")),
-                _scores(run),
-                _seconds(run),
-            )
-            if key and (key not in records or (record.state == "finished" != records[key].state)):
-                records[key] = record
+            key, found = run.data.tags.get("key"), record(run)
+            if key and (key not in records or (found.state == "finished" != records[key].state)):
+                records[key] = found
         return records
 
     def open_runs(self) -> list[str]:
@@ -123,7 +87,7 @@ class Store:
 
     def table(self) -> pd.DataFrame:
         """One row per trial, as `bench.report.page` wants it; of several runs of a key, the one `records` names."""
-        chosen = {record.run_id for record in self.records().values()}
+        chosen = {each.run_id for each in self.records().values()}
         return pd.DataFrame([self._row(run) for run in self._runs() if run.info.run_id in chosen])
 
     def curves(self, run_ids: Iterable[str]) -> pd.DataFrame:
@@ -157,7 +121,7 @@ class Store:
 
     def _row(self, run: Run) -> dict[str, Any]:
         epochs = [m.value for m in self.client.get_metric_history(run.info.run_id, "time/epoch_s") if m.step]
-        return {**_row(run), "seconds_per_epoch": median(epochs) if epochs else None}
+        return {**row(run), "seconds_per_epoch": median(epochs) if epochs else None}
 
     def _runs(self) -> list[Run]:
         if self.experiment_id is None:
@@ -220,76 +184,6 @@ def _scratch() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="bench-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
-
-
-def _state(run: Run) -> str:
-    state = str(run.data.tags.get("state", "running"))
-    if run.info.status == "KILLED" and state == "running":
-        return "interrupted"
-    return state
-
-
-def _seconds(run: Run) -> float:
-    end = run.info.end_time or run.info.start_time
-    return float(end - run.info.start_time) / 1000
-
-
-def _data(run: Run) -> dict[str, str]:
-    """What was trained on: ``sha256`` and the number of images by split; empty where the run ended before it had any."""
-    inputs = run.inputs.dataset_inputs if run.inputs else []
-    tags: dict[str, str] = json.loads(inputs[0].dataset.source).get("tags", {}) if inputs else {}
-    return tags
-
-
-def _row(run: Run) -> dict[str, Any]:
-    tags, params, metrics = run.data.tags, run.data.params, run.data.metrics
-    trial = Trial.from_dict(json.loads(tags["trial"]))
-    row: dict[str, Any] = {
-        "run_id": run.info.run_id,
-        "key": tags["key"],
-        "configuration": tags["configuration"],
-        "study": tags["study"],
-        "variant": tags["variant"],
-        "dataset": tags["dataset"],
-        "fingerprint": trial.fingerprint,
-        "model": trial.model,
-        "seed": trial.seed,
-        "split": tags["split"],
-        "state": _state(run),
-        "failure": tags.get("failure", ""),
-        "reason": tags.get("reason", ""),
-        "attempt": int(tags["attempt"]),
-        "commit": tags.get(COMMIT, ""),
-        "command": tags.get("mlflow.source.name", ""),
-        "device": tags.get("device", ""),
-        "versions": tags.get("versions", "{}"),
-        "guests": tags.get("guests", "{}"),
-        "data": json.dumps(_data(run)),
-        "started": pd.Timestamp(run.info.start_time, unit="ms", tz="UTC"),
-        "duration_s": _seconds(run),
-        "parameters": int(params["parameters"]) if "parameters" in params else None,
-        "epochs": trial.settings["training"]["epochs"],
-        "images_per_second": metrics.get("time/images_per_s"),
-        "peak_megabytes": metrics.get("memory/peak_mb"),
-    }
-    for section in trial.settings.values():
-        row.update({f"param.{name}": json.dumps(value) for name, value in section.items()})
-    scores = _scores(run)
-    row |= {f"metric.{name}": score.value for name, score in scores.items() if score.value is not None}
-    for name, score in scores.items():
-        row |= {f"protocol.{name}": json.dumps(score.protocol), f"reason.{name}": score.reason}
-    return row
-
-
-def _scores(run: Run) -> dict[str, Score]:
-    """What the run's writer was told last of every metric; a value from before, which MLflow keeps, does not outlive a reason."""
-    tags = run.data.tags
-    found = {}
-    for name in (tag.removeprefix(REASON) for tag in tags if tag.startswith(REASON)):
-        reason, value = tags[REASON + name], run.data.metrics.get(FINAL + name)
-        blank = reason or value is None or abs(value) > LARGEST
-        found[name] = Score(None if blank else value, reason, json.loads(tags[PROTOCOL + name]))
-    return found
 
 
 def first_line(error: Exception) -> str:

@@ -24,7 +24,8 @@ from PIL import Image
 
 from bench.score import Score
 from bench.study.definition import Failure, Trial
-from bench.tracking.store import COMMIT, FINAL, PROTOCOL, REASON, Record, Store, first_line, without_password
+from bench.tracking.rows import COMMIT, FINAL, PROTOCOL, REASON, Record
+from bench.tracking.store import Store, first_line, without_password
 
 log = logging.getLogger(__name__)
 

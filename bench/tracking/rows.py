@@ -1,0 +1,124 @@
+"""One run, read: what is remembered of its trial, and its row in a table of runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from bench.score import LARGEST, Score
+from bench.study.definition import Trial
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+COMMIT = "mlflow.source.git.commit"  # every one that trained or measured the run, the first one first
+FINAL = "final/"  # what begins the name of a metric that was measured once, at the end
+REASON, PROTOCOL = "reason.", "protocol."  # what begin the names of the tags that go with it
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is remembered of one trial, under its key.
+
+    Attributes:
+        state: ``finished``, ``failed``, ``pruned``, ``interrupted`` or ``running``.
+        kind: the class of the failure, where there is one.
+        scores: what was measured, and what was left blank and why, by metric.
+    """
+
+    run_id: str
+    configuration: str
+    state: str
+    kind: str
+    attempt: int
+    scores: Mapping[str, Score]
+    seconds: float
+
+
+def record(run: Run) -> Record:
+    """What is remembered of the run's trial."""
+    tags = run.data.tags
+    return Record(
+        run.info.run_id,
+        tags.get("configuration", ""),
+        state(run),
+        tags.get("failure", ""),
+        int(tags.get("attempt", "1")),
+        scores(run),
+        seconds(run),
+    )
+
+
+def state(run: Run) -> str:
+    """How it ended, or ``running``; ``interrupted`` where its driver died."""
+    found = str(run.data.tags.get("state", "running"))
+    return "interrupted" if run.info.status == "KILLED" and found == "running" else found
+
+
+def seconds(run: Run) -> float:
+    """From its start to its end."""
+    end = run.info.end_time or run.info.start_time
+    return float(end - run.info.start_time) / 1000
+
+
+def data(run: Run) -> dict[str, str]:
+    """What was trained on: ``sha256`` and the number of images by split; empty where the run ended before it had any."""
+    inputs = run.inputs.dataset_inputs if run.inputs else []
+    tags: dict[str, str] = json.loads(inputs[0].dataset.source).get("tags", {}) if inputs else {}
+    return tags
+
+
+def row(run: Run) -> dict[str, Any]:
+    """All that is known of the run, by column."""
+    tags, params, metrics = run.data.tags, run.data.params, run.data.metrics
+    trial = Trial.from_dict(json.loads(tags["trial"]))
+    found: dict[str, Any] = {
+        "run_id": run.info.run_id,
+        "key": tags["key"],
+        "configuration": tags["configuration"],
+        "study": tags["study"],
+        "variant": tags["variant"],
+        "dataset": tags["dataset"],
+        "fingerprint": trial.fingerprint,
+        "model": trial.model,
+        "seed": trial.seed,
+        "split": tags["split"],
+        "state": state(run),
+        "failure": tags.get("failure", ""),
+        "reason": tags.get("reason", ""),
+        "attempt": int(tags["attempt"]),
+        "commit": tags.get(COMMIT, ""),
+        "command": tags.get("mlflow.source.name", ""),
+        "device": tags.get("device", ""),
+        "versions": tags.get("versions", "{}"),
+        "guests": tags.get("guests", "{}"),
+        "data": json.dumps(data(run)),
+        "started": pd.Timestamp(run.info.start_time, unit="ms", tz="UTC"),
+        "duration_s": seconds(run),
+        "parameters": int(params["parameters"]) if "parameters" in params else None,
+        "epochs": trial.settings["training"]["epochs"],
+        "images_per_second": metrics.get("time/images_per_s"),
+        "peak_megabytes": metrics.get("memory/peak_mb"),
+    }
+    for section in trial.settings.values():
+        found.update({f"param.{name}": json.dumps(value) for name, value in section.items()})
+    for name, score in scores(run).items():
+        found |= {f"protocol.{name}": json.dumps(score.protocol), f"reason.{name}": score.reason}
+        if score.value is not None:
+            found[f"metric.{name}"] = score.value
+    return found
+
+
+def scores(run: Run) -> dict[str, Score]:
+    """What the run's writer was told last of every metric; a value from before, which MLflow keeps, does not outlive a reason."""
+    tags = run.data.tags
+    found = {}
+    for name in (tag.removeprefix(REASON) for tag in tags if tag.startswith(REASON)):
+        reason, value = tags[REASON + name], run.data.metrics.get(FINAL + name)
+        blank = reason or value is None or abs(value) > LARGEST
+        found[name] = Score(None if blank else value, reason, json.loads(tags[PROTOCOL + name]))
+    return found
