@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -17,12 +18,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, features
 
 from bench.batches import DataOptions, prepare
 from bench.contract import HIDDEN, DataError, ImageSpec
 from bench.datasets import KEPT, Source, _files, centre_square, fingerprint, open_dataset, read_image
 from bench.datasets._folders import WHOLE, Listing, divide
+from bench.datasets._images import extensions
 from bench.run.worker import Work
 from bench.study.definition import SECTIONS, Failure, Trial
 
@@ -64,8 +66,31 @@ def refused(path: Path, data_dir: Path) -> str:
     return line
 
 
+PAGE = (Path(__file__).parent.parent / "docs" / "add-a-data-set.md").read_text()
+
+
 class TestLayouts:
     """Where images lie, and what they are read as."""
+
+    @pytest.mark.parametrize("tree", re.findall(r"```\n(pictures/.*?)```", PAGE, re.DOTALL))
+    def test_what_the_page_shows_is_read(self, tree: str, tmp_path: Path) -> None:
+        for number, place in enumerate(tree.split()):
+            (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+            numbered(number).save(tmp_path / place)
+        source = open_dataset(str(tmp_path / "pictures"), tmp_path)
+        assert source.spec.classes == (("cat", "dog") if "cat" in tree else ())
+        assert len(source.train) + len(source.test) == len(tree.split())
+        assert "train" not in tree or source.train.images[:, 0, 0, 0].tolist() == list(range(tree.count("train")))
+
+    @pytest.mark.parametrize("ending", ["png", "jpeg", "webp", "avif", "gif", "bmp", "tiff", "ppm", "jp2"])
+    def test_every_format_on_the_page_is_read(self, ending: str, tmp_path: Path) -> None:
+        if not features.check("avif") and ending == "avif":
+            pytest.skip("this Pillow comes without AVIF")
+        Image.new("RGB", (9, 8), (200, 100, 50)).save(tmp_path / f"a.{ending}")
+        assert f".{ending}" in extensions()
+        pixel = read_image(tmp_path / f"a.{ending}").getpixel((4, 4))
+        assert isinstance(pixel, tuple)
+        assert max(abs(found - was) for found, was in zip(pixel, (200, 100, 50), strict=True)) < 12
 
     @pytest.mark.parametrize(
         "names", [("train", "test"), ("Training", "Testing"), ("train", "val"), ("train", "valid")]
