@@ -16,15 +16,20 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, features
 
+from bench import api
 from bench.batches import DataOptions, prepare
+from bench.cli import main
+from bench.cli.progress import track
 from bench.contract import HIDDEN, DataError, ImageSpec
 from bench.datasets import KEPT, Source, _files, centre_square, fingerprint, open_dataset, read_image
 from bench.datasets._folders import WHOLE, Listing, divide
 from bench.datasets._images import extensions
+from bench.paths import Paths
 from bench.run.worker import Work
 from bench.study.definition import SECTIONS, Failure, Trial
 
@@ -47,6 +52,10 @@ def fill(root: Path, *folders: str, n: int = 3, shape: tuple[int, ...] = (4, 5))
         for number in range(n):
             numbered(place * 1000 + number, shape).save(root / folder / f"{number:03}.png")
     return root
+
+
+def bench(*words: str) -> Result:
+    return CliRunner().invoke(main, list(words), catch_exceptions=False)
 
 
 def opened(path: Path, data_dir: Path, image_size: int | None = None) -> Source | str:
@@ -575,3 +584,36 @@ def test_a_folder_of_anything_is_read_or_refused_in_one_line(places: list[tuple[
             return
         for split in filter(None, (source.train, source.test, source.validation)):
             assert set(split.labels.tolist()) == (set(range(len(source.spec.classes))) or {HIDDEN})
+
+
+@pytest.mark.usefixtures("inside")
+class TestCommands:
+    """As a user types it."""
+
+    def test_a_smoke_run_takes_what_there_is_and_says_how_it_was_resized(self, inside: Paths) -> None:
+        fill(inside.studies.parent / "own", "cat", "dog", n=4, shape=(9, 7, 3))
+        words = ("run", "study", "smoke", "--seeds", "1", "--workers", "2", "--dataset", "own")
+        without = bench(*words, "--smoke", "--set", "train_images=0")
+        assert without.exit_code == 2
+        assert "train_images = 0: data set own has 1 to 6" in without.output
+        plain = bench(*words, "--set", "image_size=8")
+        assert plain.exit_code == 2
+        assert "train_images = 100: data set own has 1 to 6" in plain.output
+        done = bench(*words, "--smoke", "--set", "image_size=8")
+        assert done.exit_code == 0, done.output
+        runs = api.table("smoke_smoke")
+        assert {(protocol["resized"], protocol["images"]) for protocol in runs["protocol"]} == {
+            ("centre square at 8x8, Pillow's Lanczos filter", "2")
+        }
+        assert "reports/smoke_smoke/README.md" in bench("report", "smoke", "--smoke", "--set", "image_size=8").output
+
+    def test_a_bar_is_shown_on_a_terminal_and_nowhere_else(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert list(track(range(3), "reading own", 3)) == [0, 1, 2]
+        assert capsys.readouterr() == ("", "")
+        monkeypatch.setenv("FORCE_COLOR", "1")  # which rich takes for a terminal
+        assert list(track(range(3), "reading own", 3)) == [0, 1, 2]
+        shown = capsys.readouterr()
+        assert shown.out == ""
+        assert "reading own" in shown.err
