@@ -156,9 +156,16 @@ def test_a_batch_too_small_for_its_parts_is_refused() -> None:
         next(stream(data.train, 1, torch.Generator(), parts=data.parts))
 
 
+def test_what_there_is_is_taken_where_fewer_are_allowed() -> None:
+    data = apply(DataOptions(train_images=100, test_images=9, allow_fewer=True))
+    assert (len(data.train), len(data.held_out)) == (60, 9)
+    assert sorted(data.train.images[:, 0, 0, 0].tolist()) == list(range(60))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (DataOptions(train_images=0, allow_fewer=True), "train_images = 0: data set toy has 1 to 60"),
         (DataOptions(second_half=("d",)), "has no class 'd'; it has: a, b, c"),
         (DataOptions(second_half=("a", "b", "c")), "no class is left for the first half"),
         (DataOptions(second_half=("a",), labelled=3), "a batch can be made up by one of the two"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -15,14 +16,20 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, features
 
+from bench import api
 from bench.batches import DataOptions, prepare
+from bench.cli import main
+from bench.cli.progress import track
 from bench.contract import HIDDEN, DataError, ImageSpec
 from bench.datasets import KEPT, Source, _files, centre_square, fingerprint, open_dataset, read_image
 from bench.datasets._folders import WHOLE, Listing, divide
+from bench.datasets._images import extensions
+from bench.paths import Paths
 from bench.run.worker import Work
 from bench.study.definition import SECTIONS, Failure, Trial
 
@@ -47,6 +54,10 @@ def fill(root: Path, *folders: str, n: int = 3, shape: tuple[int, ...] = (4, 5))
     return root
 
 
+def bench(*words: str) -> Result:
+    return CliRunner().invoke(main, list(words), catch_exceptions=False)
+
+
 def opened(path: Path, data_dir: Path, image_size: int | None = None) -> Source | str:
     """What a path is read as, or the one line in which it is refused."""
     try:
@@ -64,8 +75,31 @@ def refused(path: Path, data_dir: Path) -> str:
     return line
 
 
+PAGE = (Path(__file__).parent.parent / "docs" / "add-a-data-set.md").read_text()
+
+
 class TestLayouts:
     """Where images lie, and what they are read as."""
+
+    @pytest.mark.parametrize("tree", re.findall(r"```\n(pictures/.*?)```", PAGE, re.DOTALL))
+    def test_what_the_page_shows_is_read(self, tree: str, tmp_path: Path) -> None:
+        for number, place in enumerate(tree.split()):
+            (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+            numbered(number).save(tmp_path / place)
+        source = open_dataset(str(tmp_path / "pictures"), tmp_path)
+        assert source.spec.classes == (("cat", "dog") if "cat" in tree else ())
+        assert len(source.train) + len(source.test) == len(tree.split())
+        assert "train" not in tree or source.train.images[:, 0, 0, 0].tolist() == list(range(tree.count("train")))
+
+    @pytest.mark.parametrize("ending", ["png", "jpeg", "webp", "avif", "gif", "bmp", "tiff", "ppm", "jp2"])
+    def test_every_format_on_the_page_is_read(self, ending: str, tmp_path: Path) -> None:
+        if not features.check("avif") and ending == "avif":
+            pytest.skip("this Pillow comes without AVIF")
+        Image.new("RGB", (9, 8), (200, 100, 50)).save(tmp_path / f"a.{ending}")
+        assert f".{ending}" in extensions()
+        pixel = read_image(tmp_path / f"a.{ending}").getpixel((4, 4))
+        assert isinstance(pixel, tuple)
+        assert max(abs(found - was) for found, was in zip(pixel, (200, 100, 50), strict=True)) < 12
 
     @pytest.mark.parametrize(
         "names", [("train", "test"), ("Training", "Testing"), ("train", "val"), ("train", "valid")]
@@ -550,3 +584,36 @@ def test_a_folder_of_anything_is_read_or_refused_in_one_line(places: list[tuple[
             return
         for split in filter(None, (source.train, source.test, source.validation)):
             assert set(split.labels.tolist()) == (set(range(len(source.spec.classes))) or {HIDDEN})
+
+
+@pytest.mark.usefixtures("inside")
+class TestCommands:
+    """As a user types it."""
+
+    def test_a_smoke_run_takes_what_there_is_and_says_how_it_was_resized(self, inside: Paths) -> None:
+        fill(inside.studies.parent / "own", "cat", "dog", n=4, shape=(9, 7, 3))
+        words = ("run", "study", "smoke", "--seeds", "1", "--workers", "2", "--dataset", "own")
+        without = bench(*words, "--smoke", "--set", "train_images=0")
+        assert without.exit_code == 2
+        assert "train_images = 0: data set own has 1 to 6" in without.output
+        plain = bench(*words, "--set", "image_size=8")
+        assert plain.exit_code == 2
+        assert "train_images = 100: data set own has 1 to 6" in plain.output
+        done = bench(*words, "--smoke", "--set", "image_size=8")
+        assert done.exit_code == 0, done.output
+        runs = api.table("smoke_smoke")
+        assert {(protocol["resized"], protocol["images"]) for protocol in runs["protocol"]} == {
+            ("centre square at 8x8, Pillow's Lanczos filter", "2")
+        }
+        assert "reports/smoke_smoke/README.md" in bench("report", "smoke", "--smoke", "--set", "image_size=8").output
+
+    def test_a_bar_is_shown_on_a_terminal_and_nowhere_else(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert list(track(range(3), "reading own", 3)) == [0, 1, 2]
+        assert capsys.readouterr() == ("", "")
+        monkeypatch.setenv("FORCE_COLOR", "1")  # which rich takes for a terminal
+        assert list(track(range(3), "reading own", 3)) == [0, 1, 2]
+        shown = capsys.readouterr()
+        assert shown.out == ""
+        assert "reading own" in shown.err
