@@ -13,7 +13,7 @@ from bench.contract import Data, Diverged, Model, in_order
 from bench.models.dcgan import DCGAN
 from bench.models.gan import GAN
 from bench.models.vae import VAE
-from bench.training import Optimizers, Progress, TrainingOptions, mean_terms, train
+from bench.training import Checkpoint, Optimizers, Progress, TrainingOptions, mean_terms, train
 
 OPTIONS = TrainingOptions(epochs=4, batch_size=16)
 
@@ -137,6 +137,30 @@ def test_a_damaged_checkpoint_is_said_and_the_trial_starts_again(
     list(train(again, few_digits, OPTIONS, seed=0, folder=tmp_path))
     assert "cannot be read" in capsys.readouterr().err
     assert same(undisturbed, again)
+
+
+def test_a_checkpoint_keeps_the_random_state_of_the_gpu(
+    few_digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model says that it is on a GPU, and what that draws from is a tensor of the test's own."""
+    state = torch.arange(16, dtype=torch.uint8)
+    gpu = {"state": state}
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda: gpu["state"].clone())
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda given: gpu.update(state=given))
+    model = vae(few_digits)
+    checkpoint = Checkpoint(tmp_path, model, Optimizers(model, OPTIONS), torch.Generator())
+    history = [Progress(1, {}, {}, 0.0, 0.0, 0.0)]
+    with monkeypatch.context() as on_gpu:
+        on_gpu.setattr(Model, "device", torch.device("cuda"))
+        checkpoint.save(history)
+        gpu["state"] = state.flip(0)  # by what is drawn after the checkpoint, or by another process
+        assert checkpoint.restore() == history
+        assert torch.equal(gpu["state"], state)
+    gpu["state"] = state.flip(0)
+    assert checkpoint.restore() == history
+    assert torch.equal(gpu["state"], state.flip(0)), "a model on the processor draws nothing from a GPU"
+    checkpoint.save(history)
+    assert torch.load(tmp_path / "state.pt", weights_only=True)["cuda"] is None
 
 
 def test_divergence_names_the_term_and_the_epoch(few_digits: Data) -> None:
