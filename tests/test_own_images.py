@@ -25,7 +25,7 @@ from bench import api
 from bench.batches import DataOptions, prepare
 from bench.cli import main
 from bench.cli.progress import track
-from bench.contract import HIDDEN, DataError, ImageSpec
+from bench.contract import HIDDEN, DataError, ImageSpec, Split
 from bench.datasets import KEPT, Source, _files, centre_square, fingerprint, open_dataset, read_image
 from bench.datasets._folders import WHOLE, Listing, divide
 from bench.datasets._images import extensions
@@ -66,6 +66,12 @@ def opened(path: Path, data_dir: Path, image_size: int | None = None) -> Source 
         line = str(error)
     assert "\n" not in line
     return line
+
+
+def both(path: Path, data_dir: Path) -> tuple[Split, Split]:
+    """The training and the test images of a path."""
+    source = open_dataset(str(path), data_dir)
+    return source.train, source.test
 
 
 def refused(path: Path, data_dir: Path) -> str:
@@ -442,7 +448,7 @@ class TestKept:
         source = open_dataset(str(root), tmp_path, track=watched)
         assert watched.read == {"looking through own": 1, "reading own": 10}
         assert source.fingerprint != first
-        assert 77 in torch.cat((source.train.images, source.test.images))[:, 0, 0, 0].tolist()
+        assert 77 in torch.cat([split.images for split in both(root, tmp_path)])[:, 0, 0, 0].tolist()
 
     def test_what_has_just_changed_is_looked_at_again(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(_files, "SETTLED", 10**12)
@@ -473,6 +479,19 @@ class TestKept:
         assert "cannot be kept" in caplog.text
         assert torch.equal(kept.train.images, unkept.train.images)
         assert kept.fingerprint == unkept.fingerprint
+
+    def test_what_changes_while_it_is_read_is_not_kept(self, tmp_path: Path) -> None:
+        root = fill(tmp_path / "own", "", n=10)
+
+        def meddle(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
+            yield from items
+            if what == "reading own":
+                numbered(77).save(root / "004.png")
+
+        with pytest.raises(DataError, match="own has changed while it was read: run this again"):
+            open_dataset(str(root), tmp_path, track=meddle)
+        assert not list((tmp_path / KEPT).glob("*.safetensors"))
+        assert 77 in torch.cat([split.images for split in both(root, tmp_path)])[:, 0, 0, 0].tolist()
 
     def test_a_trial_whose_images_have_changed_is_refused(self, tmp_path: Path) -> None:
         root = fill(tmp_path / "own", "")

@@ -78,7 +78,9 @@ def digests_of(root: Path, files: Sequence[Path], folder: Path, track: Track) ->
         if name in known and known[name][:-1] == mark
     }
     unread = [file for file, name in zip(files, names, strict=True) if name not in found]
-    for file, digest in zip(unread, in_threads(_digest, unread, track, f"looking through {root.name}"), strict=True):
+    for file, digest in zip(
+        unread, in_threads(_digest, unread, track, f"looking through {root.resolve().name}"), strict=True
+    ):
         found[file.relative_to(root).as_posix()] = digest
     if unread:
         settled = {

@@ -109,15 +109,19 @@ def read_folder(root: Path, name: str, image_size: int | None, folder: Path, tra
 
     def make() -> dict[str, Tensor]:
         log.warning("%s", in_words(listing, parts))
-        return {"images": decode(files, image_size, track, root.name)}
+        images = decode(files, image_size, track, word)
+        if digests_of(root, listing.files, folder, track) != digests:
+            raise DataError(f"{root} has changed while it was read: run this again")
+        return {"images": images}
 
-    images = _kept(folder, root.resolve().name, [fingerprint, image_size], make)["images"]
+    word = root.resolve().name
+    images = _kept(folder, word, [fingerprint, image_size], make)["images"]
     channels, height, width = images.shape[1:]
     splits = {}
     start = 0
-    for word, part in parts.items():
+    for split, part in parts.items():
         labels = torch.tensor([label for _, label in part])
-        splits[word] = Split(images[start : start + len(part)], labels)
+        splits[split] = Split(images[start : start + len(part)], labels)
         start += len(part)
     return Source(
         name,
@@ -137,7 +141,8 @@ def resize(source: Source, image_size: int, folder: Path, track: Track) -> Sourc
     def make() -> dict[str, Tensor]:
         return {word: resize_all(images, image_size, track, source.name) for word, images in whole.items()}
 
-    images = _kept(folder, Path(source.name).stem, [digest(*whole.values()), image_size], make)
+    shapes = [list(images.shape) for images in whole.values()]
+    images = _kept(folder, Path(source.name).stem, [digest(*whole.values()), shapes, image_size], make)
     return replace(
         source,
         spec=replace(source.spec, height=image_size, width=image_size),
