@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,13 +17,13 @@ from bench.measure.distances import (
     frechet_distance,
     gaussian_distance,
     kernel_distances,
-    line_angles,
     manifolds,
     moments,
     nearest_by_cosine,
     nearest_distance,
     unevenness,
 )
+from bench.measure.interpolation import nearest_line
 
 
 def gaussian(dimensions: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -191,21 +190,37 @@ def test_the_nearest_by_cosine_ignores_length() -> None:
     torch.testing.assert_close(distance, torch.tensor(expected, dtype=torch.float64), atol=1e-7, rtol=0)
 
 
-def test_the_angle_of_a_line_is_where_its_pixels_lie() -> None:
-    """Half-lines from the centre of 32x32 pixels to the right, up, left and down."""
-    images = torch.zeros(4, 1, 32, 32)
-    images[0, 0, 15:17, 16:] = images[1, 0, :16, 15:17] = images[2, 0, 15:17, :16] = images[3, 0, 16:, 15:17] = 1
-    angles = line_angles(images).abs()
-    torch.testing.assert_close(angles, torch.tensor([0, 0.5, 1, 0.5], dtype=torch.float64) * math.pi)
-    assert line_angles(images)[1] > 0 > line_angles(images)[3]
+def test_the_distance_to_the_nearest_line_is_the_authors() -> None:
+    """SciPy's cosine distance of images in [-1, 1] to 10,000 lines at even angles: true lines, blends of two, and noise."""
+    angles = torch.tensor([0.3, 1.7, 4.0, 6.2, 2.5, 5.5])
+    true = lines.draw(angles)
+    share = torch.linspace(0, 1, 5).view(-1, 1, 1, 1, 1)
+    blends = torch.lerp(true[:3], true[3:], share).flatten(0, 1)
+    noise = torch.rand(4, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    images = torch.cat((true, blends, noise))
+    distance, angle = nearest_line(images)
+
+    even = np.linspace(0, 2 * np.pi - 2 * np.pi / 10_000, 10_000)
+    all_lines = 2 * lines.draw(torch.from_numpy(even).float()).flatten(1).double().numpy() - 1
+    expected = scipy.spatial.distance.cdist(2 * images.flatten(1).double().numpy() - 1, all_lines, "cosine")
+    np.testing.assert_allclose(distance, expected.min(axis=1), atol=1e-6)
+    np.testing.assert_allclose(distance[:6], np.zeros(6), atol=1e-6)
+    np.testing.assert_allclose(angle[:6], angles, atol=math.pi / 10_000 + 1e-6)  # half of a step between two lines
+    middle = distance[12:15]  # two faint lines: as far from the one as from the other, and from any line
+    assert (middle > 5e-3).all()
+    assert (middle < 3e-2).all()
 
 
-def test_lines_are_read_at_the_angles_they_are_drawn_at() -> None:
-    images = lines.load("test", Path()).images
-    angles = line_angles(images)
-    assert images.float().mean() > 0
-    quarters = torch.histogram(angles.float(), 4, range=(-math.pi, math.pi)).hist / len(angles)
-    torch.testing.assert_close(quarters, torch.full((4,), 0.25), atol=0.03, rtol=0)  # 3 % is over 3 standard errors
+def test_black_is_as_far_from_a_line_as_the_line_is_large() -> None:
+    """Of 1024 pixels at -1 or 1, a line of 32 differs in 32: the cosine is (1024 - 2 * 32) / 1024 by hand."""
+    line = torch.zeros(1, 1, 32, 32)
+    line[0, 0, 15:17, 16:] = 1
+    black = torch.zeros(1, 1, 32, 32)
+    distance, _ = nearest_by_cosine(black.flatten(1) * 2 - 1, line.flatten(1) * 2 - 1)
+    assert distance.item() == pytest.approx(2 * 32 / 1024)
+    white = 1 - black
+    distance, _ = nearest_by_cosine(white.flatten(1) * 2 - 1, line.flatten(1) * 2 - 1)
+    assert distance.item() == pytest.approx(1 + (1024 - 2 * 32) / 1024)
 
 
 @pytest.mark.parametrize(
@@ -223,3 +238,12 @@ def test_unevenness_is_the_share_of_the_largest_step_above_an_equal_one(path: li
 
 def test_a_path_that_goes_nowhere_has_no_unevenness() -> None:
     assert unevenness(torch.zeros(1, 4)).isnan().all()
+    assert unevenness(torch.tensor([[1.0, 2.0, 1.5, 1.0]])).isnan().all()  # its end points coincide
+
+
+def test_unevenness_is_the_authors() -> None:
+    """Steps of unwrapped angles over the way between the end points, the largest less an even one, by NumPy."""
+    angles = np.random.default_rng(0).uniform(0, 2 * np.pi, (200, 16))
+    unwrapped = np.unwrap(angles)
+    steps = np.abs(np.diff(unwrapped)) / np.abs(unwrapped[:, :1] - unwrapped[:, -1:])
+    np.testing.assert_allclose(unevenness(torch.from_numpy(angles)), steps.max(axis=1) - 1 / 15, rtol=1e-9)

@@ -16,7 +16,9 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor, nn
 
+from bench.batches import DataOptions, prepare
 from bench.contract import (
+    HIDDEN,
     Autoencodes,
     Batch,
     Conditional,
@@ -24,14 +26,17 @@ from bench.contract import (
     Generates,
     Infers,
     Model,
+    Split,
     Update,
     eval_mode,
     in_order,
 )
+from bench.datasets import lines
 from bench.features import classifier
 from bench.measure.context import EvaluationOptions
 from bench.measure.distances import kernel_distances
 from bench.measure.evaluation import evaluate
+from bench.measure.interpolation import nearest_line
 from bench.measure.likelihood import evidence_bounds, log_weights
 from bench.metrics.reconstruction import similarity
 from bench.models.cvae import CVAE
@@ -301,6 +306,21 @@ def test_a_linear_probe_reads_pixels_and_nothing_from_constant_codes(digits: Dat
     assert blind.value == pytest.approx(float(counts[common] / counts.sum()), abs=0.02)
     told = taken(CVAE(digits.spec), digits, cache, "linear_probe")["linear_probe"]
     assert told.reason == "its encoder is told part of the answer"
+
+
+def test_a_blend_in_pixels_is_no_interpolation_between_lines(cache: Path) -> None:
+    """It strays by what two faint lines are away from one, and turns all at once: by half or more of the way in one step."""
+    angles = torch.rand(40, generator=torch.Generator().manual_seed(0)) * 2 * math.pi
+    drawn = Split(lines.draw(angles).mul(255).round().to(torch.uint8), torch.full((40,), HIDDEN))
+    data = prepare("lines", lines.SPEC, drawn, drawn, DataOptions())
+    scores = taken(Transparent(), data, cache, "mean_distance", "smoothness")
+    images = drawn.images.float().div(255)
+    share = torch.linspace(0, 1, 16).view(-1, 1, 1, 1, 1)
+    distance, _ = nearest_line(torch.lerp(images[:20], images[20:], share).flatten(0, 1))
+    assert scores["mean_distance"].value == pytest.approx(float(distance.mean()), rel=1e-6)
+    assert 0.5 < (scores["smoothness"].value or 0) < 1
+    elsewhere = taken(Transparent(), replace(data, name="digits"), cache, "mean_distance")["mean_distance"]
+    assert elsewhere.reason == "is measured on the data set lines alone, not on digits"
 
 
 def test_the_wasserstein_estimate_is_the_critics(few_digits: Data, cache: Path) -> None:

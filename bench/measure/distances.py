@@ -152,20 +152,12 @@ def nearest_by_cosine(queries: Tensor, references: Tensor) -> tuple[Tensor, Tens
     return 1 - similarity, index
 
 
-def line_angles(images: Tensor) -> Tensor:
-    """The angles of lines from the centre of images ``[N, 1, H, W]``, in (-pi, pi]: the directions of their centres of mass."""
-    height, width = images.shape[2:]
-    mass = images.double().squeeze(1)
-    down = (mass * (torch.arange(height, device=mass.device).view(-1, 1) - (height - 1) / 2)).sum(dim=(1, 2))
-    across = (mass * (torch.arange(width, device=mass.device) - (width - 1) / 2)).sum(dim=(1, 2))
-    return torch.atan2(-down, across)
-
-
 def unevenness(angles: Tensor) -> Tensor:
     """How far the largest step of each path of angles ``[P, T]`` exceeds an equal one, as a share of the whole way: ``[P]``.
 
-    0 where all steps are equal. Steps are taken the short way round; a path that ends where it began gives NaN. Berthelot et al.,
-    Understanding and Improving Interpolation in Autoencoders via an Adversarial Regularizer, 2018, section 4.1: "smoothness".
+    0 where all steps are equal. Steps are taken the short way round, and the way is what they add up to, from the first angle to
+    the last; a path that ends where it began, to 1e-4, gives NaN. Berthelot et al., Understanding and Improving Interpolation in
+    Autoencoders via an Adversarial Regularizer, 2018, section 4.1: "smoothness".
     """
     steps = torch.remainder(angles.diff(dim=1) + math.pi, 2 * math.pi) - math.pi
     way = steps.sum(dim=1).abs()
