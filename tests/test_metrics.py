@@ -33,7 +33,8 @@ from bench.contract import (
 )
 from bench.datasets import lines
 from bench.features import classifier
-from bench.measure.context import EvaluationOptions
+from bench.measure.comparisons import at_infinity
+from bench.measure.context import Compared, EvaluationOptions
 from bench.measure.distances import kernel_distances
 from bench.measure.evaluation import evaluate
 from bench.measure.interpolation import nearest_line
@@ -229,6 +230,15 @@ def test_few_images_are_marked_as_biased_where_they_bias(digits: Data, cache: Pa
     assert scores["fd_classifier"].protocol["biased"] == "upwards, by few images; kid_classifier is not"
     assert "biased" not in scores["kid_classifier"].protocol
     assert scores["coverage"].protocol["neighbours"] == "5"
+
+
+def test_the_extrapolated_distance_needs_enough_images_of_each_kind(digits: Data, cache: Path, real: Tensor) -> None:
+    score = taken(Replays(real), digits, cache, "fd_infinity")["fd_infinity"]
+    assert score.reason == "needs 2,000 images of each kind, not 364 held out and 350 generated"
+    features = torch.randn(300, 8, generator=torch.Generator().manual_seed(0))
+    score = at_infinity(Compared(features, features, {"dtype": "float32"}), enough=300)
+    assert (score.value or 0) < 0  # the same on either side: 0 with the bias of few, and less without it
+    assert score.protocol == {"dtype": "float32", "extrapolated_from": 150}
 
 
 def test_the_spread_over_subsets_needs_more_images_than_one_holds(digits: Data, cache: Path, real: Tensor) -> None:

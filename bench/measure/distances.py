@@ -11,6 +11,7 @@ from torch import Tensor
 TOLERANCE = 1e-6  # of negative eigenvalues, relative to the largest: rounding, not a wrong covariance
 NEIGHBOURS = 5  # as Naeem et al. take them
 SUBSET = 1000  # images of each kind that a kernel distance takes at a time
+SIZES = 15  # of subsets that an extrapolation rests on, as Chong and Forsyth take them
 ROWS = 100  # of a matrix of distances that are held at a time: what stays in the caches
 
 
@@ -64,6 +65,27 @@ def gaussian_distance(mean1: Tensor, covariance1: Tensor, mean2: Tensor, covaria
     product = _roots(torch.linalg.eigvalsh(root.T @ covariance2 @ root))
     distance = (mean1 - mean2).square().sum() + covariance1.trace() + covariance2.trace() - 2 * product.sum()
     return max(0.0, float(distance))
+
+
+def frechet_at_infinity(features1: Tensor, features2: Tensor, least: int) -> float:
+    """What `frechet_distance` of features ``[N, D]`` and ``[M, D]`` would come to with infinitely many of the second.
+
+    Where the line meets 0 that fits the distances of random subsets of the second against one over their size: 15 sizes at even
+    distances from ``least`` to all, the same subsets at every call. What the first set being finite adds remains. Chong and
+    Forsyth, Effectively Unbiased FID and Inception Score and Where to Find Them, 2020, https://arxiv.org/abs/1911.07023.
+
+    Raises:
+        ValueError: fewer vectors than ``least``, or one that is not finite.
+    """
+    if not 2 <= least < len(features2):
+        raise ValueError(f"needs more than {least} feature vectors to extrapolate from, not {len(features2)}")
+    generator = torch.Generator().manual_seed(0)
+    sizes = torch.linspace(least, len(features2), SIZES).long()
+    orders = [torch.randperm(len(features2), generator=generator).to(features2.device) for _ in sizes]
+    subsets = (features2[order[:size]] for order, size in zip(orders, sizes.tolist(), strict=True))
+    distances = torch.tensor([frechet_distance(features1, subset) for subset in subsets], dtype=torch.float64)
+    line = torch.stack((1 / sizes.double(), torch.ones(SIZES, dtype=torch.float64)), dim=1)
+    return float(torch.linalg.lstsq(line, distances.unsqueeze(1)).solution[1])
 
 
 def kernel_distances(features1: Tensor, features2: Tensor, *, subsets: int = 100, size: int = SUBSET) -> Tensor:
