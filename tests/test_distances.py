@@ -19,7 +19,6 @@ from bench.measure.distances import (
     frechet_distance,
     gaussian_distance,
     kernel_distances,
-    manifolds,
     moments,
     nearest_by_cosine,
     nearest_distance,
@@ -173,41 +172,6 @@ def test_the_kernel_distance_of_samples_of_one_distribution_is_0_on_average_howe
     few, many = frechet_distance(one[:50], two[:50]), frechet_distance(one, two)
     assert few > 50 * many > 0
     assert torch.equal(found, kernel_distances(one, two, subsets=200, size=50))
-
-
-def test_manifolds_of_points_on_a_line() -> None:
-    """Real at 0, 1, 2, 10 with balls to the nearest other; generated at 0.5, 3, 30, with theirs.
-
-    0.5 lies in the balls of 0 and of 1, which reach 1 far, and 3 in those of 2 and of 10, which reaches 8; 30 lies in none.
-    The balls of 0.5 and of 3 reach 2.5, and hold 0, 1 and 2; that of 30 reaches 27, and holds 10.
-    """
-    real, generated = torch.tensor([[0.0], [1.0], [2.0], [10.0]]), torch.tensor([[0.5], [3.0], [30.0]])
-    found = manifolds(real, generated, neighbours=1)
-    assert found.precision == pytest.approx(2 / 3)
-    assert found.recall == 1
-    assert found.density == pytest.approx((2 + 2 + 0) / 3)
-    assert found.coverage == 1
-
-
-def test_manifolds_are_those_of_a_second_implementation() -> None:
-    rng = np.random.default_rng(0)
-    real, generated = rng.normal(size=(1200, 4)), rng.normal(0.5, 0.7, size=(1100, 4))
-
-    def reach(points: np.ndarray) -> np.ndarray:
-        return np.sort(scipy.spatial.distance.cdist(points, points), axis=1)[:, 5]
-
-    between = scipy.spatial.distance.cdist(real, generated)
-    inside, recalled = between <= reach(real)[:, None], between <= reach(generated)
-    found = manifolds(torch.from_numpy(real), torch.from_numpy(generated), neighbours=5)
-    assert found.precision == pytest.approx(inside.any(axis=0).mean())
-    assert found.recall == pytest.approx(recalled.any(axis=1).mean())
-    assert found.density == pytest.approx(inside.sum() / (5 * 1100))
-    assert found.coverage == pytest.approx(inside.any(axis=1).mean())
-
-
-def test_sets_too_small_for_their_neighbours_are_refused() -> None:
-    with pytest.raises(ValueError, match="more than 5 feature vectors, not 5"):
-        manifolds(torch.zeros(9, 2), torch.zeros(5, 2), neighbours=5)
 
 
 def test_nearest_distances_are_those_of_a_second_implementation() -> None:

@@ -11,7 +11,8 @@ from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics
 from torch_fidelity.metric_kid import kid_features_to_metric
 from torch_fidelity.metric_prc import prc_features_to_metric
 
-from bench.measure.distances import frechet_distance, kernel_distances, manifolds
+from bench.measure.distances import frechet_distance, kernel_distances
+from bench.measure.manifolds import manifolds
 from bench.metrics.reconstruction import decibels, similarity
 
 
