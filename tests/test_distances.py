@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,17 +13,18 @@ import torch
 from torch import Tensor
 
 from bench.datasets import lines
+from bench.measure import distances
 from bench.measure.distances import (
+    frechet_at_infinity,
     frechet_distance,
     gaussian_distance,
     kernel_distances,
-    line_angles,
-    manifolds,
     moments,
     nearest_by_cosine,
     nearest_distance,
     unevenness,
 )
+from bench.measure.interpolation import nearest_line
 
 
 def gaussian(dimensions: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -113,6 +113,42 @@ def test_few_vectors_take_another_way_to_the_same_distance(n: int, m: int) -> No
     assert frechet_distance(one, one) == pytest.approx(0, abs=1e-9)
 
 
+def exactly(n: int, dimensions: int) -> Tensor:
+    """Vectors whose own mean and covariance are a standard Gaussian's: what infinitely many would have."""
+    drawn = torch.randn(n, dimensions, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
+    own_mean, own_covariance = moments(drawn)
+    root: Tensor = torch.linalg.cholesky(own_covariance)
+    white: Tensor = torch.linalg.solve_triangular(root, (drawn - own_mean).T, upper=False)
+    return white.T
+
+
+@pytest.mark.parametrize(("mean", "deviation"), [(0.0, 1.0), (0.0, 1.5), (0.5, 1.0)])
+def test_extrapolated_the_frechet_distance_of_gaussians_is_the_known_one(mean: float, deviation: float) -> None:
+    """16 (m² + (s - 1)²) of 16 units, on average over draws of 400; as it stands, few vectors bias it upwards by many errors."""
+    known = 16 * (mean**2 + (deviation - 1) ** 2)
+    reference, generator = exactly(500, 16), torch.Generator().manual_seed(0)
+    draws = [mean + deviation * torch.randn(400, 16, generator=generator) for _ in range(20)]
+    plain = torch.tensor([frechet_distance(reference, draw) for draw in draws])
+    found = torch.tensor([frechet_at_infinity(reference, draw, 200) for draw in draws])
+    error, plain_error = (float(each.std()) / math.sqrt(len(draws)) for each in (found, plain))
+    assert float(found.mean()) == pytest.approx(known, abs=3 * error)
+    assert float(plain.mean()) > known + 3 * plain_error
+
+
+def test_the_extrapolation_is_a_line_against_one_over_the_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+
+    def known(features1: Tensor, features2: Tensor) -> float:
+        sizes.append(len(features2))
+        return 3 + 7 / len(features2)
+
+    monkeypatch.setattr(distances, "frechet_distance", known)
+    assert frechet_at_infinity(torch.zeros(9, 2), torch.zeros(750, 2), 50) == pytest.approx(3)
+    assert sizes == list(range(50, 751, 50))
+    with pytest.raises(ValueError, match="more than 50 feature vectors to extrapolate from, not 50"):
+        frechet_at_infinity(torch.zeros(9, 2), torch.zeros(50, 2), 50)
+
+
 def test_the_kernel_distance_is_the_papers_by_loops() -> None:
     generator = torch.Generator().manual_seed(0)
     x, y = torch.randn(7, 3, generator=generator).double(), torch.randn(7, 3, generator=generator).double() + 1
@@ -138,41 +174,6 @@ def test_the_kernel_distance_of_samples_of_one_distribution_is_0_on_average_howe
     assert torch.equal(found, kernel_distances(one, two, subsets=200, size=50))
 
 
-def test_manifolds_of_points_on_a_line() -> None:
-    """Real at 0, 1, 2, 10 with balls to the nearest other; generated at 0.5, 3, 30, with theirs.
-
-    0.5 lies in the balls of 0 and of 1, which reach 1 far, and 3 in those of 2 and of 10, which reaches 8; 30 lies in none.
-    The balls of 0.5 and of 3 reach 2.5, and hold 0, 1 and 2; that of 30 reaches 27, and holds 10.
-    """
-    real, generated = torch.tensor([[0.0], [1.0], [2.0], [10.0]]), torch.tensor([[0.5], [3.0], [30.0]])
-    found = manifolds(real, generated, neighbours=1)
-    assert found.precision == pytest.approx(2 / 3)
-    assert found.recall == 1
-    assert found.density == pytest.approx((2 + 2 + 0) / 3)
-    assert found.coverage == 1
-
-
-def test_manifolds_are_those_of_a_second_implementation() -> None:
-    rng = np.random.default_rng(0)
-    real, generated = rng.normal(size=(1200, 4)), rng.normal(0.5, 0.7, size=(1100, 4))
-
-    def reach(points: np.ndarray) -> np.ndarray:
-        return np.sort(scipy.spatial.distance.cdist(points, points), axis=1)[:, 5]
-
-    between = scipy.spatial.distance.cdist(real, generated)
-    inside, recalled = between <= reach(real)[:, None], between <= reach(generated)
-    found = manifolds(torch.from_numpy(real), torch.from_numpy(generated), neighbours=5)
-    assert found.precision == pytest.approx(inside.any(axis=0).mean())
-    assert found.recall == pytest.approx(recalled.any(axis=1).mean())
-    assert found.density == pytest.approx(inside.sum() / (5 * 1100))
-    assert found.coverage == pytest.approx(inside.any(axis=1).mean())
-
-
-def test_sets_too_small_for_their_neighbours_are_refused() -> None:
-    with pytest.raises(ValueError, match="more than 5 feature vectors, not 5"):
-        manifolds(torch.zeros(9, 2), torch.zeros(5, 2), neighbours=5)
-
-
 def test_nearest_distances_are_those_of_a_second_implementation() -> None:
     rng = np.random.default_rng(1)
     queries, references = rng.normal(size=(1500, 3)), rng.normal(size=(90, 3))
@@ -191,21 +192,37 @@ def test_the_nearest_by_cosine_ignores_length() -> None:
     torch.testing.assert_close(distance, torch.tensor(expected, dtype=torch.float64), atol=1e-7, rtol=0)
 
 
-def test_the_angle_of_a_line_is_where_its_pixels_lie() -> None:
-    """Half-lines from the centre of 32x32 pixels to the right, up, left and down."""
-    images = torch.zeros(4, 1, 32, 32)
-    images[0, 0, 15:17, 16:] = images[1, 0, :16, 15:17] = images[2, 0, 15:17, :16] = images[3, 0, 16:, 15:17] = 1
-    angles = line_angles(images).abs()
-    torch.testing.assert_close(angles, torch.tensor([0, 0.5, 1, 0.5], dtype=torch.float64) * math.pi)
-    assert line_angles(images)[1] > 0 > line_angles(images)[3]
+def test_the_distance_to_the_nearest_line_is_the_authors() -> None:
+    """SciPy's cosine distance of images in [-1, 1] to 10,000 lines at even angles: true lines, blends of two, and noise."""
+    angles = torch.tensor([0.3, 1.7, 4.0, 6.2, 2.5, 5.5])
+    true = lines.draw(angles)
+    share = torch.linspace(0, 1, 5).view(-1, 1, 1, 1, 1)
+    blends = torch.lerp(true[:3], true[3:], share).flatten(0, 1)
+    noise = torch.rand(4, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    images = torch.cat((true, blends, noise))
+    distance, angle = nearest_line(images)
+
+    even = np.linspace(0, 2 * np.pi - 2 * np.pi / 10_000, 10_000)
+    all_lines = 2 * lines.draw(torch.from_numpy(even).float()).flatten(1).double().numpy() - 1
+    expected = scipy.spatial.distance.cdist(2 * images.flatten(1).double().numpy() - 1, all_lines, "cosine")
+    np.testing.assert_allclose(distance, expected.min(axis=1), atol=1e-6)
+    np.testing.assert_allclose(distance[:6], np.zeros(6), atol=1e-6)
+    np.testing.assert_allclose(angle[:6], angles, atol=math.pi / 10_000 + 1e-6)  # half of a step between two lines
+    middle = distance[12:15]  # two faint lines: as far from the one as from the other, and from any line
+    assert (middle > 5e-3).all()
+    assert (middle < 3e-2).all()
 
 
-def test_lines_are_read_at_the_angles_they_are_drawn_at() -> None:
-    images = lines.load("test", Path()).images
-    angles = line_angles(images)
-    assert images.float().mean() > 0
-    quarters = torch.histogram(angles.float(), 4, range=(-math.pi, math.pi)).hist / len(angles)
-    torch.testing.assert_close(quarters, torch.full((4,), 0.25), atol=0.03, rtol=0)  # 3 % is over 3 standard errors
+def test_black_is_as_far_from_a_line_as_the_line_is_large() -> None:
+    """Of 1024 pixels at -1 or 1, a line of 32 differs in 32: the cosine is (1024 - 2 * 32) / 1024 by hand."""
+    line = torch.zeros(1, 1, 32, 32)
+    line[0, 0, 15:17, 16:] = 1
+    black = torch.zeros(1, 1, 32, 32)
+    distance, _ = nearest_by_cosine(black.flatten(1) * 2 - 1, line.flatten(1) * 2 - 1)
+    assert distance.item() == pytest.approx(2 * 32 / 1024)
+    white = 1 - black
+    distance, _ = nearest_by_cosine(white.flatten(1) * 2 - 1, line.flatten(1) * 2 - 1)
+    assert distance.item() == pytest.approx(1 + (1024 - 2 * 32) / 1024)
 
 
 @pytest.mark.parametrize(
@@ -223,3 +240,12 @@ def test_unevenness_is_the_share_of_the_largest_step_above_an_equal_one(path: li
 
 def test_a_path_that_goes_nowhere_has_no_unevenness() -> None:
     assert unevenness(torch.zeros(1, 4)).isnan().all()
+    assert unevenness(torch.tensor([[1.0, 2.0, 1.5, 1.0]])).isnan().all()  # its end points coincide
+
+
+def test_unevenness_is_the_authors() -> None:
+    """Steps of unwrapped angles over the way between the end points, the largest less an even one, by NumPy."""
+    angles = np.random.default_rng(0).uniform(0, 2 * np.pi, (200, 16))
+    unwrapped = np.unwrap(angles)
+    steps = np.abs(np.diff(unwrapped)) / np.abs(unwrapped[:, :1] - unwrapped[:, -1:])
+    np.testing.assert_allclose(unevenness(torch.from_numpy(angles)), steps.max(axis=1) - 1 / 15, rtol=1e-9)

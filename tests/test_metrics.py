@@ -16,7 +16,9 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor, nn
 
+from bench.batches import DataOptions, prepare
 from bench.contract import (
+    HIDDEN,
     Autoencodes,
     Batch,
     Conditional,
@@ -24,14 +26,18 @@ from bench.contract import (
     Generates,
     Infers,
     Model,
+    Split,
     Update,
     eval_mode,
     in_order,
 )
+from bench.datasets import lines
 from bench.features import classifier
-from bench.measure.context import EvaluationOptions
+from bench.measure.comparisons import at_infinity
+from bench.measure.context import Compared, EvaluationOptions
 from bench.measure.distances import kernel_distances
 from bench.measure.evaluation import evaluate
+from bench.measure.interpolation import nearest_line
 from bench.measure.likelihood import evidence_bounds, log_weights
 from bench.metrics.reconstruction import similarity
 from bench.models.cvae import CVAE
@@ -226,6 +232,15 @@ def test_few_images_are_marked_as_biased_where_they_bias(digits: Data, cache: Pa
     assert scores["coverage"].protocol["neighbours"] == "5"
 
 
+def test_the_extrapolated_distance_needs_enough_images_of_each_kind(digits: Data, cache: Path, real: Tensor) -> None:
+    score = taken(Replays(real), digits, cache, "fd_infinity")["fd_infinity"]
+    assert score.reason == "needs 2,000 images of each kind, not 364 held out and 350 generated"
+    features = torch.randn(300, 8, generator=torch.Generator().manual_seed(0))
+    score = at_infinity(Compared(features, features, {"dtype": "float32"}), enough=300)
+    assert (score.value or 0) < 0  # the same on either side: 0 with the bias of few, and less without it
+    assert score.protocol == {"dtype": "float32", "extrapolated_from": 150}
+
+
 def test_the_spread_over_subsets_needs_more_images_than_one_holds(digits: Data, cache: Path, real: Tensor) -> None:
     score = taken(Replays(real), digits, cache, "kid_classifier_spread")["kid_classifier_spread"]
     assert score.reason == "needs more than 1000 images of each kind, not 364 held out and 350 generated"
@@ -301,6 +316,21 @@ def test_a_linear_probe_reads_pixels_and_nothing_from_constant_codes(digits: Dat
     assert blind.value == pytest.approx(float(counts[common] / counts.sum()), abs=0.02)
     told = taken(CVAE(digits.spec), digits, cache, "linear_probe")["linear_probe"]
     assert told.reason == "its encoder is told part of the answer"
+
+
+def test_a_blend_in_pixels_is_no_interpolation_between_lines(cache: Path) -> None:
+    """It strays by what two faint lines are away from one, and turns all at once: by half or more of the way in one step."""
+    angles = torch.rand(40, generator=torch.Generator().manual_seed(0)) * 2 * math.pi
+    drawn = Split(lines.draw(angles).mul(255).round().to(torch.uint8), torch.full((40,), HIDDEN))
+    data = prepare("lines", lines.SPEC, drawn, drawn, DataOptions())
+    scores = taken(Transparent(), data, cache, "mean_distance", "smoothness")
+    images = drawn.images.float().div(255)
+    share = torch.linspace(0, 1, 16).view(-1, 1, 1, 1, 1)
+    distance, _ = nearest_line(torch.lerp(images[:20], images[20:], share).flatten(0, 1))
+    assert scores["mean_distance"].value == pytest.approx(float(distance.mean()), rel=1e-6)
+    assert 0.5 < (scores["smoothness"].value or 0) < 1
+    elsewhere = taken(Transparent(), replace(data, name="digits"), cache, "mean_distance")["mean_distance"]
+    assert elsewhere.reason == "is measured on the data set lines alone, not on digits"
 
 
 def test_the_wasserstein_estimate_is_the_critics(few_digits: Data, cache: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.measure.context import Compared
-from bench.measure.distances import SUBSET, frechet_distance, kernel_distances
+from bench.measure.distances import SUBSET, frechet_at_infinity, frechet_distance, kernel_distances
 from bench.score import Score
 
 
@@ -13,6 +13,18 @@ def frechet(compared: Compared, *, enough: int, unbiased: str) -> Score:
     few = min(len(compared.held_out), len(compared.generated)) < enough
     bias = {"biased": f"upwards, by few images; {unbiased} is not"} if few else {}
     return Score(distance, protocol={**compared.protocol, **bias})
+
+
+def at_infinity(compared: Compared, *, enough: int) -> Score:
+    """The Fréchet distance of infinitely many generated images, from ``enough // 2`` on; blank of fewer than ``enough``."""
+    held_out, generated = len(compared.held_out), len(compared.generated)
+    if min(held_out, generated) < enough:
+        return Score(
+            None, f"needs {enough:,} images of each kind, not {held_out:,} held out and {generated:,} generated"
+        )
+    least = enough // 2
+    distance = frechet_at_infinity(compared.held_out, compared.generated, least)
+    return Score(distance, protocol={**compared.protocol, "extrapolated_from": least})
 
 
 def kernel(compared: Compared) -> tuple[Score, Score]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 TOLERANCE = 1e-6  # of negative eigenvalues, relative to the largest: rounding, not a wrong covariance
-NEIGHBOURS = 5  # as Naeem et al. take them
 SUBSET = 1000  # images of each kind that a kernel distance takes at a time
+SIZES = 15  # of subsets that an extrapolation rests on, as Chong and Forsyth take them
 ROWS = 100  # of a matrix of distances that are held at a time: what stays in the caches
 
 
@@ -20,7 +19,7 @@ def moments(features: Tensor) -> tuple[Tensor, Tensor]:
     Raises:
         ValueError: fewer than two vectors, or one that is not finite.
     """
-    features = _checked(features).double()
+    features = checked(features).double()
     mean = features.mean(dim=0)
     centred = features - mean
     return mean, centred.T @ centred / (len(features) - 1)
@@ -66,6 +65,27 @@ def gaussian_distance(mean1: Tensor, covariance1: Tensor, mean2: Tensor, covaria
     return max(0.0, float(distance))
 
 
+def frechet_at_infinity(features1: Tensor, features2: Tensor, least: int) -> float:
+    """What `frechet_distance` of features ``[N, D]`` and ``[M, D]`` would come to with infinitely many of the second.
+
+    Where the line meets 0 that fits the distances of random subsets of the second against one over their size: 15 sizes at even
+    distances from ``least`` to all, the same subsets at every call. What the first set being finite adds remains. Chong and
+    Forsyth, Effectively Unbiased FID and Inception Score and Where to Find Them, 2020, https://arxiv.org/abs/1911.07023.
+
+    Raises:
+        ValueError: fewer vectors than ``least``, or one that is not finite.
+    """
+    if not 2 <= least < len(features2):
+        raise ValueError(f"needs more than {least} feature vectors to extrapolate from, not {len(features2)}")
+    generator = torch.Generator().manual_seed(0)
+    sizes = torch.linspace(least, len(features2), SIZES).long()
+    orders = [torch.randperm(len(features2), generator=generator).to(features2.device) for _ in sizes]
+    subsets = (features2[order[:size]] for order, size in zip(orders, sizes.tolist(), strict=True))
+    distances = torch.tensor([frechet_distance(features1, subset) for subset in subsets], dtype=torch.float64)
+    line = torch.stack((1 / sizes.double(), torch.ones(SIZES, dtype=torch.float64)), dim=1)
+    return float(torch.linalg.lstsq(line, distances.unsqueeze(1)).solution[1])
+
+
 def kernel_distances(features1: Tensor, features2: Tensor, *, subsets: int = 100, size: int = SUBSET) -> Tensor:
     """The unbiased squared maximum mean discrepancy of features ``[N, D]`` and ``[M, D]`` in random subsets: ``[subsets]``.
 
@@ -76,7 +96,7 @@ def kernel_distances(features1: Tensor, features2: Tensor, *, subsets: int = 100
         ValueError: fewer than two vectors, or one that is not finite.
     """
     for features in (features1, features2):
-        _checked(features)
+        checked(features)
     size = min(size, len(features1), len(features2))
     generator = torch.Generator().manual_seed(0)
     found = []
@@ -91,57 +111,10 @@ def kernel_distances(features1: Tensor, features2: Tensor, *, subsets: int = 100
     return torch.stack(found)
 
 
-@dataclass(frozen=True)
-class Manifolds:
-    """How two sets of features overlap, when each is taken for the balls that reach from its vectors to their neighbours.
-
-    Kynkäänniemi et al., Improved Precision and Recall Metric for Assessing Generative Models, 2019, equations 1 and 2,
-    https://arxiv.org/abs/1904.06991; Naeem et al., Reliable Fidelity and Diversity Metrics for Generative Models, 2020,
-    equations 2 and 3, https://arxiv.org/abs/2002.09797.
-
-    Attributes:
-        precision: the share of generated vectors inside some real ball.
-        recall: the share of real vectors inside some generated ball.
-        density: in how many real balls a generated vector lies, over the neighbours that a ball reaches to.
-        coverage: the share of real balls that hold a generated vector.
-    """
-
-    precision: float
-    recall: float
-    density: float
-    coverage: float
-
-
-def manifolds(real: Tensor, generated: Tensor, neighbours: int = NEIGHBOURS) -> Manifolds:
-    """Compare features ``[N, D]`` and ``[M, D]``, each ball reaching to the ``neighbours``-th nearest of its own set.
-
-    Raises:
-        ValueError: a set has no more vectors than ``neighbours``, or one that is not finite.
-    """
-    for features in (real, generated):
-        _checked(features)
-        if len(features) <= neighbours:
-            raise ValueError(f"needs more than {neighbours} feature vectors, not {len(features)}")
-    reach, generated_reach = (_reach(features.double(), neighbours) for features in (real, generated))
-    inside, recalled, nearest = [], [], torch.full_like(reach, math.inf)
-    for part, part_reach in zip(generated.double().split(ROWS), generated_reach.split(ROWS), strict=True):
-        distance = _squared_distances(part, real.double())
-        inside.append((distance <= reach).sum(dim=1))
-        recalled.append((distance <= part_reach.view(-1, 1)).any(dim=0))
-        nearest = torch.minimum(nearest, distance.amin(dim=0))
-    counts = torch.cat(inside).double()
-    return Manifolds(
-        precision=float((counts > 0).double().mean()),
-        recall=float(torch.stack(recalled).any(dim=0).double().mean()),
-        density=float(counts.mean() / neighbours),
-        coverage=float((nearest <= reach).double().mean()),
-    )
-
-
 def nearest_distance(queries: Tensor, references: Tensor) -> Tensor:
     """The distance of each query ``[Q, D]`` to the nearest of ``references [R, D]``: ``[Q]``."""
     references = references.double()
-    nearest = [_squared_distances(part, references).amin(dim=1) for part in queries.double().split(ROWS)]
+    nearest = [squared_distances(part, references).amin(dim=1) for part in queries.double().split(ROWS)]
     return torch.cat(nearest).sqrt()
 
 
@@ -152,20 +125,12 @@ def nearest_by_cosine(queries: Tensor, references: Tensor) -> tuple[Tensor, Tens
     return 1 - similarity, index
 
 
-def line_angles(images: Tensor) -> Tensor:
-    """The angles of lines from the centre of images ``[N, 1, H, W]``, in (-pi, pi]: the directions of their centres of mass."""
-    height, width = images.shape[2:]
-    mass = images.double().squeeze(1)
-    down = (mass * (torch.arange(height, device=mass.device).view(-1, 1) - (height - 1) / 2)).sum(dim=(1, 2))
-    across = (mass * (torch.arange(width, device=mass.device) - (width - 1) / 2)).sum(dim=(1, 2))
-    return torch.atan2(-down, across)
-
-
 def unevenness(angles: Tensor) -> Tensor:
     """How far the largest step of each path of angles ``[P, T]`` exceeds an equal one, as a share of the whole way: ``[P]``.
 
-    0 where all steps are equal. Steps are taken the short way round; a path that ends where it began gives NaN. Berthelot et al.,
-    Understanding and Improving Interpolation in Autoencoders via an Adversarial Regularizer, 2018, section 4.1: "smoothness".
+    0 where all steps are equal. Steps are taken the short way round, and the way is what they add up to, from the first angle to
+    the last; a path that ends where it began, to 1e-4, gives NaN. Berthelot et al., Understanding and Improving Interpolation in
+    Autoencoders via an Adversarial Regularizer, 2018, section 4.1: "smoothness".
     """
     steps = torch.remainder(angles.diff(dim=1) + math.pi, 2 * math.pi) - math.pi
     way = steps.sum(dim=1).abs()
@@ -173,7 +138,7 @@ def unevenness(angles: Tensor) -> Tensor:
     return torch.where(way < 1e-4, torch.nan, score)
 
 
-def _checked(features: Tensor) -> Tensor:
+def checked(features: Tensor) -> Tensor:
     if features.ndim != 2 or len(features) < 2:
         raise ValueError(f"needs at least two feature vectors [N, D], not {list(features.shape)}")
     if not features.isfinite().all():
@@ -183,7 +148,7 @@ def _checked(features: Tensor) -> Tensor:
 
 def _mean_and_root(features: Tensor) -> tuple[Tensor, Tensor]:
     """The mean, and a root ``[D, K]`` of the covariance with as few columns as it takes: RRᵀ = S."""
-    features = _checked(features).double()
+    features = checked(features).double()
     if len(features) > features.shape[1]:
         mean, covariance = moments(features)
         return mean, _root(covariance)
@@ -212,17 +177,8 @@ def _kernel(x: Tensor, y: Tensor) -> Tensor:
     return kernel
 
 
-def _squared_distances(queries: Tensor, references: Tensor) -> Tensor:
+def squared_distances(queries: Tensor, references: Tensor) -> Tensor:
     """float64 ``[Q, R]``; a copy may be some 1e-13 of its squared length away from itself."""
     lengths = queries.square().sum(dim=1, keepdim=True) + references.square().sum(dim=1)
     squared: Tensor = torch.addmm(lengths, queries, references.T, alpha=-2)
     return squared.clamp_(min=0)
-
-
-def _reach(features: Tensor, neighbours: int) -> Tensor:
-    """The squared distance of every vector to the ``neighbours``-th nearest of the others, ``[N]``."""
-    nearest = [
-        _squared_distances(part, features).topk(neighbours + 1, dim=1, largest=False, sorted=False).values.amax(dim=1)
-        for part in features.split(ROWS)  # 7 times as fast as kthvalue; the nearest is the vector itself
-    ]
-    return torch.cat(nearest)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
-from bench.contract import Autoencodes, Batch, Data, Unmeasurable, condition_of
-from bench.measure.distances import line_angles, nearest_by_cosine
+from bench import registry
+from bench.contract import Autoencodes, Batch, condition_of
+from bench.measure.distances import nearest_by_cosine
 
-PAIRS = 256  # of held-out lines
-STEPS = 16  # of each interpolation, both ends included, as in the ACAI paper
-LINES = 10_000  # training images among which the nearest line is looked for
+LINES = 10_000  # true ones, among which the nearest is looked for
 
 
 def interpolations(model: Autoencodes, ends: Batch, steps: int) -> Tensor:
@@ -30,18 +31,14 @@ def interpolations(model: Autoencodes, ends: Batch, steps: int) -> Tensor:
     return strips
 
 
-def nearest_line(model: Autoencodes, data: Data) -> tuple[Tensor, Tensor]:
-    """Each step of interpolations between held-out lines: its distance to the nearest training line, and that line's angle.
+def nearest_line(images: Tensor) -> tuple[Tensor, Tensor]:
+    """The distance of images ``[N, 1, 32, 32]`` in ``[0, 1]`` to the nearest of 10,000 true lines, and that line's angle.
 
-    Returns ``[PAIRS, STEPS]`` each: cosine distances, and radians.
-
-    Raises:
-        Unmeasurable: the data set is not ``lines``.
+    Returns ``[N]`` each: cosine distances of images taken to ``[-1, 1]``, where black counts as much as white, and radians in
+    [0, 2 pi). As ``lib/eval.py`` of the ACAI paper's authors has it, https://github.com/brain-research/acai; on ``[0, 1]`` the
+    same images are some ten times as far away.
     """
-    if data.name != "lines":
-        raise Unmeasurable(f"is measured on the data set lines alone, not on {data.name}")
-    ends = data.held_out.images[: 2 * PAIRS].float().div(255)
-    paths = interpolations(model, Batch(ends, data.held_out.labels[: len(ends)]), STEPS)
-    lines = data.train.images[:LINES]
-    distance, index = nearest_by_cosine(paths.flatten(0, 1).flatten(1), lines.flatten(1).float())
-    return distance.view(-1, STEPS), line_angles(lines)[index].view(-1, STEPS)
+    angles = torch.arange(LINES) * (2 * math.pi / LINES)
+    lines = registry.load("datasets", "lines").draw(angles).to(images.device)
+    distance, index = nearest_by_cosine(images.flatten(1) * 2 - 1, lines.flatten(1) * 2 - 1)
+    return distance, angles.to(images.device)[index]
