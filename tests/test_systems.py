@@ -263,7 +263,9 @@ class TestAdversaries:
     def test_turns_share_out_a_batch(self) -> None:
         parts = critic_batches(torch.arange(20.0).view(10, 2, 1, 1), 5)
         assert [len(part) for part in parts] == [2] * 5
-        assert torch.cat(parts).flatten().tolist() == list(range(20))
+        assert torch.cat(parts).flatten().sort().values.tolist() == list(range(20))
+        assert [part[:, 0].flatten().tolist() for part in parts[:2]] == [[0, 10], [2, 12]]  # one of each half
+        assert [len(part) for part in critic_batches(torch.rand(3, 1, 1, 1), 5)] == [1] * 3
 
     def test_the_wasserstein_estimate_of_two_points_is_their_distance(self) -> None:
         """Between delta(0) and delta(3), f(x) = x is an optimal 1-Lipschitz critic."""

@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.contract import Autoencodes, Batch, Generates, ImageSpec, Model, Update
-from bench.networks.adversarial import critic_batches
 from bench.networks.blocks import check_choice, check_positive
 from bench.networks.pooled import Pooled
 
@@ -24,8 +23,8 @@ TRAINING: dict[str, Any] = {"learning_rate": 1e-4, "batch_size": 64}  # the pape
 class ACAI(Model, Generates, Autoencodes):
     """An autoencoder whose interpolations a critic cannot tell from its reconstructions.
 
-    The critic is the encoder's network, its output averaged. A batch is cut into ``critic_steps`` parts: the critic descends
-    on every one, the autoencoder on the first.
+    The critic is the encoder's network, its output averaged. The autoencoder descends once for every batch, the critic
+    ``critic_steps`` times: on the same batch, and on as many further ones, which the autoencoder does not learn from.
     """
 
     def __init__(
@@ -49,7 +48,7 @@ class ACAI(Model, Generates, Autoencodes):
         check_choice("reconstruction", reconstruction, ("bce", "mse"))
         self.code_shape = networks.code_shape
         self.reconstruction = reconstruction
-        self.critic_steps = critic_steps
+        self.further_batches = critic_steps - 1
         self.regularisation = regularisation
         self.gamma = gamma
         self.encoder = networks.encoder()
@@ -65,23 +64,22 @@ class ACAI(Model, Generates, Autoencodes):
 
         The term ``reconstruction_per_pixel`` is in nats per pixel with ``bce`` and a squared error with ``mse``.
         """
-        first, *others = critic_batches(batch.images, self.critic_steps)
-        codes = self.encoder(first)
+        codes = self.encoder(batch.images)
         logits = self.decoder(codes)
-        alpha = self.mixing(first)
+        alpha = self.mixing(batch.images)
         mixed = self.decode(mix(codes, alpha))
-        losses = [self.critic_loss(first, logits.sigmoid().detach(), mixed.detach(), alpha)]
+        losses = [self.critic_loss(batch.images, logits.sigmoid().detach(), mixed.detach(), alpha)]
         update("critic", losses[0])
-        for images in others:
+        for further in batch.further:
             with torch.no_grad():
-                other_codes, other_alpha = self.encoder(images), self.mixing(images)
+                other_codes, other_alpha = self.encoder(further.images), self.mixing(further.images)
                 pair = self.decode(other_codes), self.decode(mix(other_codes, other_alpha))
-            losses.append(self.critic_loss(images, *pair, other_alpha))
+            losses.append(self.critic_loss(further.images, *pair, other_alpha))
             update("critic", losses[-1])
         if self.reconstruction == "bce":
-            reconstruction = F.binary_cross_entropy_with_logits(logits.float(), first)
+            reconstruction = F.binary_cross_entropy_with_logits(logits.float(), batch.images)
         else:
-            reconstruction = F.mse_loss(logits.float().sigmoid(), first)
+            reconstruction = F.mse_loss(logits.float().sigmoid(), batch.images)
         regulariser = self.coefficient(mixed).square().mean()
         loss = reconstruction + self.regularisation * regulariser
         update("autoencoder", loss)
