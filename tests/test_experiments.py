@@ -1,4 +1,4 @@
-"""The experiments are the documents' own: who sees which images."""
+"""The experiments are the documents' own: who sees which images, and what the shipped studies train."""
 
 from __future__ import annotations
 
@@ -13,7 +13,18 @@ from bench.batches import DataOptions, prepare
 from bench.contract import Batch, Data, ImageSpec, Split, Update
 from bench.models.acai import ACAI
 from bench.models.wgan import WGAN
+from bench.study.catalogue import Catalogue
+from bench.study.definition import Trial
+from bench.study.file import load
 from bench.training import TrainingOptions, train
+
+STUDIES = Path(__file__).parent.parent / "studies"
+
+
+def trials(study: str, dataset: str, known: Catalogue) -> dict[str, Trial]:
+    """The first seed's trial of every variant that a shipped study trains on a data set."""
+    loaded = load(STUDIES / f"{study}.toml", known, datasets=[dataset])
+    return {trial.variant: trial for trial in loaded.grid(known, {}) if trial.seed == 0}
 
 
 @pytest.fixture(scope="module")
@@ -117,3 +128,21 @@ class TestWhoSeesWhat:
         assert [counts(images) for images in real] == [(4, 4)] * 12
         assert counts(torch.cat(real)) == (48, 48)
         assert len(generated) == 12 + 4  # for the critic's steps, and the generator's own
+
+
+class TestStudies:
+    """What the shipped studies train, read from their files."""
+
+    def test_document_001s_critic_takes_two_batches_for_each_of_the_autoencoders(self, known: Catalogue) -> None:
+        """disc_train = 1 is two; its table has none, one and more than five."""
+        steps = {
+            name: trial.settings["params"]["critic_steps"]
+            for name, trial in trials("acai_training", "cifar10", known).items()
+        }
+        assert steps.pop("critic_steps 1") == 1
+        assert steps.pop("critic_steps 7") == 7
+        assert set(steps.values()) == {2}
+        sizes = {
+            trial.settings["training"]["batch_size"] for trial in trials("acai_training", "cifar10", known).values()
+        }
+        assert sizes == {64}
