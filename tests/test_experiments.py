@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from bench.batches import DataOptions, prepare
-from bench.contract import Batch, Data, ImageSpec, Split, Update
+from bench.contract import Autoencodes, Batch, Data, ImageSpec, Split, Update
+from bench.models import model_class
 from bench.models.acai import ACAI
 from bench.models.wgan import WGAN
 from bench.study.catalogue import Catalogue
@@ -146,3 +147,18 @@ class TestStudies:
             trial.settings["training"]["batch_size"] for trial in trials("acai_training", "cifar10", known).values()
         }
         assert sizes == {64}
+
+    def test_lines_are_interpolated_by_the_acai_authors_networks(self, known: Catalogue) -> None:
+        """A code of 16 x 2 x 2 on a linear output, their rate and batch, and at least 1.2 million images over three seeds."""
+        found = trials("interpolation", "lines", known)
+        assert set(found) == {"ae", "vae", "acai"}
+        for trial in found.values():
+            params, training = trial.settings["params"], trial.settings["training"]
+            model = model_class(trial.model)(ImageSpec(1, 32, 32), **params)
+            assert isinstance(model, Autoencodes)
+            assert model.encode(torch.zeros(1, 1, 32, 32)).shape == (1, 16, 2, 2)
+            assert params["architecture"] == "berthelot"
+            assert params.get("reconstruction", "mse_linear") == "mse_linear"
+            assert (training["learning_rate"], training["batch_size"]) == (1e-4, 64)
+            assert training["epochs"] * 50_000 >= 1_200_000
+        assert load(STUDIES / "interpolation.toml", known).seeds == 3
