@@ -131,6 +131,17 @@ def stream(
             yield Batch(images, split.labels[index])
 
 
+def accompanied(batches: Iterator[Batch], further: Iterator[Batch], count: int) -> Iterator[Batch]:
+    """Each of ``batches`` with ``count`` of ``further`` beside it.
+
+    So the order of the former, and how many there are in an epoch, is the same whatever ``count`` is. Over as many steps as a
+    pass has, the latter make ``count`` whole passes.
+    """
+    while True:
+        batch = next(batches)
+        yield replace(batch, further=tuple(next(further) for _ in range(count)))
+
+
 def _order(images: int, size: int, steps: int, parts: Sequence[Part], generator: torch.Generator) -> Tensor:
     """The places of the images of one pass, batch after batch; a part that runs out begins again in a fresh order."""
     if not parts:

@@ -97,10 +97,12 @@ class Batch:
     Attributes:
         images: float32 ``[B, C, H, W]`` in ``[0, 1]``.
         labels: int64 ``[B]``; ``HIDDEN`` where unknown.
+        further: whole batches beside this one, as many as ``Model.further_batches`` asks for; none where nothing is learnt.
     """
 
     images: Tensor
     labels: Tensor
+    further: tuple[Batch, ...] = ()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -127,6 +129,8 @@ class Model(nn.Module, ABC):
     What it can do stands in its class line, ``class VAE(Model, Generates, Infers)``: pictures, metrics and applications follow
     from the capabilities below. A ``condition`` is what `condition_of` makes.
     """
+
+    further_batches = 0  # that a step takes beside its own, for a critic that learns more often than its opponent
 
     @abstractmethod
     def players(self) -> dict[str, nn.Module]:

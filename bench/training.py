@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from bench.batches import steps_per_epoch, stream
+from bench.batches import accompanied, steps_per_epoch, stream
 from bench.contract import Batch, Data, Diverged, Model, eval_mode, in_order
 
 # What a killed trial can lose, beside the epoch it is in; an epoch longer than this loses itself.
@@ -152,7 +152,8 @@ def train(
     saved = time.monotonic()
     batch_size = min(options.batch_size, len(data.train))
     steps = steps_per_epoch(len(data.train), batch_size, data.parts)
-    batches = stream(data.train, batch_size, order, data.horizontal_flip, data.parts)
+    own, further = (stream(data.train, batch_size, order, data.horizontal_flip, data.parts) for _ in range(2))
+    batches = accompanied(own, further, model.further_batches)
     while (epoch := len(history)) <= options.epochs:
         started = time.perf_counter()
         model.train()

@@ -203,14 +203,12 @@ class TestWGAN:
         WGAN(SMALL).step(batch([0] * 20), lambda player, _: moved.append(player))
         assert moved == ["critic"] * 5 + ["generator"]
 
-    def test_critic_batches_share_out_a_batch(self) -> None:
+    def test_critic_batches_share_out_a_batch_with_both_halves_in_each(self) -> None:
         parts = critic_batches(torch.arange(20.0).view(10, 2, 1, 1), 5)
         assert [len(part) for part in parts] == [2] * 5
-        assert torch.cat(parts).flatten().tolist() == list(range(20))
-
-
-class TestAdversarialVAE:
-    """Document 000, section 1.4.1."""
+        assert torch.cat(parts).flatten().sort().values.tolist() == list(range(20))
+        assert [part[:, 0].flatten().tolist() for part in parts[:2]] == [[0, 10], [2, 12]]  # one of each half
+        assert [len(part) for part in critic_batches(torch.rand(3, 1, 1, 1), 5)] == [1] * 3
 
     def test_each_term_of_both_players(self) -> None:
         """Codes N(1, 2) of two units; every image is decoded to one grey."""

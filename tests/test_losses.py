@@ -7,7 +7,7 @@ import math
 import torch
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
-from bench.networks.losses import bce_fake, bce_real, bernoulli_nll, gaussian_kl, squared_error
+from bench.networks.losses import bce_fake, bce_real, bernoulli_nll, gaussian_kl, image_of, pixel_errors, squared_error
 
 
 def test_bernoulli_nll_of_an_even_chance_is_log_two_per_pixel() -> None:
@@ -37,6 +37,19 @@ def test_kl_agrees_with_torch_distributions() -> None:
 
 def test_squared_error_sums_pixels_and_averages_images() -> None:
     assert squared_error(torch.zeros(2, 1, 2, 2), torch.ones(2, 1, 2, 2)).item() == 4
+
+
+def test_a_linear_output_is_an_image_in_minus_one_to_one_and_costs_its_squared_error_there() -> None:
+    values = torch.tensor([[-1.0, 0.0, 1.0, 3.0]])
+    assert image_of(values, "mse_linear").tolist() == [[0, 0.5, 1, 2]]
+    assert pixel_errors(values, torch.zeros(1, 4), "mse_linear").tolist() == [[0, 1, 4, 16]]
+
+
+def test_a_sigmoid_output_costs_nats_or_its_squared_error() -> None:
+    values, images = torch.zeros(2, 3), torch.ones(2, 3)
+    assert image_of(values, "bce").tolist() == image_of(values, "mse").tolist() == [[0.5] * 3] * 2
+    assert math.isclose(pixel_errors(values, images, "bce", "mean").item(), math.log(2), rel_tol=1e-6)
+    assert pixel_errors(values, images, "mse", "mean").item() == 0.25
 
 
 def test_an_undecided_critic_costs_log_two_either_way() -> None:

@@ -11,6 +11,7 @@ from torch import nn
 from bench.contract import Batch, ImageSpec, Unsupported, eval_mode
 from bench.models.acai import ACAI
 from bench.models.adversarial_vae import AdversarialVAE
+from bench.models.ae import AE
 from bench.models.conv_vae import ConvVAE
 from bench.models.cvae import CVAE
 from bench.models.cvae_gan import CVAEGAN
@@ -203,6 +204,44 @@ def test_acai_is_appendix_4_of_document_001() -> None:
     assert sum(isinstance(layer, nn.Upsample) for layer in model.decoder.modules()) == 3
     with eval_mode(model):
         assert model.encode(torch.rand(2, 3, 32, 32)).shape == (2, 16, 4, 4)
+
+
+@pytest.mark.parametrize("network", ["ae", "vae", "acai"])
+def test_the_lines_networks_are_those_of_the_acai_authors(network: str) -> None:
+    """(inputs, outputs, kernel) of their ``layers.py`` with scales = 4, depth = 16, latent = 16; images from -1 to 1."""
+    lines, options = ImageSpec(1, 32, 32), {"architecture": "berthelot", "latent_channels": 16, "width": 16}
+    model: AE | ConvVAE | ACAI
+    if network == "vae":
+        model = ConvVAE(lines, conv_layers=4, upsample="nearest", **options)  # type: ignore[arg-type]
+    else:
+        kind = AE if network == "ae" else ACAI
+        model = kind(lines, blocks=4, reconstruction="mse_linear", **options)  # type: ignore[arg-type]
+    pairs = [(16, 16), (16, 16), (16, 32), (32, 32), (32, 64), (64, 64), (64, 128), (128, 128), (128, 256), (256, 16)]
+    back = [(16, 128), (128, 128), (128, 64), (64, 64), (64, 32), (32, 32), (32, 16), (16, 16), (16, 16), (16, 1)]
+    encoder, decoder = [(1, 16, 1), *((*pair, 3) for pair in pairs)], [(*pair, 3) for pair in back]
+    networks = {"encoder": encoder, "decoder": decoder} | ({"critic": encoder} if network == "acai" else {})
+    for name, layers in networks.items():
+        module = getattr(model, name)
+        found = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d)]
+        assert [(layer.in_channels, layer.out_channels, layer.kernel_size[0]) for layer in found] == layers
+        assert all(layer.padding == ((layer.kernel_size[0] - 1) // 2,) * 2 for layer in found)  # TensorFlow's "same"
+        slopes = {layer.negative_slope for layer in module.modules() if isinstance(layer, nn.LeakyReLU)}
+        assert slopes == {0.2}
+        for layer in found:
+            wanted = (1.04 * layer.weight[0].numel()) ** -0.5
+            few = 4 * wanted / (2 * layer.weight.numel()) ** 0.5
+            assert layer.weight.std().item() == pytest.approx(wanted, abs=few)
+            assert layer.bias is not None
+            assert not layer.bias.any()
+    images = torch.rand(2, 1, 32, 32)
+    with eval_mode(model):
+        assert model.encode(images).shape == (2, 16, 2, 2)
+    first = next(layer for layer in model.encoder.modules() if not list(layer.children()))
+    assert torch.equal(first(images), images * 2 - 1)
+    assert sum(isinstance(layer, nn.AvgPool2d) for layer in model.encoder.modules()) == 4
+    assert sum(isinstance(layer, nn.Upsample) for layer in model.decoder.modules()) == 4
+    if isinstance(model, ConvVAE):
+        assert count(model.encoder.mean) == count(model.encoder.log_variance) == 64 * 64 + 64
 
 
 def linear(inputs: int, outputs: int) -> int:

@@ -254,6 +254,22 @@ class TestInterpolation:
         torch.testing.assert_close(terms["critic"], 2 * read)
         torch.testing.assert_close(terms["autoencoder"], terms["reconstruction_per_pixel"] + 0.5 * read)
 
+    def test_the_critic_sees_a_linear_output_as_it_is_and_the_world_its_bounds(self) -> None:
+        model = ACAI(GREY, reconstruction="mse_linear")
+        last = next(layer for layer in reversed(list(model.decoder.modules())) if isinstance(layer, nn.Conv2d))
+        nn.init.zeros_(last.weight)
+        assert last.bias is not None
+        nn.init.constant_(last.bias, 4.0)
+        shown: list[Tensor] = []
+        model.critic.register_forward_pre_hook(lambda _, inputs: shown.append(inputs[0]))
+        batch = batch_of(GREY, [0, 1])
+        with eval_mode(model):
+            terms = model.step(batch, no_update)
+            assert model.decode(model.encode(batch.images)).unique().tolist() == [1]
+        assert shown[0].unique().tolist() == [2.5]  # the mixture: (4 + 1) / 2
+        torch.testing.assert_close(shown[1], 0.2 * batch.images + 0.8 * 2.5)
+        torch.testing.assert_close(terms["reconstruction_per_pixel"], (4 - (batch.images * 2 - 1)).square().mean())
+
     def test_a_critic_that_reads_alpha_off_exactly_loses_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         model = ACAI(GREY)
         monkeypatch.setattr(model, "coefficient", lambda images: images.flatten(1).mean(1))

@@ -1,7 +1,8 @@
 """Adversarially constrained autoencoder interpolation: Berthelot et al., 2018, https://arxiv.org/abs/1807.07543.
 
-Equations 1 to 3 of the paper; networks of document 001, appendix 4. Errors are means over pixels, as the paper's are, so that
-they weigh what they do there against the regulariser.
+Equations 1 to 3 of the paper; networks of document 001, appendix 4, or of the authors' code,
+https://github.com/brain-research/acai. Errors are means over pixels, as the paper's are, so that they weigh what they do there
+against the regulariser.
 """
 
 from __future__ import annotations
@@ -9,12 +10,11 @@ from __future__ import annotations
 from typing import Any, Literal, final
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.contract import Autoencodes, Batch, Generates, ImageSpec, Model, Update
-from bench.networks.adversarial import critic_batches
 from bench.networks.blocks import check_choice, check_positive
+from bench.networks.losses import RECONSTRUCTIONS, Reconstruction, image_of, pixel_errors
 from bench.networks.pooled import Pooled
 
 TRAINING: dict[str, Any] = {"learning_rate": 1e-4, "batch_size": 64}  # the paper's rate and both sources' batch
@@ -24,32 +24,36 @@ TRAINING: dict[str, Any] = {"learning_rate": 1e-4, "batch_size": 64}  # the pape
 class ACAI(Model, Generates, Autoencodes):
     """An autoencoder whose interpolations a critic cannot tell from its reconstructions.
 
-    The critic is the encoder's network, its output averaged. A batch is cut into ``critic_steps`` parts: the critic descends
-    on every one, the autoencoder on the first.
+    The critic is the encoder's network, its output averaged. The autoencoder descends once for every batch, the critic
+    ``critic_steps`` times: on the same batch, and on as many further ones, which the autoencoder does not learn from.
+    ``architecture`` is `Pooled` as document 001 has it, or as the ACAI authors have it (``berthelot``).
     """
 
     def __init__(
         self,
         spec: ImageSpec,
         *,
+        architecture: Literal["pooled", "berthelot"] = "pooled",
         latent_channels: int = 16,
         blocks: int = 3,
         width: int = 16,
         activation: Literal["leaky_relu", "tanh"] = "leaky_relu",
         upsample: Literal["nearest", "transposed"] = "nearest",
-        reconstruction: Literal["bce", "mse"] = "bce",
+        reconstruction: Reconstruction = "bce",
         spectral_norm: bool = False,
         critic_steps: int = 1,
         regularisation: float = 0.5,
         gamma: float = 0.2,
     ) -> None:
         super().__init__()
-        networks = Pooled(spec, latent_channels, blocks, width, activation, upsample)
         check_positive(critic_steps=critic_steps)
-        check_choice("reconstruction", reconstruction, ("bce", "mse"))
+        check_choice("architecture", architecture, ("pooled", "berthelot"))
+        check_choice("reconstruction", reconstruction, RECONSTRUCTIONS)
+        authors = architecture == "berthelot"
+        networks = Pooled(spec, latent_channels, blocks, width, activation, upsample, authors)
         self.code_shape = networks.code_shape
-        self.reconstruction = reconstruction
-        self.critic_steps = critic_steps
+        self.reconstruction: Reconstruction = reconstruction
+        self.further_batches = critic_steps - 1
         self.regularisation = regularisation
         self.gamma = gamma
         self.encoder = networks.encoder()
@@ -63,25 +67,23 @@ class ACAI(Model, Generates, Autoencodes):
     def step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """The critic's steps, equation 3, then the autoencoder's, equation 2.
 
-        The term ``reconstruction_per_pixel`` is in nats per pixel with ``bce`` and a squared error with ``mse``.
+        The term ``reconstruction_per_pixel`` is in nats per pixel with ``bce`` and a squared error otherwise. The critic sees
+        images as the decoder leaves them, which with ``mse_linear`` may be outside of [0, 1].
         """
-        first, *others = critic_batches(batch.images, self.critic_steps)
-        codes = self.encoder(first)
-        logits = self.decoder(codes)
-        alpha = self.mixing(first)
-        mixed = self.decode(mix(codes, alpha))
-        losses = [self.critic_loss(first, logits.sigmoid().detach(), mixed.detach(), alpha)]
+        codes = self.encoder(batch.images)
+        values = self.decoder(codes)
+        alpha = self.mixing(batch.images)
+        mixed = self.painted(mix(codes, alpha))
+        reconstructed = image_of(values, self.reconstruction)
+        losses = [self.critic_loss(batch.images, reconstructed.detach(), mixed.detach(), alpha)]
         update("critic", losses[0])
-        for images in others:
+        for further in batch.further:
             with torch.no_grad():
-                other_codes, other_alpha = self.encoder(images), self.mixing(images)
-                pair = self.decode(other_codes), self.decode(mix(other_codes, other_alpha))
-            losses.append(self.critic_loss(images, *pair, other_alpha))
+                other_codes, other_alpha = self.encoder(further.images), self.mixing(further.images)
+                pair = self.painted(other_codes), self.painted(mix(other_codes, other_alpha))
+            losses.append(self.critic_loss(further.images, *pair, other_alpha))
             update("critic", losses[-1])
-        if self.reconstruction == "bce":
-            reconstruction = F.binary_cross_entropy_with_logits(logits.float(), first)
-        else:
-            reconstruction = F.mse_loss(logits.float().sigmoid(), first)
+        reconstruction = pixel_errors(values, batch.images, self.reconstruction, "mean")
         regulariser = self.coefficient(mixed).square().mean()
         loss = reconstruction + self.regularisation * regulariser
         update("autoencoder", loss)
@@ -117,7 +119,11 @@ class ACAI(Model, Generates, Autoencodes):
 
     def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """Codes ``[B, *code_shape]`` to images ``[B, C, H, W]``."""
-        return torch.sigmoid(self.decoder(z))
+        return self.painted(z).clamp(0, 1)
+
+    def painted(self, z: Tensor) -> Tensor:
+        """`decode` without its bounds, to learn through."""
+        return image_of(self.decoder(z), self.reconstruction)
 
 
 def mix(codes: Tensor, alpha: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from bench.contract import Autoencodes, Batch, Generates, ImageSpec, Model, Update
 from bench.networks.blocks import check_choice, check_positive, image_mlp, mlp
-from bench.networks.losses import bernoulli_nll, squared_error
+from bench.networks.losses import RECONSTRUCTIONS, Reconstruction, image_of, pixel_errors
 from bench.networks.pooled import Pooled
 
 TRAINING: dict[str, Any] = {}
@@ -22,7 +22,11 @@ TRAINING: dict[str, Any] = {}
 
 @final
 class AE(Model, Generates, Autoencodes):
-    """``mlp`` goes through ``hidden_dims`` to ``latent_dim`` numbers, and back; ``pooled`` is `Pooled`, the ACAI paper's."""
+    """``mlp`` goes through ``hidden_dims`` to ``latent_dim`` numbers, and back.
+
+    ``pooled`` is `Pooled` as in document 001, ``berthelot`` as in the ACAI authors' code: ``blocks`` of two convolutions, the
+    first ``width`` wide, and a code of ``latent_channels`` small pictures in place of ``latent_dim`` numbers.
+    """
 
     def __init__(
         self,
@@ -30,23 +34,23 @@ class AE(Model, Generates, Autoencodes):
         *,
         latent_dim: int = 2,
         hidden_dims: Sequence[int] = (512,),
-        reconstruction: Literal["bce", "mse"] = "bce",
-        architecture: Literal["mlp", "pooled"] = "mlp",
+        reconstruction: Reconstruction = "bce",
+        architecture: Literal["mlp", "pooled", "berthelot"] = "mlp",
         latent_channels: int = 16,
         blocks: int = 3,
         width: int = 16,
     ) -> None:
         super().__init__()
         check_positive(latent_dim=latent_dim, hidden_dims=hidden_dims)
-        check_choice("reconstruction", reconstruction, ("bce", "mse"))
-        check_choice("architecture", architecture, ("mlp", "pooled"))
-        self.reconstruction = reconstruction
+        check_choice("reconstruction", reconstruction, RECONSTRUCTIONS)
+        check_choice("architecture", architecture, ("mlp", "pooled", "berthelot"))
+        self.reconstruction: Reconstruction = reconstruction
         self.code_shape: tuple[int, ...] = (latent_dim,)
         if architecture == "mlp":
             self.encoder = nn.Sequential(nn.Flatten(), *mlp([spec.pixels, *hidden_dims, latent_dim]))
             self.decoder = image_mlp(spec, [latent_dim, *reversed(hidden_dims)])
         else:
-            pooled = Pooled(spec, latent_channels, blocks, width)
+            pooled = Pooled(spec, latent_channels, blocks, width, authors=architecture == "berthelot")
             self.code_shape = pooled.code_shape
             self.encoder, self.decoder = pooled.encoder(), pooled.decoder()
 
@@ -55,12 +59,9 @@ class AE(Model, Generates, Autoencodes):
         return {"autoencoder": self}
 
     def step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
-        """Descend the reconstruction error: Bernoulli in nats, or the squared error of the decoded image."""
-        logits = self.decoder(self.encoder(batch.images))
-        if self.reconstruction == "bce":
-            loss = bernoulli_nll(logits, batch.images)
-        else:
-            loss = squared_error(logits.sigmoid(), batch.images)
+        """Descend the reconstruction error, summed over pixels."""
+        values = self.decoder(self.encoder(batch.images))
+        loss = pixel_errors(values, batch.images, self.reconstruction).flatten(1).sum(1).mean()
         update("autoencoder", loss)
         return {"loss": loss}
 
@@ -75,4 +76,4 @@ class AE(Model, Generates, Autoencodes):
 
     def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """Codes ``[B, *code_shape]`` to images ``[B, C, H, W]``."""
-        return torch.sigmoid(self.decoder(z))
+        return image_of(self.decoder(z), self.reconstruction).clamp(0, 1)

@@ -1,7 +1,7 @@
 """The convolutional variational autoencoder: Kingma and Welling, Auto-Encoding Variational Bayes, 2014.
 
-https://arxiv.org/abs/1312.6114. Three architectures: ``unpadded`` is document 002's, listing 2, for 3x64x64 images;
-``mirrored`` is document 000's, section 1.3; ``pooled`` is the ACAI paper's and document 001's.
+https://arxiv.org/abs/1312.6114. Four architectures: ``unpadded`` is document 002's, listing 2, for 3x64x64 images;
+``mirrored`` is document 000's, section 1.3; ``pooled`` is document 001's; ``berthelot`` is that of the ACAI authors' VAE.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ TRAINING: dict[str, Any] = {}
 class ConvVAE(Model, Generates, Infers):
     """Convolutions to a code, and back.
 
-    ``unpadded`` takes ``latent_dim`` alone. ``mirrored`` has the options of `Mirrored`. ``pooled`` has ``conv_layers`` blocks of
-    `Pooled`, the first ``width`` wide, and a code of ``latent_channels`` small pictures in place of ``latent_dim`` numbers.
+    ``unpadded`` takes ``latent_dim`` alone. ``mirrored`` has the options of `Mirrored`. ``pooled`` and
+    ``berthelot`` have ``conv_layers`` blocks of `Pooled`, the first ``width`` wide, and a code of ``latent_channels`` small
+    pictures in place of ``latent_dim`` numbers.
     """
 
     def __init__(
@@ -34,7 +35,7 @@ class ConvVAE(Model, Generates, Infers):
         spec: ImageSpec,
         *,
         latent_dim: int = 32,
-        architecture: Literal["unpadded", "mirrored", "pooled"] = "mirrored",
+        architecture: Literal["unpadded", "mirrored", "pooled", "berthelot"] = "mirrored",
         conv_layers: int = 3,
         linear_layers: Literal[1, 2] = 1,
         linear_width: int = 512,
@@ -45,7 +46,7 @@ class ConvVAE(Model, Generates, Infers):
     ) -> None:
         super().__init__()
         check_positive(latent_dim=latent_dim)
-        check_choice("architecture", architecture, ("unpadded", "mirrored", "pooled"))
+        check_choice("architecture", architecture, ("unpadded", "mirrored", "pooled", "berthelot"))
         self.code_shape: tuple[int, ...] = (latent_dim,)
         self.encoder: GaussianEncoder
         if architecture == "unpadded":
@@ -56,10 +57,10 @@ class ConvVAE(Model, Generates, Infers):
             )
             self.encoder, self.decoder = mirrored.encoder(), mirrored.decoder()
         else:
-            pooled = Pooled(spec, latent_channels, conv_layers, width, upsample=upsample)
+            authors = architecture == "berthelot"
+            pooled = Pooled(spec, latent_channels, conv_layers, width, upsample=upsample, authors=authors)
             self.code_shape = pooled.code_shape
-            self.encoder = GaussianEncoder(pooled.trunk(), pooled.head(), pooled.head())
-            self.decoder = pooled.decoder()
+            self.encoder, self.decoder = pooled.gaussian_encoder(), pooled.decoder()
 
     def players(self) -> dict[str, nn.Module]:
         """One: the vae."""

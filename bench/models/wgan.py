@@ -26,9 +26,10 @@ DROPOUT = 0.25  # in the critic, where the document's tables have it without a r
 class WGAN(Model, Generates):
     """A critic that estimates the Wasserstein distance between generated and real images, and the generator that shortens it.
 
-    A batch is cut into ``critic_steps`` parts, one for each step of the critic; then the generator makes one. ``clip`` bounds the
-    critic's parameters, ``penalty_weight`` weighs the gradient penalty, under which the critic has no batch normalisation.
-    Inside, images are in [-1, 1].
+    A batch is cut into ``critic_steps`` parts, one for each step of the critic; then the generator makes one. So an epoch shows
+    the critic every image once, and the generator descends images / batch size times. ``clip`` bounds the critic's parameters,
+    ``penalty_weight`` weighs the gradient penalty, under which the critic has no batch normalisation. Inside, images are in
+    [-1, 1].
     """
 
     def __init__(

@@ -109,9 +109,11 @@ def discriminator_loss(discriminator: nn.Module, images: Tensor, fakes: Fakes, a
     )
 
 
-def critic_batches(images: Tensor, steps: int) -> tuple[Tensor, ...]:
+def critic_batches(images: Tensor, steps: int) -> list[Tensor]:
     """A batch cut into ``steps`` parts, one for every step of a critic that learns more often than its opponent.
 
-    So each of its steps sees images of its own, as in algorithm 1 of Arjovsky et al., Wasserstein GAN, 2017.
+    So each of its steps sees images of its own, as in algorithm 1 of Arjovsky et al., Wasserstein GAN, 2017. A part has every
+    ``steps``-th image, and with them its share of whatever a batch was put together of. Of fewer images than that, one each.
     """
-    return images.chunk(steps)
+    count = min(steps, len(images))
+    return [images[first::count] for first in range(count)]

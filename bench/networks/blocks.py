@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -184,14 +185,18 @@ def one_hot(labels: Tensor, classes: int) -> Tensor:
     return F.one_hot(labels, classes).float()
 
 
-def normal_weights(network: nn.Module) -> None:
-    """Draw all weights anew from N(0, 2 / inputs), biases 0: the zero-centred normal of document 004, section 4.
+def normal_weights(network: nn.Module, gain: float = math.sqrt(2)) -> None:
+    """Draw all weights anew from N(0, gain^2 / inputs), biases 0.
 
-    The document gives no variance; this one keeps that of the signal through ReLUs (He et al., 2015, equation 10).
+    Document 004, section 4, gives a zero-centred normal and no variance; this one keeps that of the signal through ReLUs (He et
+    al., 2015, equation 10).
     """
     for layer in network.modules():
         if isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
-            nn.init.kaiming_normal_(layer.weight)
+            weight = next(
+                own for name, own in layer.named_parameters() if "weight" in name
+            )  # that under a parametrisation
+            nn.init.normal_(weight, std=gain / math.sqrt(weight[0].numel()))
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
 

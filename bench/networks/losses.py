@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+Reconstruction = Literal["bce", "mse", "mse_linear"]
+"""How an autoencoder's last values become an image, and what that image costs: see `image_of` and `pixel_errors`."""
+
+RECONSTRUCTIONS = get_args(Reconstruction)
 
 
 def bernoulli_nll(logits: Tensor, images: Tensor) -> Tensor:
@@ -37,6 +44,31 @@ def squared_error(predictions: Tensor, images: Tensor) -> Tensor:
 def squared_error_each(predictions: Tensor, images: Tensor) -> Tensor:
     """`squared_error` of every image by itself, ``[B]``."""
     return (predictions.float() - images.float()).square().flatten(1).sum(1)
+
+
+def image_of(values: Tensor, reconstruction: Reconstruction) -> Tensor:
+    """A decoder's last values as the image that they stand for, in the range of images.
+
+    A sigmoid keeps it in [0, 1]. With ``mse_linear`` the values are the image in [-1, 1], as the ACAI authors' are, and may
+    leave it.
+    """
+    return (values.float() + 1) / 2 if reconstruction == "mse_linear" else values.sigmoid()
+
+
+def pixel_errors(
+    values: Tensor, images: Tensor, reconstruction: Reconstruction, reduction: Literal["none", "mean"] = "none"
+) -> Tensor:
+    """What every pixel of a decoder's last values costs, in the shape of ``images``, or the mean of it.
+
+    ``bce`` is the Bernoulli negative log-likelihood in nats, ``mse`` the squared error in [0, 1], ``mse_linear`` that in [-1, 1].
+    """
+    match reconstruction:
+        case "bce":
+            return F.binary_cross_entropy_with_logits(values.float(), images, reduction=reduction)
+        case "mse":
+            return F.mse_loss(values.float().sigmoid(), images, reduction=reduction)
+        case "mse_linear":
+            return F.mse_loss(values.float(), images * 2 - 1, reduction=reduction)
 
 
 def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:

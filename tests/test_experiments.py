@@ -1,0 +1,164 @@
+"""The experiments are the documents' own: who sees which images, and what the shipped studies train."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bench.batches import DataOptions, prepare
+from bench.contract import Autoencodes, Batch, Data, ImageSpec, Split, Update
+from bench.models import model_class
+from bench.models.acai import ACAI
+from bench.models.wgan import WGAN
+from bench.study.catalogue import Catalogue
+from bench.study.definition import Trial
+from bench.study.file import load
+from bench.training import TrainingOptions, train
+
+STUDIES = Path(__file__).parent.parent / "studies"
+
+
+def trials(study: str, dataset: str, known: Catalogue) -> dict[str, Trial]:
+    """The first seed's trial of every variant that a shipped study trains on a data set."""
+    loaded = load(STUDIES / f"{study}.toml", known, datasets=[dataset])
+    return {trial.variant: trial for trial in loaded.grid(known, {}) if trial.seed == 0}
+
+
+@pytest.fixture(scope="module")
+def halves() -> Data:
+    """Bodies and wings, 24 images of each of four classes, alike within a class: a pixel is 40 times the label."""
+    spec = ImageSpec(1, 8, 8, ("horse", "deer", "bird", "airplane"))
+    labels = torch.arange(96) % 4
+    images = (40 * labels).to(torch.uint8).view(-1, 1, 1, 1).expand(-1, *spec.shape)
+    split = Split(images, labels)
+    return prepare("toy", spec, split, split, DataOptions(second_half=("bird", "airplane")))
+
+
+def counts(images: Tensor) -> tuple[int, int]:
+    """How many bodies and how many wings, of images of `halves`."""
+    labels = (images.detach()[:, 0, 0, 0] * 255 / 40).round()
+    return int((labels < 2).sum()), int((labels >= 2).sum())
+
+
+class TestWhoSeesWhat:
+    """Batches of two halves stay batches of two halves for every player."""
+
+    @pytest.mark.parametrize("critic_steps", [1, 2, 7])
+    def test_acais_players_all_see_both_halves(self, critic_steps: int, halves: Data) -> None:
+        """gamma = 1 gives the critic the images themselves, after the mixtures; what is encoded to learn from has gradients."""
+        model = ACAI(halves.spec, blocks=1, width=4, latent_channels=2, critic_steps=critic_steps, gamma=1.0)
+        learnt: list[Tensor] = []
+        criticised: list[Tensor] = []
+
+        def encoded(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            if model.training and torch.is_grad_enabled():
+                learnt.append(inputs[0])
+
+        def judged(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            if model.training and not inputs[0].requires_grad:
+                criticised.append(inputs[0])
+
+        model.encoder.register_forward_pre_hook(encoded)
+        model.critic.register_forward_pre_hook(judged)
+        list(train(model, halves, TrainingOptions(epochs=2, batch_size=16), seed=0))
+        steps = 2 * 96 // 16
+        assert [counts(images) for images in learnt] == [(8, 8)] * steps
+        assert len(criticised) == 2 * critic_steps * steps
+        assert [counts(images) for images in criticised[1::2]] == [(8, 8)] * critic_steps * steps
+
+    def test_the_autoencoder_learns_from_the_same_batches_however_often_the_critic_steps(
+        self, halves: Data, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        orders: list[Tensor] = []
+        step = ACAI.step
+
+        def watched(model: ACAI, batch: Batch, update: Update) -> dict[str, Tensor]:
+            if model.training:
+                orders.append(batch.labels)
+            return step(model, batch, update)
+
+        monkeypatch.setattr(ACAI, "step", watched)
+        for critic_steps in (1, 3):
+            model = ACAI(halves.spec, blocks=1, width=4, latent_channels=2, critic_steps=critic_steps)
+            list(train(model, halves, TrainingOptions(epochs=2, batch_size=16), seed=0))
+        first, second = torch.cat(orders[:12]), torch.cat(orders[12:])
+        assert len(orders) == 24
+        assert first[:96].bincount().tolist() == [24] * 4
+        assert torch.equal(first[:96], second[:96])
+
+    def test_a_killed_acai_goes_on_bit_equal(self, halves: Data, tmp_path: Path) -> None:
+        """Both of its streams stand between two passes where an epoch ends."""
+        options = TrainingOptions(epochs=1, batch_size=16)
+        ends = []
+        for folder in (None, tmp_path):
+            torch.manual_seed(0)
+            model = ACAI(halves.spec, blocks=1, width=4, latent_channels=2, critic_steps=3)
+            if folder:
+                list(train(model, halves, options, seed=0, folder=folder))
+                torch.manual_seed(9)
+                model = ACAI(halves.spec, blocks=1, width=4, latent_channels=2, critic_steps=3)
+            list(train(model, halves, replace(options, epochs=3), seed=0, folder=folder))
+            ends.append(model.state_dict())
+        assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+
+    def test_wgans_critic_sees_fresh_images_of_both_halves_at_every_step(
+        self, halves: Data, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """An epoch of 96 images in batches of 24: four steps of the generator, and twelve of the critic with 8 images each."""
+        model = WGAN(halves.spec, critic_steps=3)
+        real: list[Tensor] = []
+        generated: list[int] = []
+
+        def judged(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            images = (inputs[0].detach() + 1) / 2
+            grey = images.flatten(1)
+            if model.training and torch.allclose(grey, grey[:, :1].expand_as(grey)):  # one value a picture: a real one
+                real.append(images)
+
+        def drawn(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            if model.training:
+                generated.append(len(inputs[0]))
+
+        model.critic.register_forward_pre_hook(judged)
+        model.generator.register_forward_pre_hook(drawn)
+        list(train(model, halves, TrainingOptions(epochs=1, batch_size=24, optimizer="rmsprop"), seed=0))
+        assert [counts(images) for images in real] == [(4, 4)] * 12
+        assert counts(torch.cat(real)) == (48, 48)
+        assert len(generated) == 12 + 4  # for the critic's steps, and the generator's own
+
+
+class TestStudies:
+    """What the shipped studies train, read from their files."""
+
+    def test_document_001s_critic_takes_two_batches_for_each_of_the_autoencoders(self, known: Catalogue) -> None:
+        """disc_train = 1 is two; its table has none, one and more than five."""
+        steps = {
+            name: trial.settings["params"]["critic_steps"]
+            for name, trial in trials("acai_training", "cifar10", known).items()
+        }
+        assert steps.pop("critic_steps 1") == 1
+        assert steps.pop("critic_steps 7") == 7
+        assert set(steps.values()) == {2}
+        sizes = {
+            trial.settings["training"]["batch_size"] for trial in trials("acai_training", "cifar10", known).values()
+        }
+        assert sizes == {64}
+
+    def test_lines_are_interpolated_by_the_acai_authors_networks(self, known: Catalogue) -> None:
+        """A code of 16 x 2 x 2 on a linear output, their rate and batch, and at least 1.2 million images over three seeds."""
+        found = trials("interpolation", "lines", known)
+        assert set(found) == {"ae", "vae", "acai"}
+        for trial in found.values():
+            params, training = trial.settings["params"], trial.settings["training"]
+            model = model_class(trial.model)(ImageSpec(1, 32, 32), **params)
+            assert isinstance(model, Autoencodes)
+            assert model.encode(torch.zeros(1, 1, 32, 32)).shape == (1, 16, 2, 2)
+            assert params["architecture"] == "berthelot"
+            assert params.get("reconstruction", "mse_linear") == "mse_linear"
+            assert (training["learning_rate"], training["batch_size"]) == (1e-4, 64)
+            assert training["epochs"] * 50_000 >= 1_200_000
+        assert load(STUDIES / "interpolation.toml", known).seeds == 3
