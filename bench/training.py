@@ -20,6 +20,7 @@ from torch import Tensor
 
 from bench.batches import steps_per_epoch, stream
 from bench.contract import Batch, Data, Diverged, Model, eval_mode, in_order
+from bench.seeds import derived
 
 # What a killed trial can lose, beside the epoch it is in; an epoch longer than this loses itself.
 CHECKPOINT_SECONDS = 30.0
@@ -139,8 +140,8 @@ def train(
     """
     model.to(memory_format=torch.channels_last)  # convolutions are up to 1.7 times as fast on a CPU
     optimizers = Optimizers(model, options)
-    order = torch.Generator().manual_seed(seed)
-    torch.manual_seed(seed)
+    order = torch.Generator().manual_seed(derived(seed, "order"))
+    torch.manual_seed(derived(seed, "noise"))
     history: list[Progress] = []
     checkpoint = Checkpoint(folder, model, optimizers, order) if folder else None
     if checkpoint:

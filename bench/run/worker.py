@@ -29,6 +29,7 @@ from bench.models import model_class
 from bench.previews import final_pictures, keep, kept, picture_epochs, progress_pictures, training_gif
 from bench.run.saved import describe
 from bench.score import Score
+from bench.seeds import derived
 from bench.study.definition import Failure, Trial
 from bench.training import Progress, TrainingOptions, train
 
@@ -192,7 +193,7 @@ def build(trial: Trial, spec: ImageSpec) -> Model:
     Raises:
         Unsupported: the model cannot be built for these images, or ``[training.<player>]`` names no player of it.
     """
-    torch.manual_seed(trial.seed)
+    torch.manual_seed(derived(trial.seed, "weights"))
     model = model_class(trial.model)(spec, **trial.settings["params"])
     players = model.players()
     for name, value in trial.settings["training"].items():
