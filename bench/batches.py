@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from bench.contract import HIDDEN, Batch, Data, DataError, ImageSpec, Part, Split
+from bench.seeds import derived
 
 SPLIT_SEED = 0  # one division of the data for every trial, so that trials differ in their own seed alone
 
@@ -23,7 +24,7 @@ class DataOptions:
         test_images: at most so many test images, likewise.
         validation: the share of the training images that is held out and measured on, as a search does; 0 measures on test. A set
             that has a validation split of its own is measured on that instead, whatever the share.
-        labelled: how many training labels are kept, the same number of each class; None keeps all.
+        labelled: how many training labels are kept, the same number of each class, others for every seed; None keeps all.
         labelled_share: the part of every batch whose labels are known, where others are hidden.
         second_half: classes that fill the second half of every batch, as the others fill the first (document 001, 1.3).
         horizontal_flip: mirror each training image with probability one half.
@@ -45,13 +46,21 @@ class DataOptions:
 
 
 def prepare(
-    name: str, spec: ImageSpec, train: Split, test: Split, options: DataOptions, validation: Split | None = None
+    name: str,
+    spec: ImageSpec,
+    train: Split,
+    test: Split,
+    options: DataOptions,
+    validation: Split | None = None,
+    *,
+    seed: int = 0,
 ) -> Data:
     """Apply ``options``: classes first, then the sizes, then the validation split, then hidden labels.
 
     Args:
         train: and the others: of ``image_size`` already, where that is asked for.
         validation: the set's own validation split, where it has one.
+        seed: the trial's, which decides the labels that are kept; every trial has the same images.
 
     Raises:
         DataError: an option does not fit this data set.
@@ -83,7 +92,7 @@ def prepare(
         held_out, held_out_name, train = train.take(chosen), "validation", train.take(~chosen)
     labels = train.labels
     if options.labelled is not None:
-        train = _hide_labels(name, spec, train, options.labelled)
+        train = _hide_labels(name, spec, train, options.labelled, derived(seed, "labels"))
     parts = _parts(name, spec, train, options)
     return Data(name, spec, train, labels, held_out, held_out_name, options.horizontal_flip, parts)
 
@@ -193,24 +202,24 @@ def _only_classes(split: Split, spec: ImageSpec, classes: tuple[str, ...]) -> Sp
     return Split(split.images, labels).take(labels != HIDDEN)
 
 
-def _balanced(labels: Tensor, n: int) -> Tensor:
+def _balanced(labels: Tensor, n: int, seed: int = SPLIT_SEED) -> Tensor:
     """The places of ``n`` images in random order, the classes taken in turn while they last."""
-    order, turn, _ = _turns(labels)
+    order, turn, _ = _turns(labels, seed)
     return order[turn.argsort(stable=True)[:n]]
 
 
 def _stratified(labels: Tensor, n: int) -> Tensor:
     """The places of ``n`` images, the same share of every class: one that is rare in what is given is rare in both parts."""
-    order, turn, sizes = _turns(labels)
+    order, turn, sizes = _turns(labels, SPLIT_SEED)
     return order[((turn + 0.5) / sizes).argsort(stable=True)[:n]]
 
 
-def _turns(labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _turns(labels: Tensor, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     """A random order, and for each place in it the image's number among those of its class, and their count.
 
-    The order is the same at every call, so that no option of a study changes what another one draws.
+    The order hangs on the seed alone, so that no option of a study changes what another one draws.
     """
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(SPLIT_SEED))
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
     shuffled = labels[order]
     turn, sizes = torch.empty_like(shuffled), torch.empty_like(shuffled)
     for label in shuffled.unique():
@@ -220,7 +229,7 @@ def _turns(labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return order, turn, sizes
 
 
-def _hide_labels(name: str, spec: ImageSpec, train: Split, labelled: int) -> Split:
+def _hide_labels(name: str, spec: ImageSpec, train: Split, labelled: int, seed: int) -> Split:
     classes = len(spec.classes)
     if not classes:
         raise DataError(f"labelled = {labelled}: data set {name} has no labels to keep")
@@ -231,6 +240,6 @@ def _hide_labels(name: str, spec: ImageSpec, train: Split, labelled: int) -> Spl
             f"labelled = {labelled}: must be a multiple of {classes}, the number of classes, up to {smallest * classes}"
         )
     labels = torch.full_like(train.labels, HIDDEN)
-    kept = known[_balanced(train.labels[known], labelled)]
+    kept = known[_balanced(train.labels[known], labelled, seed)]
     labels[kept] = train.labels[kept]
     return Split(train.images, labels)

@@ -9,6 +9,7 @@ Purpose = Literal[
     "weights",  # of the untrained model
     "order",  # of the images
     "noise",  # what the model draws while it trains: codes, dropout
+    "labels",  # which of them are kept where others are hidden
 ]
 
 

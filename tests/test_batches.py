@@ -119,6 +119,28 @@ def test_labels_are_kept_alike_for_every_class() -> None:
     assert (data.held_out.labels != HIDDEN).all()
 
 
+def test_the_labels_that_are_kept_belong_to_the_seed_and_the_images_do_not() -> None:
+    options = DataOptions(labelled=12, validation=0.1, train_images=48)
+    one, same, other = (prepare("toy", SPEC, numbered(60), numbered(30), options, seed=seed) for seed in (1, 1, 2))
+    kept = [set((data.train.labels != HIDDEN).nonzero().flatten().tolist()) for data in (one, same, other)]
+    assert kept[0] == kept[1] != kept[2]
+    for data in (one, other):
+        assert torch.bincount(data.train.labels[data.train.labels != HIDDEN]).tolist() == [4, 4, 4]
+        assert torch.equal(data.train.images, same.train.images)
+        assert torch.equal(data.train_labels, same.train_labels)
+        assert torch.equal(data.held_out.images, same.held_out.images)
+
+
+def test_every_image_has_the_same_chance_to_keep_its_label() -> None:
+    counts = torch.zeros(60)
+    for seed in range(1000):
+        counts += (
+            prepare("toy", SPEC, numbered(60), numbered(30), DataOptions(labelled=12), seed=seed).train.labels >= 0
+        )
+    assert counts.sum() == 12_000
+    assert (counts - 200).abs().max() < 5 * (1000 * 0.2 * 0.8) ** 0.5  # five standard deviations
+
+
 def test_every_batch_holds_the_same_share_of_labels() -> None:
     data = apply(DataOptions(labelled=6, labelled_share=0.25))
     steps = steps_per_epoch(len(data.train), 8, data.parts)

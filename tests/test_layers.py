@@ -30,7 +30,7 @@ ALLOWED = {
         "training",
     },
     "networks": {"contract", "networks"},
-    "batches": {"contract"},
+    "batches": {"contract", "seeds"},
     "models/__init__": {"contract", "registry"},
     "models": {"contract", "networks"},
     "datasets/__init__": {"contract", "datasets", "registry"},
