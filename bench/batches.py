@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from bench.contract import HIDDEN, Batch, Data, DataError, ImageSpec, Part, Split
+from bench.augmentation import Augmentation
+from bench.contract import HIDDEN, Augment, Batch, Data, DataError, ImageSpec, Part, Split
 from bench.seeds import derived
 
 SPLIT_SEED = 0  # one division of the data for every trial, so that trials differ in their own seed alone
@@ -28,6 +29,8 @@ class DataOptions:
         labelled_share: the part of every batch whose labels are known, where others are hidden.
         second_half: classes that fill the second half of every batch, as the others fill the first (document 001, 1.3).
         horizontal_flip: mirror each training image with probability one half.
+        random_crop: the black pixels put on every side of each training image, of which one of the old size is cut out anywhere.
+        noise: the standard deviation of Gaussian noise on training images, which stay in [0, 1].
         image_size: the centre square of every image, resized to so many pixels along a side; None leaves images as they are.
         allow_fewer: where ``train_images`` or ``test_images`` is more than there are, take what there is, as a smoke run does;
             otherwise that is refused.
@@ -41,6 +44,8 @@ class DataOptions:
     labelled_share: float = 0.5
     second_half: tuple[str, ...] = ()
     horizontal_flip: bool = False
+    random_crop: int = 0
+    noise: float = 0.0
     image_size: int | None = None
     allow_fewer: bool = False
 
@@ -94,7 +99,8 @@ def prepare(
     if options.labelled is not None:
         train = _hide_labels(name, spec, train, options.labelled, derived(seed, "labels"))
     parts = _parts(name, spec, train, options)
-    return Data(name, spec, train, labels, held_out, held_out_name, options.horizontal_flip, parts)
+    augment = _augmentation(spec, options)
+    return Data(name, spec, train, labels, held_out, held_out_name, augment, parts)
 
 
 def steps_per_epoch(images: int, batch_size: int, parts: Sequence[Part] = ()) -> int:
@@ -112,7 +118,6 @@ def stream(
     split: Split,
     batch_size: int,
     generator: torch.Generator,
-    horizontal_flip: bool = False,
     parts: Sequence[Part] = (),
 ) -> Iterator[Batch]:
     """Whole batches for ever, every pass in a fresh order.
@@ -128,16 +133,16 @@ def stream(
     steps = steps_per_epoch(len(split), size, parts)
     device = split.images.device
     while True:
-        order = _order(len(split), size, steps, parts, generator)
-        mirrored = (torch.rand(len(order), generator=generator) < 0.5).to(device) if horizontal_flip else None
-        order = order.to(device)
+        order = _order(len(split), size, steps, parts, generator).to(device)
         for step in range(steps):
             index = order[step * size : (step + 1) * size]
-            images = split.images[index].float().div(255)
-            if mirrored is not None:
-                mirror = mirrored[step * size : (step + 1) * size].view(-1, 1, 1, 1)
-                images = torch.where(mirror, images.flip(3), images)
-            yield Batch(images, split.labels[index])
+            yield Batch(split.images[index].float().div(255), split.labels[index])
+
+
+def augmented(batches: Iterator[Batch], augment: Augment | None, generator: torch.Generator) -> Iterator[Batch]:
+    """Each of ``batches`` with ``augment`` done to its images, by draws of ``generator``, which is on their device."""
+    for batch in batches:
+        yield batch if augment is None else replace(batch, images=augment(batch.images, generator))
 
 
 def _order(images: int, size: int, steps: int, parts: Sequence[Part], generator: torch.Generator) -> Tensor:
@@ -185,6 +190,19 @@ def _parts(name: str, spec: ImageSpec, train: Split, options: DataOptions) -> tu
     if not first.any():
         raise DataError(f"second_half = {list(options.second_half)}: no class is left for the first half")
     return Part(first.nonzero().flatten(), share), Part((~first).nonzero().flatten(), 1 - share)
+
+
+def _augmentation(spec: ImageSpec, options: DataOptions) -> Augmentation | None:
+    """What is done to training images; None where that is nothing."""
+    smallest = min(spec.height, spec.width)
+    if not 0 <= options.random_crop < smallest:
+        raise DataError(
+            f"random_crop = {options.random_crop}: must be 0 or more, and less than the {smallest} pixels of a side"
+        )
+    if not 0 <= options.noise <= 1:
+        raise DataError(f"noise = {options.noise}: must be from 0 to 1, as pixels are")
+    augmentation = Augmentation(options.horizontal_flip, options.random_crop, options.noise)
+    return None if augmentation == Augmentation() else augmentation
 
 
 def _known(name: str, classes: tuple[str, ...], spec: ImageSpec) -> None:

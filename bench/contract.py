@@ -239,6 +239,10 @@ def reconstruct(model: Autoencodes, batch: Batch) -> Tensor:
     return model.decode(model.encode(batch.images, condition), condition)
 
 
+Augment = Callable[[Tensor, torch.Generator], Tensor]
+"""float32 ``[B, C, H, W]`` in ``[0, 1]`` to the same, by draws of a generator on their device."""
+
+
 @dataclass(frozen=True)
 class Part:
     """Training images that fill the same share of every batch.
@@ -263,7 +267,7 @@ class Data:
         train_labels: int64 ``[N]``, those of ``train`` with none withheld: for what measures, never for what is measured.
         held_out: what it is measured on.
         held_out_name: ``"test"``, or ``"validation"`` in a search.
-        horizontal_flip: mirror each training image with probability one half.
+        augment: what is done to the images of every batch that is learnt from; None where they are taken as they are.
         parts: what every batch is made of, in this order; empty where any training image may stand anywhere.
         resized: how every image was resized, in words; empty where they are as they came.
     """
@@ -274,7 +278,7 @@ class Data:
     train_labels: Tensor
     held_out: Split
     held_out_name: str = "test"
-    horizontal_flip: bool = False
+    augment: Augment | None = None
     parts: tuple[Part, ...] = ()
     resized: str = ""
 

@@ -8,6 +8,7 @@ from typing import Literal
 Purpose = Literal[
     "weights",  # of the untrained model
     "order",  # of the images
+    "augmentation",  # what is done to training images
     "noise",  # what the model draws while it trains: codes, dropout
     "labels",  # which of them are kept where others are hidden
 ]

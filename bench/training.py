@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from bench.batches import steps_per_epoch, stream
+from bench.batches import augmented, steps_per_epoch, stream
 from bench.contract import Batch, Data, Diverged, Model, eval_mode, in_order
 from bench.seeds import derived
 
@@ -141,9 +141,11 @@ def train(
     model.to(memory_format=torch.channels_last)  # convolutions are up to 1.7 times as fast on a CPU
     optimizers = Optimizers(model, options)
     order = torch.Generator().manual_seed(derived(seed, "order"))
+    draws = torch.Generator(model.device).manual_seed(derived(seed, "augmentation"))
     torch.manual_seed(derived(seed, "noise"))
     history: list[Progress] = []
-    checkpoint = Checkpoint(folder, model, optimizers, order) if folder else None
+    generators = {"order": order, "augmentation": draws}
+    checkpoint = Checkpoint(folder, model, optimizers, generators) if folder else None
     if checkpoint:
         history = checkpoint.restore()
     yield from history
@@ -153,7 +155,7 @@ def train(
     saved = time.monotonic()
     batch_size = min(options.batch_size, len(data.train))
     steps = steps_per_epoch(len(data.train), batch_size, data.parts)
-    batches = stream(data.train, batch_size, order, data.horizontal_flip, data.parts)
+    batches = augmented(stream(data.train, batch_size, order, data.parts), data.augment, draws)
     while (epoch := len(history)) <= options.epochs:
         started = time.perf_counter()
         model.train()
@@ -201,11 +203,14 @@ class Checkpoint:
     weights it belongs to, so that a kill between the two is seen.
     """
 
-    def __init__(self, folder: Path, model: Model, optimizers: Optimizers, order: torch.Generator) -> None:
+    def __init__(
+        self, folder: Path, model: Model, optimizers: Optimizers, generators: Mapping[str, torch.Generator]
+    ) -> None:
+        """``generators`` are those that the training draws from beside torch's own."""
         self.folder = folder
         self.model = model
         self.optimizers = optimizers
-        self.order = order
+        self.generators = generators
 
     def save(self, history: list[Progress]) -> None:
         """Write the state after the last epoch of ``history``."""
@@ -218,7 +223,7 @@ class Checkpoint:
             "epoch": epoch,
             "history": json.dumps([asdict(progress) for progress in history]),
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.by_player.items()},
-            "order": self.order.get_state(),
+            "generators": {name: generator.get_state() for name, generator in self.generators.items()},
             "random": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state() if self.model.device.type == "cuda" else None,
         }
@@ -242,7 +247,8 @@ class Checkpoint:
         self.model.load_state_dict(weights)
         for name, optimizer in self.optimizers.by_player.items():
             optimizer.load_state_dict(state["optimizers"][name])
-        self.order.set_state(state["order"])
+        for name, generator in self.generators.items():
+            generator.set_state(state["generators"][name])
         torch.set_rng_state(state["random"])
         if state["cuda"] is not None and self.model.device.type == "cuda":
             torch.cuda.set_rng_state(state["cuda"])

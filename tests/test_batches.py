@@ -55,16 +55,6 @@ def test_the_order_goes_on_from_the_generators_state() -> None:
     assert torch.equal(next(stream(numbered(12), 4, resumed)).images, expected.images)
 
 
-def test_flips_mirror_half_of_the_images_from_left_to_right() -> None:
-    split = Split(
-        torch.tensor([[[[255, 0]]]], dtype=torch.uint8).expand(1000, 1, 1, 2), torch.zeros(1000, dtype=torch.int64)
-    )
-    batch = next(stream(split, 1000, torch.Generator().manual_seed(0), horizontal_flip=True))
-    mirrored = int(batch.images[:, 0, 0, 1].sum())
-    assert 440 < mirrored < 560  # four standard deviations of a fair coin
-    assert torch.equal(batch.images.sum(dim=3), torch.ones(1000, 1, 1))
-
-
 def test_classes_are_kept_in_train_and_test_and_relabelled_in_order() -> None:
     data = apply(DataOptions(classes=("c", "a")))
     assert data.spec.classes == ("c", "a")
@@ -162,14 +152,14 @@ def test_the_halves_of_a_batch_hold_their_own_classes() -> None:
 
 
 def test_parts_go_on_from_the_generators_state() -> None:
-    data = apply(DataOptions(labelled=6, horizontal_flip=True))
+    data = apply(DataOptions(labelled=6))
     generator = torch.Generator().manual_seed(4)
-    batches = stream(data.train, 8, generator, True, data.parts)
+    batches = stream(data.train, 8, generator, data.parts)
     list(islice(batches, steps_per_epoch(60, 8, data.parts)))
     resumed = torch.Generator()
     resumed.set_state(generator.get_state())
     expected = next(batches)
-    assert torch.equal(next(stream(data.train, 8, resumed, True, data.parts)).images, expected.images)
+    assert torch.equal(next(stream(data.train, 8, resumed, data.parts)).images, expected.images)
 
 
 def test_a_batch_too_small_for_its_parts_is_refused() -> None:
