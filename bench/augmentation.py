@@ -17,11 +17,13 @@ class Augmentation:
         horizontal_flip: mirror each image from left to right with probability one half.
         random_crop: put so many black pixels on every side of each image and cut one of the old size out, anywhere.
         noise: the standard deviation of the Gaussian noise added to every pixel, which then stays in [0, 1].
+        binarise: make every pixel white with its grey value for the probability, and else black.
     """
 
     horizontal_flip: bool = False
     random_crop: int = 0
     noise: float = 0.0
+    binarise: bool = False
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """float32 ``[B, C, H, W]`` in ``[0, 1]`` to the same."""
@@ -31,6 +33,8 @@ class Augmentation:
             images = cropped(images, self.random_crop, generator)
         if self.noise:
             images = noisy(images, self.noise, generator)
+        if self.binarise:
+            images = binarised(images, generator)
         return images
 
 
@@ -55,3 +59,11 @@ def noisy(images: Tensor, deviation: float, generator: torch.Generator) -> Tenso
     """Independent N(0, deviation^2) added to every pixel of ``[B, C, H, W]``, cut off at 0 and 1."""
     noise = torch.randn(images.shape, generator=generator, device=images.device)
     return (images + deviation * noise).clamp(0, 1)
+
+
+def binarised(images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Bernoulli draws of grey values ``[B, C, H, W]`` in ``[0, 1]``, every channel by itself: 0 or 1, float32.
+
+    Salakhutdinov and Murray, On the Quantitative Analysis of Deep Belief Networks, 2008, section 5.
+    """
+    return (torch.rand(images.shape, generator=generator, device=images.device) < images).float()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from bench.augmentation import Augmentation
-from bench.contract import HIDDEN, Augment, Batch, Data, DataError, ImageSpec, Part, Split
-from bench.seeds import derived
+from bench.augmentation import Augmentation, binarised
+from bench.contract import HIDDEN, Augment, Batch, Data, DataError, ImageSpec, Part, Split, in_order
+from bench.seeds import Purpose, derived
 
 SPLIT_SEED = 0  # one division of the data for every trial, so that trials differ in their own seed alone
 
@@ -31,6 +32,8 @@ class DataOptions:
         horizontal_flip: mirror each training image with probability one half.
         random_crop: the black pixels put on every side of each training image, of which one of the old size is cut out anywhere.
         noise: the standard deviation of Gaussian noise on training images, which stay in [0, 1].
+        binarise: make every pixel white with its grey value for the probability, and else black: held-out images once, the same
+            in every trial, and training images once too (``static``) or anew in every batch (``dynamic``); None leaves them grey.
         image_size: the centre square of every image, resized to so many pixels along a side; None leaves images as they are.
         allow_fewer: where ``train_images`` or ``test_images`` is more than there are, take what there is, as a smoke run does;
             otherwise that is refused.
@@ -46,6 +49,7 @@ class DataOptions:
     horizontal_flip: bool = False
     random_crop: int = 0
     noise: float = 0.0
+    binarise: Literal["static", "dynamic"] | None = None
     image_size: int | None = None
     allow_fewer: bool = False
 
@@ -100,7 +104,8 @@ def prepare(
         train = _hide_labels(name, spec, train, options.labelled, derived(seed, "labels"))
     parts = _parts(name, spec, train, options)
     augment = _augmentation(spec, options)
-    return Data(name, spec, train, labels, held_out, held_out_name, augment, parts)
+    data = Data(name, spec, train, labels, held_out, held_out_name, augment, parts)
+    return data if options.binarise is None else _binarised(data, options.binarise)
 
 
 def steps_per_epoch(images: int, batch_size: int, parts: Sequence[Part] = ()) -> int:
@@ -201,8 +206,23 @@ def _augmentation(spec: ImageSpec, options: DataOptions) -> Augmentation | None:
         )
     if not 0 <= options.noise <= 1:
         raise DataError(f"noise = {options.noise}: must be from 0 to 1, as pixels are")
-    augmentation = Augmentation(options.horizontal_flip, options.random_crop, options.noise)
+    if options.noise and options.binarise == "static":
+        raise DataError("noise and binarise = 'static': noise would make them grey again; 'dynamic' comes after it")
+    dynamic = options.binarise == "dynamic"
+    augmentation = Augmentation(options.horizontal_flip, options.random_crop, options.noise, dynamic)
     return None if augmentation == Augmentation() else augmentation
+
+
+def _binarised(data: Data, when: Literal["static", "dynamic"]) -> Data:
+    """The same images in black and white, drawn once; the grey ones too where batches are drawn from them."""
+    train, held_out = _drawn_once(data.train, "binarised train"), _drawn_once(data.held_out, "binarised held-out")
+    return replace(data, train=train, held_out=held_out, binarise=when, grey=data.train if when == "dynamic" else None)
+
+
+def _drawn_once(split: Split, purpose: Purpose) -> Split:
+    generator = torch.Generator().manual_seed(derived(SPLIT_SEED, purpose))
+    drawn = [binarised(batch.images, generator).mul(255).to(torch.uint8) for batch in in_order(split)]
+    return Split(torch.cat(drawn), split.labels)
 
 
 def _known(name: str, classes: tuple[str, ...], spec: ImageSpec) -> None:

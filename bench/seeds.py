@@ -11,6 +11,8 @@ Purpose = Literal[
     "augmentation",  # what is done to training images
     "noise",  # what the model draws while it trains: codes, dropout
     "labels",  # which of them are kept where others are hidden
+    "binarised train",  # the same for every trial, as is ...
+    "binarised held-out",
 ]
 
 

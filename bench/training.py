@@ -123,7 +123,7 @@ def train(
     folder: Path | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> Generator[Progress, None, None]:
-    """Train ``model`` on ``data.train``, yielding once an epoch, epoch 0 first.
+    """Train ``model`` on ``data.learnt``, yielding once an epoch, epoch 0 first.
 
     What the caller does between two epochs (draw pictures, write them down) is done before the checkpoint that holds the
     epoch is written. Where ``folder`` holds a checkpoint of this trial the epochs in it are yielded again from its
@@ -155,7 +155,7 @@ def train(
     saved = time.monotonic()
     batch_size = min(options.batch_size, len(data.train))
     steps = steps_per_epoch(len(data.train), batch_size, data.parts)
-    batches = augmented(stream(data.train, batch_size, order, data.parts), data.augment, draws)
+    batches = augmented(stream(data.learnt, batch_size, order, data.parts), data.augment, draws)
     while (epoch := len(history)) <= options.epochs:
         started = time.perf_counter()
         model.train()

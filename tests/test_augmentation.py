@@ -88,6 +88,7 @@ def test_options_say_what_is_done(digits: Data) -> None:
         (DataOptions(random_crop=28), "random_crop = 28: must be 0 or more"),
         (DataOptions(noise=-0.1), "noise = -0.1: must be from 0 to 1"),
         (DataOptions(noise=float("nan")), "noise = nan: must be from 0 to 1"),
+        (DataOptions(noise=0.1, binarise="static"), "noise and binarise = 'static': noise would make them grey again"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(options: DataOptions, message: str, digits: Data) -> None:

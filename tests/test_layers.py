@@ -43,6 +43,7 @@ ALLOWED = {
     "features/__init__": set(),
     "features": {"batches", "cache", "contract"},
     "measure": {
+        "augmentation",
         "cache",
         "contract",
         "features/__init__",
