@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from bench.contract import HIDDEN, Batch, Data, DataError, ImageSpec, Part, Split
+from bench.augmentation import Augmentation, binarised
+from bench.contract import HIDDEN, Augment, Batch, Data, DataError, ImageSpec, Part, Split, in_order
+from bench.seeds import Purpose, derived
 
 SPLIT_SEED = 0  # one division of the data for every trial, so that trials differ in their own seed alone
 
@@ -23,10 +26,14 @@ class DataOptions:
         test_images: at most so many test images, likewise.
         validation: the share of the training images that is held out and measured on, as a search does; 0 measures on test. A set
             that has a validation split of its own is measured on that instead, whatever the share.
-        labelled: how many training labels are kept, the same number of each class; None keeps all.
+        labelled: how many training labels are kept, the same number of each class, others for every seed; None keeps all.
         labelled_share: the part of every batch whose labels are known, where others are hidden.
         second_half: classes that fill the second half of every batch, as the others fill the first (document 001, 1.3).
         horizontal_flip: mirror each training image with probability one half.
+        random_crop: the black pixels put on every side of each training image, of which one of the old size is cut out anywhere.
+        noise: the standard deviation of Gaussian noise on training images, which stay in [0, 1].
+        binarise: make every pixel white with its grey value for the probability, and else black: held-out images once, the same
+            in every trial, and training images once too (``static``) or anew in every batch (``dynamic``); None leaves them grey.
         image_size: the centre square of every image, resized to so many pixels along a side; None leaves images as they are.
         allow_fewer: where ``train_images`` or ``test_images`` is more than there are, take what there is, as a smoke run does;
             otherwise that is refused.
@@ -40,18 +47,29 @@ class DataOptions:
     labelled_share: float = 0.5
     second_half: tuple[str, ...] = ()
     horizontal_flip: bool = False
+    random_crop: int = 0
+    noise: float = 0.0
+    binarise: Literal["static", "dynamic"] | None = None
     image_size: int | None = None
     allow_fewer: bool = False
 
 
 def prepare(
-    name: str, spec: ImageSpec, train: Split, test: Split, options: DataOptions, validation: Split | None = None
+    name: str,
+    spec: ImageSpec,
+    train: Split,
+    test: Split,
+    options: DataOptions,
+    validation: Split | None = None,
+    *,
+    seed: int = 0,
 ) -> Data:
     """Apply ``options``: classes first, then the sizes, then the validation split, then hidden labels.
 
     Args:
         train: and the others: of ``image_size`` already, where that is asked for.
         validation: the set's own validation split, where it has one.
+        seed: the trial's, which decides the labels that are kept; every trial has the same images.
 
     Raises:
         DataError: an option does not fit this data set.
@@ -83,9 +101,11 @@ def prepare(
         held_out, held_out_name, train = train.take(chosen), "validation", train.take(~chosen)
     labels = train.labels
     if options.labelled is not None:
-        train = _hide_labels(name, spec, train, options.labelled)
+        train = _hide_labels(name, spec, train, options.labelled, derived(seed, "labels"))
     parts = _parts(name, spec, train, options)
-    return Data(name, spec, train, labels, held_out, held_out_name, options.horizontal_flip, parts)
+    augment = _augmentation(spec, options)
+    data = Data(name, spec, train, labels, held_out, held_out_name, augment, parts)
+    return data if options.binarise is None else _binarised(data, options.binarise)
 
 
 def steps_per_epoch(images: int, batch_size: int, parts: Sequence[Part] = ()) -> int:
@@ -103,7 +123,6 @@ def stream(
     split: Split,
     batch_size: int,
     generator: torch.Generator,
-    horizontal_flip: bool = False,
     parts: Sequence[Part] = (),
 ) -> Iterator[Batch]:
     """Whole batches for ever, every pass in a fresh order.
@@ -119,16 +138,16 @@ def stream(
     steps = steps_per_epoch(len(split), size, parts)
     device = split.images.device
     while True:
-        order = _order(len(split), size, steps, parts, generator)
-        mirrored = (torch.rand(len(order), generator=generator) < 0.5).to(device) if horizontal_flip else None
-        order = order.to(device)
+        order = _order(len(split), size, steps, parts, generator).to(device)
         for step in range(steps):
             index = order[step * size : (step + 1) * size]
-            images = split.images[index].float().div(255)
-            if mirrored is not None:
-                mirror = mirrored[step * size : (step + 1) * size].view(-1, 1, 1, 1)
-                images = torch.where(mirror, images.flip(3), images)
-            yield Batch(images, split.labels[index])
+            yield Batch(split.images[index].float().div(255), split.labels[index])
+
+
+def augmented(batches: Iterator[Batch], augment: Augment | None, generator: torch.Generator) -> Iterator[Batch]:
+    """Each of ``batches`` with ``augment`` done to its images, by draws of ``generator``, which is on their device."""
+    for batch in batches:
+        yield batch if augment is None else replace(batch, images=augment(batch.images, generator))
 
 
 def accompanied(batches: Iterator[Batch], further: Iterator[Batch], count: int) -> Iterator[Batch]:
@@ -189,6 +208,34 @@ def _parts(name: str, spec: ImageSpec, train: Split, options: DataOptions) -> tu
     return Part(first.nonzero().flatten(), share), Part((~first).nonzero().flatten(), 1 - share)
 
 
+def _augmentation(spec: ImageSpec, options: DataOptions) -> Augmentation | None:
+    """What is done to training images; None where that is nothing."""
+    smallest = min(spec.height, spec.width)
+    if not 0 <= options.random_crop < smallest:
+        raise DataError(
+            f"random_crop = {options.random_crop}: must be 0 or more, and less than the {smallest} pixels of a side"
+        )
+    if not 0 <= options.noise <= 1:
+        raise DataError(f"noise = {options.noise}: must be from 0 to 1, as pixels are")
+    if options.noise and options.binarise == "static":
+        raise DataError("noise and binarise = 'static': noise would make them grey again; 'dynamic' comes after it")
+    dynamic = options.binarise == "dynamic"
+    augmentation = Augmentation(options.horizontal_flip, options.random_crop, options.noise, dynamic)
+    return None if augmentation == Augmentation() else augmentation
+
+
+def _binarised(data: Data, when: Literal["static", "dynamic"]) -> Data:
+    """The same images in black and white, drawn once; the grey ones too where batches are drawn from them."""
+    train, held_out = _drawn_once(data.train, "binarised train"), _drawn_once(data.held_out, "binarised held-out")
+    return replace(data, train=train, held_out=held_out, binarise=when, grey=data.train if when == "dynamic" else None)
+
+
+def _drawn_once(split: Split, purpose: Purpose) -> Split:
+    generator = torch.Generator().manual_seed(derived(SPLIT_SEED, purpose))
+    drawn = [binarised(batch.images, generator).mul(255).to(torch.uint8) for batch in in_order(split)]
+    return Split(torch.cat(drawn), split.labels)
+
+
 def _known(name: str, classes: tuple[str, ...], spec: ImageSpec) -> None:
     for wanted in classes:
         if wanted not in spec.classes:
@@ -204,24 +251,24 @@ def _only_classes(split: Split, spec: ImageSpec, classes: tuple[str, ...]) -> Sp
     return Split(split.images, labels).take(labels != HIDDEN)
 
 
-def _balanced(labels: Tensor, n: int) -> Tensor:
+def _balanced(labels: Tensor, n: int, seed: int = SPLIT_SEED) -> Tensor:
     """The places of ``n`` images in random order, the classes taken in turn while they last."""
-    order, turn, _ = _turns(labels)
+    order, turn, _ = _turns(labels, seed)
     return order[turn.argsort(stable=True)[:n]]
 
 
 def _stratified(labels: Tensor, n: int) -> Tensor:
     """The places of ``n`` images, the same share of every class: one that is rare in what is given is rare in both parts."""
-    order, turn, sizes = _turns(labels)
+    order, turn, sizes = _turns(labels, SPLIT_SEED)
     return order[((turn + 0.5) / sizes).argsort(stable=True)[:n]]
 
 
-def _turns(labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _turns(labels: Tensor, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     """A random order, and for each place in it the image's number among those of its class, and their count.
 
-    The order is the same at every call, so that no option of a study changes what another one draws.
+    The order hangs on the seed alone, so that no option of a study changes what another one draws.
     """
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(SPLIT_SEED))
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
     shuffled = labels[order]
     turn, sizes = torch.empty_like(shuffled), torch.empty_like(shuffled)
     for label in shuffled.unique():
@@ -231,7 +278,7 @@ def _turns(labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return order, turn, sizes
 
 
-def _hide_labels(name: str, spec: ImageSpec, train: Split, labelled: int) -> Split:
+def _hide_labels(name: str, spec: ImageSpec, train: Split, labelled: int, seed: int) -> Split:
     classes = len(spec.classes)
     if not classes:
         raise DataError(f"labelled = {labelled}: data set {name} has no labels to keep")
@@ -242,6 +289,6 @@ def _hide_labels(name: str, spec: ImageSpec, train: Split, labelled: int) -> Spl
             f"labelled = {labelled}: must be a multiple of {classes}, the number of classes, up to {smallest * classes}"
         )
     labels = torch.full_like(train.labels, HIDDEN)
-    kept = known[_balanced(train.labels[known], labelled)]
+    kept = known[_balanced(train.labels[known], labelled, seed)]
     labels[kept] = train.labels[kept]
     return Split(train.images, labels)

@@ -243,6 +243,10 @@ def reconstruct(model: Autoencodes, batch: Batch) -> Tensor:
     return model.decode(model.encode(batch.images, condition), condition)
 
 
+Augment = Callable[[Tensor, torch.Generator], Tensor]
+"""float32 ``[B, C, H, W]`` in ``[0, 1]`` to the same, by draws of a generator on their device."""
+
+
 @dataclass(frozen=True)
 class Part:
     """Training images that fill the same share of every batch.
@@ -263,13 +267,15 @@ class Data:
     Attributes:
         name: the data set's name, or the path it was read from.
         spec: the shape and classes of its images, after any selection of classes.
-        train: what the model may learn from.
+        train: what the model may learn from, as it is measured on.
         train_labels: int64 ``[N]``, those of ``train`` with none withheld: for what measures, never for what is measured.
         held_out: what it is measured on.
         held_out_name: ``"test"``, or ``"validation"`` in a search.
-        horizontal_flip: mirror each training image with probability one half.
+        augment: what is done to the images of every batch that is learnt from; None where they are taken as they are.
         parts: what every batch is made of, in this order; empty where any training image may stand anywhere.
         resized: how every image was resized, in words; empty where they are as they came.
+        binarise: how grey images were made black and white, ``"static"`` or ``"dynamic"``; empty where they are as they came.
+        grey: ``train`` before that, where every batch is drawn from it anew; None where ``train`` itself is learnt from.
     """
 
     name: str
@@ -278,14 +284,22 @@ class Data:
     train_labels: Tensor
     held_out: Split
     held_out_name: str = "test"
-    horizontal_flip: bool = False
+    augment: Augment | None = None
     parts: tuple[Part, ...] = ()
     resized: str = ""
+    binarise: str = ""
+    grey: Split | None = None
+
+    @property
+    def learnt(self) -> Split:
+        """What batches are made of."""
+        return self.train if self.grey is None else self.grey
 
     def to(self, device: torch.device) -> Data:
         """The same data on ``device``."""
-        labels = self.train_labels.to(device)
-        return replace(self, train=self.train.to(device), train_labels=labels, held_out=self.held_out.to(device))
+        labels, grey = self.train_labels.to(device), self.grey and self.grey.to(device)
+        train, held_out = self.train.to(device), self.held_out.to(device)
+        return replace(self, train=train, train_labels=labels, held_out=held_out, grey=grey)
 
 
 @contextmanager

@@ -18,8 +18,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from bench.batches import accompanied, steps_per_epoch, stream
+from bench.batches import accompanied, augmented, steps_per_epoch, stream
 from bench.contract import Batch, Data, Diverged, Model, eval_mode, in_order
+from bench.seeds import derived
 
 # What a killed trial can lose, beside the epoch it is in; an epoch longer than this loses itself.
 CHECKPOINT_SECONDS = 30.0
@@ -122,7 +123,7 @@ def train(
     folder: Path | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> Generator[Progress, None, None]:
-    """Train ``model`` on ``data.train``, yielding once an epoch, epoch 0 first.
+    """Train ``model`` on ``data.learnt``, yielding once an epoch, epoch 0 first.
 
     What the caller does between two epochs (draw pictures, write them down) is done before the checkpoint that holds the
     epoch is written. Where ``folder`` holds a checkpoint of this trial the epochs in it are yielded again from its
@@ -139,10 +140,12 @@ def train(
     """
     model.to(memory_format=torch.channels_last)  # convolutions are up to 1.7 times as fast on a CPU
     optimizers = Optimizers(model, options)
-    order = torch.Generator().manual_seed(seed)
-    torch.manual_seed(seed)
+    order = torch.Generator().manual_seed(derived(seed, "order"))
+    draws = torch.Generator(model.device).manual_seed(derived(seed, "augmentation"))
+    torch.manual_seed(derived(seed, "noise"))
     history: list[Progress] = []
-    checkpoint = Checkpoint(folder, model, optimizers, order) if folder else None
+    generators = {"order": order, "augmentation": draws}
+    checkpoint = Checkpoint(folder, model, optimizers, generators) if folder else None
     if checkpoint:
         history = checkpoint.restore()
     yield from history
@@ -152,7 +155,9 @@ def train(
     saved = time.monotonic()
     batch_size = min(options.batch_size, len(data.train))
     steps = steps_per_epoch(len(data.train), batch_size, data.parts)
-    own, further = (stream(data.train, batch_size, order, data.horizontal_flip, data.parts) for _ in range(2))
+    own, further = (
+        augmented(stream(data.learnt, batch_size, order, data.parts), data.augment, draws) for _ in range(2)
+    )
     batches = accompanied(own, further, model.further_batches)
     while (epoch := len(history)) <= options.epochs:
         started = time.perf_counter()
@@ -201,11 +206,14 @@ class Checkpoint:
     weights it belongs to, so that a kill between the two is seen.
     """
 
-    def __init__(self, folder: Path, model: Model, optimizers: Optimizers, order: torch.Generator) -> None:
+    def __init__(
+        self, folder: Path, model: Model, optimizers: Optimizers, generators: Mapping[str, torch.Generator]
+    ) -> None:
+        """``generators`` are those that the training draws from beside torch's own."""
         self.folder = folder
         self.model = model
         self.optimizers = optimizers
-        self.order = order
+        self.generators = generators
 
     def save(self, history: list[Progress]) -> None:
         """Write the state after the last epoch of ``history``."""
@@ -218,7 +226,7 @@ class Checkpoint:
             "epoch": epoch,
             "history": json.dumps([asdict(progress) for progress in history]),
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.by_player.items()},
-            "order": self.order.get_state(),
+            "generators": {name: generator.get_state() for name, generator in self.generators.items()},
             "random": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state() if self.model.device.type == "cuda" else None,
         }
@@ -242,7 +250,8 @@ class Checkpoint:
         self.model.load_state_dict(weights)
         for name, optimizer in self.optimizers.by_player.items():
             optimizer.load_state_dict(state["optimizers"][name])
-        self.order.set_state(state["order"])
+        for name, generator in self.generators.items():
+            generator.set_state(state["generators"][name])
         torch.set_rng_state(state["random"])
         if state["cuda"] is not None and self.model.device.type == "cuda":
             torch.cuda.set_rng_state(state["cuda"])

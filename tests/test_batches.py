@@ -55,16 +55,6 @@ def test_the_order_goes_on_from_the_generators_state() -> None:
     assert torch.equal(next(stream(numbered(12), 4, resumed)).images, expected.images)
 
 
-def test_flips_mirror_half_of_the_images_from_left_to_right() -> None:
-    split = Split(
-        torch.tensor([[[[255, 0]]]], dtype=torch.uint8).expand(1000, 1, 1, 2), torch.zeros(1000, dtype=torch.int64)
-    )
-    batch = next(stream(split, 1000, torch.Generator().manual_seed(0), horizontal_flip=True))
-    mirrored = int(batch.images[:, 0, 0, 1].sum())
-    assert 440 < mirrored < 560  # four standard deviations of a fair coin
-    assert torch.equal(batch.images.sum(dim=3), torch.ones(1000, 1, 1))
-
-
 def test_classes_are_kept_in_train_and_test_and_relabelled_in_order() -> None:
     data = apply(DataOptions(classes=("c", "a")))
     assert data.spec.classes == ("c", "a")
@@ -119,6 +109,28 @@ def test_labels_are_kept_alike_for_every_class() -> None:
     assert (data.held_out.labels != HIDDEN).all()
 
 
+def test_the_labels_that_are_kept_belong_to_the_seed_and_the_images_do_not() -> None:
+    options = DataOptions(labelled=12, validation=0.1, train_images=48)
+    one, same, other = (prepare("toy", SPEC, numbered(60), numbered(30), options, seed=seed) for seed in (1, 1, 2))
+    kept = [set((data.train.labels != HIDDEN).nonzero().flatten().tolist()) for data in (one, same, other)]
+    assert kept[0] == kept[1] != kept[2]
+    for data in (one, other):
+        assert torch.bincount(data.train.labels[data.train.labels != HIDDEN]).tolist() == [4, 4, 4]
+        assert torch.equal(data.train.images, same.train.images)
+        assert torch.equal(data.train_labels, same.train_labels)
+        assert torch.equal(data.held_out.images, same.held_out.images)
+
+
+def test_every_image_has_the_same_chance_to_keep_its_label() -> None:
+    counts = torch.zeros(60)
+    for seed in range(1000):
+        counts += (
+            prepare("toy", SPEC, numbered(60), numbered(30), DataOptions(labelled=12), seed=seed).train.labels >= 0
+        )
+    assert counts.sum() == 12_000
+    assert (counts - 200).abs().max() < 5 * (1000 * 0.2 * 0.8) ** 0.5  # five standard deviations
+
+
 def test_every_batch_holds_the_same_share_of_labels() -> None:
     data = apply(DataOptions(labelled=6, labelled_share=0.25))
     steps = steps_per_epoch(len(data.train), 8, data.parts)
@@ -140,14 +152,14 @@ def test_the_halves_of_a_batch_hold_their_own_classes() -> None:
 
 
 def test_parts_go_on_from_the_generators_state() -> None:
-    data = apply(DataOptions(labelled=6, horizontal_flip=True))
+    data = apply(DataOptions(labelled=6))
     generator = torch.Generator().manual_seed(4)
-    batches = stream(data.train, 8, generator, True, data.parts)
+    batches = stream(data.train, 8, generator, data.parts)
     list(islice(batches, steps_per_epoch(60, 8, data.parts)))
     resumed = torch.Generator()
     resumed.set_state(generator.get_state())
     expected = next(batches)
-    assert torch.equal(next(stream(data.train, 8, resumed, True, data.parts)).images, expected.images)
+    assert torch.equal(next(stream(data.train, 8, resumed, data.parts)).images, expected.images)
 
 
 def test_a_batch_too_small_for_its_parts_is_refused() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from bench.batches import DataOptions, prepare
 from bench.contract import Data, Diverged, Model, in_order
 from bench.models.dcgan import DCGAN
 from bench.models.gan import GAN
@@ -148,7 +150,7 @@ def test_a_checkpoint_keeps_the_random_state_of_the_gpu(
     monkeypatch.setattr(torch.cuda, "get_rng_state", lambda: gpu["state"].clone())
     monkeypatch.setattr(torch.cuda, "set_rng_state", lambda given: gpu.update(state=given))
     model = vae(few_digits)
-    checkpoint = Checkpoint(tmp_path, model, Optimizers(model, OPTIONS), torch.Generator())
+    checkpoint = Checkpoint(tmp_path, model, Optimizers(model, OPTIONS), {"order": torch.Generator()})
     history = [Progress(1, {}, {}, 0.0, 0.0, 0.0)]
     with monkeypatch.context() as on_gpu:
         on_gpu.setattr(Model, "device", torch.device("cuda"))
@@ -179,3 +181,36 @@ def test_bfloat16_keeps_float32_parameters_and_learns(few_digits: Data) -> None:
     progress = list(train(model, few_digits, options, seed=0))
     assert {p.dtype for p in model.parameters()} == {torch.float32}
     assert progress[-1].held_out["loss"] < progress[0].held_out["loss"]
+
+
+def resumed(data: Data, options: TrainingOptions, folder: Path, *, killed_after: int) -> tuple[Model, list[Progress]]:
+    """The end of a training that was killed after so many epochs, with a checkpoint after every one but the last."""
+    killed = train(vae(data), data, options, seed=3, folder=folder, checkpoint_seconds=0)
+    for _ in range(killed_after + 1):
+        next(killed)
+    killed.close()
+    torch.manual_seed(999)
+    model = vae(data)
+    return model, list(train(model, data, options, seed=3, folder=folder))
+
+
+def test_augmentation_goes_on_bit_equal_and_belongs_to_the_seed(digits: Data, few_digits: Data, tmp_path: Path) -> None:
+    data_options = DataOptions(train_images=100, test_images=50, horizontal_flip=True, random_crop=2, noise=0.1)
+    data = prepare("digits", digits.spec, digits.train, digits.held_out, data_options)
+    undisturbed, plain = vae(data), vae(data)
+    expected = [p.train for p in train(undisturbed, data, OPTIONS, seed=3)]
+    list(train(plain, few_digits, OPTIONS, seed=3))
+    assert not same(undisturbed, plain)
+    model, found = resumed(data, OPTIONS, tmp_path, killed_after=2)
+    assert same(undisturbed, model)
+    assert [p.train for p in found] == expected
+
+
+def test_augmentation_leaves_the_order_and_the_noise_as_they_were(few_digits: Data) -> None:
+    """So that two variants differ in nothing else."""
+    seen = []
+    for augment in (None, lambda images, generator: images + 0 * torch.rand(images.shape, generator=generator)):
+        model = vae(few_digits)
+        list(train(model, replace(few_digits, augment=augment), OPTIONS, seed=3))
+        seen.append(model)
+    assert same(*seen)

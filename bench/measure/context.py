@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from bench import registry
+from bench.augmentation import binarised
 from bench.cache import cached, digest
 from bench.contract import (
     HIDDEN,
@@ -83,8 +84,16 @@ class Context:
 
     @cached_property
     def generated(self) -> Split:
-        """The generated images, rounded to 8 bits as real ones are, with the classes asked for; ``HIDDEN`` where none were."""
-        return draw(self.model, self.options.samples, self.data)
+        """The generated images, with the classes asked for; ``HIDDEN`` where none were.
+
+        They are as real ones are: rounded to 8 bits, or where those were binarised black and white by draws of their own.
+        """
+        drawn = draw(self.model, self.options.samples, self.data)
+        if not self.data.binarise:
+            return drawn
+        with eval_mode(self.model):
+            pixels = [binarised(batch.images).mul(255).to(torch.uint8) for batch in in_order(drawn, CHUNK)]
+        return Split(torch.cat(pixels), drawn.labels)
 
     def reconstructed(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches of held-out images decoded from their (mean) codes, beside the images: float32 ``[B, C, H, W]`` each."""

@@ -44,8 +44,9 @@ def evaluate(
 def take(measurement: ModuleType, context: Context, origin: Facts) -> dict[str, Score]:
     """Every value of one file of `bench.metrics`; all of them blank where it raises. ``origin`` joins their protocols."""
     model, data = context.model, context.data
-    resized: Facts = {"resized": data.resized} if data.resized else {}
-    common: Facts = {"split": data.held_out_name, "images": len(data.held_out), **resized, **origin}
+    done = {"resized": data.resized, "binarise": data.binarise}  # to the images, where it says how
+    changed = {name: words for name, words in done.items() if words}
+    common: Facts = {"split": data.held_out_name, "images": len(data.held_out), **changed, **origin}
     try:
         if not isinstance(model, measurement.NEEDS):
             raise Unmeasurable(f"{type(model).__name__} is not something that {measurement.NEEDS.__name__.lower()}")

@@ -29,6 +29,7 @@ from bench.models import model_class
 from bench.previews import final_pictures, keep, kept, picture_epochs, progress_pictures, training_gif
 from bench.run.saved import describe
 from bench.score import Score
+from bench.seeds import derived
 from bench.study.definition import Failure, Trial
 from bench.training import Progress, TrainingOptions, train
 
@@ -174,7 +175,8 @@ def prepared(trial: Trial, source: Source) -> Data:
     Raises:
         DataError: the settings do not fit it.
     """
-    data = prepare(source.name, source.spec, source.train, source.test, data_options(trial), source.validation)
+    splits, options = (source.train, source.test), data_options(trial)
+    data = prepare(source.name, source.spec, *splits, options, source.validation, seed=trial.seed)
     return replace(data, resized=source.resized)
 
 
@@ -192,7 +194,7 @@ def build(trial: Trial, spec: ImageSpec) -> Model:
     Raises:
         Unsupported: the model cannot be built for these images, or ``[training.<player>]`` names no player of it.
     """
-    torch.manual_seed(trial.seed)
+    torch.manual_seed(derived(trial.seed, "weights"))
     model = model_class(trial.model)(spec, **trial.settings["params"])
     players = model.players()
     for name, value in trial.settings["training"].items():
@@ -218,10 +220,10 @@ def _surroundings(device: torch.device) -> dict[str, str]:
 
 
 def _data_facts(data: Data) -> dict[str, str]:
-    digest = hashlib.sha256()
-    for split in (data.train, data.held_out):
-        digest.update(split.images.cpu().numpy().tobytes())
-        digest.update(split.labels.cpu().numpy().tobytes())
+    digest = hashlib.sha256()  # over all labels: those that are hidden differ from seed to seed
+    for images, labels in ((data.train.images, data.train_labels), (data.held_out.images, data.held_out.labels)):
+        digest.update(images.cpu().numpy().tobytes())
+        digest.update(labels.cpu().numpy().tobytes())
     return {"sha256": digest.hexdigest(), "train": str(len(data.train)), data.held_out_name: str(len(data.held_out))}
 
 
