@@ -5,16 +5,19 @@ from __future__ import annotations
 import dataclasses
 import errno
 import json
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from bench.images import Picture, picture, png
 from bench.report import page, tables
-from bench.report.tables import console, markdown_table, notes, summary
+from bench.report.tables import console, legend_of, markdown_table, notes, summary
 from bench.score import Metric
 from bench.study.catalogue import Catalogue
 from bench.study.definition import Study, StudyError
@@ -127,11 +130,12 @@ def test_two_protocols_do_not_share_a_column(study: Study, runs: pd.DataFrame) -
 
 
 def test_the_best_is_bold_in_its_own_direction(study: Study, runs: pd.DataFrame) -> None:
+    runs = pd.concat([runs[1:], pd.DataFrame([row(10, 1, 90.0)])])
     lines = markdown_table(study, summary(study, runs)).splitlines()
     assert "test_loss ↓" in lines[0]
     assert "psnr ↑" in lines[0]
-    assert "**90.00**" in lines[4]
-    assert "**30.00**" in lines[4]
+    assert "**90.00 ± 0.00**" in lines[4]
+    assert "**30.00 ± 0.00**" in lines[4]
     assert "150.0 ± 2.8" in lines[2]
 
 
@@ -151,20 +155,67 @@ def test_what_is_tied_with_the_best_is_marked_and_what_is_not_is_not(study: Stud
     assert "100.0 ± 10.0 *" in console(study, runs)
 
 
+def test_ties_are_corrected_for_the_number_of_variants(study: Study) -> None:
+    """5 trails 10 by 1, 1.8 and 1: alone that is settled at 5 %, beside a second comparison it is not."""
+    losses = {10: (90.0, 100.0, 110.0), 5: (91.0, 101.8, 111.0)}
+    worse = {2: (91.0, 98.0, 114.0)}
+
+    def table(each: Mapping[int, Sequence[float]]) -> pd.DataFrame:
+        rows = [row(latent, seed, loss) for latent, values in each.items() for seed, loss in enumerate(values)]
+        return summary(study, pd.DataFrame(rows)).set_index("variant")
+
+    alone, beside = table(losses), table({**losses, **worse})
+    p = stats.ttest_rel(losses[5], losses[10]).pvalue
+    assert alone["test_loss_p"]["latent_dim=5"] == pytest.approx(p)
+    assert beside["test_loss_p"]["latent_dim=5"] == pytest.approx(2 * p)
+    assert p < 0.05 < 2 * p
+    assert not alone["test_loss_tied"]["latent_dim=5"]
+    assert beside["test_loss_tied"]["latent_dim=5"]
+    assert math.isnan(beside["test_loss_p"]["latent_dim=10"])
+    assert "after Holm's correction over the variants" in legend_of(study, beside, best="Bold")
+
+
+def test_of_one_seed_nothing_is_called_best(study: Study) -> None:
+    runs = pd.DataFrame([row(10, 0, 90.0), row(5, 0, 120.0), row(2, 0, 150.0)])
+    table = summary(study, runs)
+    assert not table[["test_loss_best", "test_loss_tied", "psnr_best", "psnr_tied"]].any(axis=None)
+    assert table["test_loss_untested"].tolist() == [True, True, False]  # nothing is compared with itself
+    lines = markdown_table(study, table).splitlines()
+    assert "test_loss ↓, untested" in lines[0]
+    assert "psnr ↑, untested" in lines[0]
+    assert not any(mark in line for line in lines for mark in ("**", "≈"))
+    assert legend_of(study, table, best="Bold") == "untested: one seed says nothing of which is best"
+    assert "untested: one seed" in console(study, runs)
+
+
+def test_what_alone_could_not_be_tested_says_so_in_its_cell(study: Study) -> None:
+    losses = {10: (90.0, 100.0), 5: (120.0,), 2: (150.0, 160.1)}
+    runs = pd.DataFrame([row(latent, seed, loss) for latent, each in losses.items() for seed, loss in enumerate(each)])
+    table = summary(study, runs)
+    assert table["test_loss_untested"].tolist() == [False, True, False]
+    lines = markdown_table(study, table).splitlines()
+    assert "test_loss ↓ " in lines[0]
+    assert "120.0 untested" in lines[3]
+    assert "**95.00 ± 7.07**" in lines[4]
+    legend = legend_of(study, table, best="Bold")
+    assert legend == "Bold: best mean; untested: one seed says nothing of which is best"
+
+
 def test_few_variants_with_many_measures_stand_side_by_side(study: Study, runs: pd.DataFrame) -> None:
     """Eleven metrics of three variants are columns of variants; of seven variants, or three metrics, they stay rows."""
     many = [f"m{n}" for n in range(8)]
     wide = dataclasses.replace(study, metrics=(*study.metrics, *(Metric(name, "lower") for name in many)))
+    runs = pd.concat([runs[1:], pd.DataFrame([row(10, 1, 90.0)])])
     runs = runs.assign(**{f"metric.{name}": runs["metric.psnr"] for name in many})
     page = [
         [cell.strip() for cell in line.split("|")[1:-1]]
         for line in markdown_table(wide, summary(wide, runs)).splitlines()
     ]
     assert page[0] == ["measure", "latent_dim=2", "latent_dim=5", "latent_dim=10"]
-    assert page[2] == ["test_loss ↓", "150.0 ± 2.8", "120.0", "**90.00**"]
+    assert page[2] == ["test_loss ↓", "150.0 ± 2.8", "120.0 untested", "**90.00 ± 0.00**"]
     assert ["fid ↓", "", "", ""] in page
     lines = console(wide, runs).splitlines()
-    assert lines[3].split() == ["test_loss", "↓", "150.0", "±", "2.8", "120.0", "90.00", "*"]
+    assert lines[3].split() == ["test_loss", "↓", "150.0", "±", "2.8", "120.0", "untested", "90.00", "±", "0.00", "*"]
     assert not any(line.startswith("fid ↓") for line in lines)
     several = pd.concat([runs[:1].assign(variant=f"v{n}", configuration=f"{n}", seed=0) for n in range(7)])
     assert markdown_table(wide, summary(wide, several)).startswith("| variant ")
@@ -179,6 +230,7 @@ def test_a_metric_without_a_better_direction_has_no_best(study: Study, runs: pd.
 
 
 def test_a_column_that_few_images_bias_says_so(study: Study, runs: pd.DataFrame) -> None:
+    runs = pd.concat([runs[1:], pd.DataFrame([row(10, 1, 90.0)])])
     runs["protocol.psnr"] = json.dumps({"split": "test", "biased": "upwards, by few images; kernel is not"})
     table = markdown_table(study, summary(study, runs))
     assert "psnr ↑, biased" in table

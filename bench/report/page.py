@@ -16,10 +16,10 @@ from bench.images import Curve, Panels, picture, png, side_by_side
 from bench.images import curves as drawn_curves
 from bench.report.significance import expected_best
 from bench.report.tables import (
-    LEGEND,
     ROW,
     TOP,
     in_words,
+    legend_of,
     markdown_table,
     notes,
     prepared,
@@ -76,8 +76,8 @@ def write(
         lines += [f"## {dataset}{unless_test(str(split))}", "", _caption(study, rows, trials, str(split)), ""]
         shown = rows.head(TOP) if study.is_search else rows
         lines += [markdown_table(study, shown), ""]
-        if rows[[f"{metric.name}_best" for metric in study.metrics]].any(axis=None):
-            lines += [f"Bold: {LEGEND}.", ""]
+        if legend := legend_of(study, shown, best="Bold"):
+            lines += [f"{legend}.", ""]
         if study.is_search and split != "test":
             lines += _prospects(study, trials)
         stem = re.sub(r"[^\w.-]", "-", f"{Path(str(dataset)).stem}-{split}")

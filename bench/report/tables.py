@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import math
 import textwrap
+from collections.abc import Iterable
 
 import pandas as pd
 
-from bench.report.significance import interval, tied
-from bench.score import LARGEST
+from bench.report.significance import LEVEL, apart, holm, interval
+from bench.score import LARGEST, Metric
 from bench.study.definition import Study, StudyError
 
 TOP = 10  # rows of a search that are shown; all are in the CSV
@@ -17,16 +18,17 @@ WIDTH = 118  # columns of a terminal that a printed table may fill
 NAME = 24  # of them that a variant's name has at the least
 SIDE_BY_SIDE = 6  # variants that a table may have as columns ...
 COLUMNS = 10  # ... once it has more columns than this
-LEGEND = "best; ≈ tied with it, by a paired t-test at 5 % over the seeds that both have"
 ROW = ["dataset", "split", "variant", "configuration"]  # two that share a rounded name are two rows
 
 
 def summary(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
     """One row per data set, split and configuration, with its costs and, of every metric over its seeds:
 
-    ``_mean``, ``_std``, ``_n``, ``_interval`` (half the width of the 95 % interval), ``_best``, ``_tied`` (with the best, by a
-    paired test over the seeds that both have) and ``_biased`` (by few samples, as its protocol says). What was not measured is
-    blank, never zero. A metric that was taken under two protocols is blank too: `notes` says so.
+    ``_mean``, ``_std``, ``_n``, ``_interval`` (half the width of the 95 % interval), ``_best``, ``_p`` (of a paired t-test
+    against the best over the seeds that both have, after Holm's correction over the variants), ``_tied`` (where that is above
+    5 %), ``_untested`` (where they share no two seeds; where nothing was tested there is no best) and ``_biased`` (by few
+    samples, as its protocol says). What was not measured is blank, never zero. A metric that was taken under two protocols is
+    blank too: `notes` says so.
     """
     runs = prepared(study, runs)
     tables = [_summarised(study, alike) for _, alike in runs.groupby(["dataset", "split"], sort=False)]
@@ -47,10 +49,21 @@ def console(study: Study, runs: pd.DataFrame) -> str:
     for (dataset, split), rows in summary(study, runs).groupby(["dataset", "split"], sort=False):
         table = _readable(study, rows.head(TOP) if study.is_search else rows, best="{} *")
         table = table.loc[:, (table != "").any()]
-        parts.append(f"{study.name} on {dataset}, {split} split\n{_plain(_laid_out(table))}")
-        if rows[[f"{metric.name}_best" for metric in study.metrics]].any(axis=None):
-            parts[-1] += f"\n* {LEGEND}"
+        parts.append(f"{study.name} on {dataset}, {split} split\n{plain_table(_laid_out(table))}")
+        parts[-1] += f"\n{legend}" if (legend := legend_of(study, rows, best="*")) else ""
     return "\n\n".join([*parts, "\n".join(notes(study, runs))]).strip()
+
+
+def legend_of(study: Study, rows: pd.DataFrame, best: str) -> str:
+    """What the marks in the table of one data set mean: those that are in it, the best one's being ``best``."""
+    marked = {mark: any(rows[f"{m.name}_{mark}"].any() for m in study.metrics) for mark in ("best", "tied", "untested")}
+    words = {
+        "best": f"{best}: best mean",
+        "tied": "≈ tied with it: a paired t-test over the seeds that both have, at 5 % after Holm's correction over the "
+        "variants, does not tell them apart",
+        "untested": "untested: one seed says nothing of which is best",
+    }
+    return "; ".join(words[mark] for mark in words if marked[mark])
 
 
 def notes(study: Study, runs: pd.DataFrame) -> list[str]:
@@ -143,16 +156,28 @@ def _summarised(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
             rows[-1][cost] = pd.to_numeric(finished[cost]).mean()
         rows[-1] |= {"finished": len(finished), "total": len(trials), "success_rate": len(finished) / len(trials)}
     table = pd.DataFrame(rows)
-    for metric in study.metrics:
-        name, costs = metric.name, metric.sign * pd.to_numeric(table[f"{metric.name}_mean"])
-        compared = metric.directed and costs.notna().sum() > 1
-        table[f"{name}_best"] = compared & (costs == costs.min())
-        leader = values[int(costs.argmin())] if compared else {}
-        table[f"{name}_tied"] = [
-            bool(compared and cost != costs.min() and tied(list((own[name] - leader[name]).dropna())))
-            for cost, own in zip(costs, values, strict=True)
-        ]
-    return table
+    compared = [_compared(metric, pd.to_numeric(table[f"{metric.name}_mean"]), values) for metric in study.metrics]
+    return pd.concat([table, *compared], axis=1)
+
+
+def _compared(metric: Metric, means: pd.Series[float], values: list[dict[str, pd.Series[float]]]) -> pd.DataFrame:
+    """Every row's mean of a metric compared with the best one; where nothing was tested, no mean is called best."""
+    name, costs = metric.name, metric.sign * means
+    if not metric.directed or costs.notna().sum() < 2:
+        return pd.DataFrame({f"{name}_p": math.nan, **dict.fromkeys(_marks(name), False)}, index=means.index)
+    best, leader = costs == costs.min(), values[int(costs.argmin())][name]
+    others = costs.notna() & ~best
+    differences: list[Iterable[float]] = [
+        (own[name] - leader).dropna() if other else [] for own, other in zip(values, others, strict=True)
+    ]
+    p = pd.Series(holm([apart(list(each)) for each in differences]), index=means.index)
+    tested = bool(p.notna().any()) or (len(leader) > 1 and not others.any())
+    marks = dict(zip(_marks(name), (best & tested, p > LEVEL, others & p.isna()), strict=True))
+    return pd.DataFrame({f"{name}_p": p, **marks})
+
+
+def _marks(name: str) -> tuple[str, str, str]:
+    return f"{name}_best", f"{name}_tied", f"{name}_untested"
 
 
 def _ordered(study: Study, rows: pd.DataFrame) -> pd.DataFrame:
@@ -182,10 +207,13 @@ def _readable(study: Study, rows: pd.DataFrame, best: str) -> pd.DataFrame:
         for _, row in rows.iterrows():
             mean, std, half = (float(row[f"{name}_{part}"]) for part in ("mean", "std", "interval"))
             text = _with_spread(mean, std) if not pd.isna(mean) else ""
-            cells.append(best.format(text) if row[f"{name}_best"] else f"{text} ≈" if row[f"{name}_tied"] else text)
+            style = best if row[f"{name}_best"] else "{} ≈" if row[f"{name}_tied"] else "{}"
+            style += " untested" if row[f"{name}_untested"] and rows[f"{name}_best"].any() else ""
+            cells.append(style.format(text))
             intervals.append("" if pd.isna(half) else f"± {half:.3g}")
-        biased = ", biased" if rows[f"{name}_biased"].any() else ""
-        shown[f"{name} {metric.arrow}".rstrip() + biased] = cells
+        remarks = ["biased"] if rows[f"{name}_biased"].any() else []
+        remarks += ["untested"] if rows[f"{name}_untested"].any() and not rows[f"{name}_best"].any() else []
+        shown[", ".join((f"{name} {metric.arrow}".rstrip(), *remarks))] = cells
         if metric == study.objective and any(intervals):
             shown[f"{name}, 95 %"] = intervals
     shown["parameters"] = ["" if pd.isna(n) else f"{int(n):,}" for n in rows["parameters"]]
@@ -201,7 +229,7 @@ def _laid_out(table: pd.DataFrame) -> pd.DataFrame:
     return table.set_index("variant").T.rename_axis("measure").reset_index()
 
 
-def _plain(table: pd.DataFrame) -> str:
+def plain_table(table: pd.DataFrame) -> str:
     """As many columns side by side as a terminal holds; names, in the first one, that are too long for it go on below."""
     cells = {str(name): list(map(str, table[name])) for name in table}
     widths = {name: max(map(len, (name, *column))) for name, column in cells.items()}
