@@ -131,6 +131,17 @@ class Transparent(Known, Generates, Autoencodes):
         return z
 
 
+@final
+class Turns(Known, Autoencodes):
+    """The code of a line is its angle, so what lies between two is a line that turns."""
+
+    def encode(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+        return nearest_line(images)[1].view(-1, 1)
+
+    def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        return lines.draw(z[:, 0])
+
+
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
@@ -343,6 +354,31 @@ def test_the_wasserstein_estimate_is_the_critics(few_digits: Data, cache: Path) 
     assert value == pytest.approx(float(expected), rel=1e-4)
     blank = taken(GAN(few_digits.spec), few_digits, cache, "wasserstein")["wasserstein"]
     assert blank.reason == "no critic estimates it: the terms are discriminator, generator"
+
+
+def test_interpolations_between_lines_turn_or_fade(cache: Path) -> None:
+    """Right angles in 15 steps. An interpolation that fades is nearest to its one end, and then to the other."""
+
+    def split(angles: Tensor) -> Split:
+        images = lines.draw(angles).mul(255).round().to(torch.uint8)
+        return Split(images, torch.full((len(images),), -1))
+
+    step = math.pi / 30
+    starts = torch.arange(10) * step
+    train, held_out = split(torch.arange(60) * step), split(torch.cat((starts, starts + 15 * step)))
+    data = Data("lines", lines.SPEC, train, train.labels, held_out)
+    turning = taken(Turns(), data, cache, "mean_distance", "smoothness")
+    assert turning["mean_distance"].value == pytest.approx(0, abs=0.01)
+    assert turning["smoothness"].value == pytest.approx(0, abs=0.01)
+    fading = taken(Transparent(), data, cache, "mean_distance", "smoothness")
+    first, last = (held_out.images.double() / 127.5 - 1).flatten(1).view(2, 10, 1, -1)
+    between = torch.lerp(first, last, torch.linspace(0, 1, 16, dtype=torch.float64).view(-1, 1))
+    nearer = torch.maximum(*(F.cosine_similarity(between, end, dim=-1) for end in (first, last)))
+    assert fading["mean_distance"].value == pytest.approx(float(1 - nearer.mean()), rel=0.02)
+    assert (turning["mean_distance"].value or 0) < 0.1 * (fading["mean_distance"].value or 0)
+    assert fading["smoothness"].value == pytest.approx(1 - 1 / 15, abs=0.01)
+    elsewhere = taken(Turns(), replace(data, name="circles"), cache, "smoothness")["smoothness"]
+    assert elsewhere.reason == "is measured on the data set lines alone, not on circles"
 
 
 def test_ssim_is_that_of_gaussian_filters(few_digits: Data) -> None:
