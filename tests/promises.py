@@ -10,6 +10,25 @@ import pytest
 
 from bench import checks, registry
 
+# The systems of the source documents, whatever else there is.
+SYSTEMS = [
+    "acai",
+    "adversarial_vae",
+    "ae",
+    "conv_vae",
+    "cvae",
+    "cvae_gan",
+    "dcgan",
+    "draw",
+    "draw_gan",
+    "gan",
+    "ssl_vae",
+    "ssl_vae_gan",
+    "vae",
+    "vae_gan",
+    "wgan",
+]
+
 
 def promises(kind: str) -> list[tuple[str, str]]:
     """Every component that comes with the suite, with every promise of its kind."""
