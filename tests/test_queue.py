@@ -8,13 +8,15 @@ from typing import Any
 import optuna
 import pytest
 from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from bench.run.queue import ATTEMPTS, Queue, Search, open_storage
+from bench.run.trial_queue import Again, TrialQueue
 from bench.score import Metric
 from bench.study.definition import SECTIONS, Range, Trial
 
-LOSS = Metric("test_loss", "lower")
+LOSS, HIGHER = Metric("test_loss", "lower"), Metric("psnr", "higher")
 
 
 @pytest.fixture
@@ -99,7 +101,13 @@ SPACE = {"latent_dim": Range(2, 64), "rate": Range(1e-4, 1e-2, log=True), "hidde
 
 
 def search(storage: RDBStorage, total: int, space: Any = SPACE, finished: Any = None) -> Search:
-    return Search(storage, "s", LOSS, finished or {}, space=space, total=total, propose=lambda cell: trial(0, **cell))
+    return searching(storage, LOSS, total, space, finished)
+
+
+def searching(storage: RDBStorage, objective: Metric, total: int, space: Any = SPACE, finished: Any = None) -> Search:
+    return Search(
+        storage, "s", objective, finished or {}, space=space, total=total, propose=lambda cell: trial(0, **cell)
+    )
 
 
 def test_a_search_proposes_its_total_over_all_invocations(storage: RDBStorage) -> None:
@@ -150,8 +158,17 @@ def test_a_configuration_drawn_twice_is_not_run_twice(storage: RDBStorage) -> No
     assert not proposals.open
 
 
-def test_the_best_come_first_and_once(storage: RDBStorage) -> None:
-    proposals = search(storage, 6)
+@pytest.mark.parametrize("objective", [LOSS, HIGHER])
+def test_optuna_is_told_the_direction(storage: RDBStorage, objective: Metric) -> None:
+    searching(storage, objective, 1)
+    Queue(storage, "q", objective, {})
+    expected = {"lower": StudyDirection.MINIMIZE, "higher": StudyDirection.MAXIMIZE}[objective.better]
+    assert [optuna.load_study(study_name=name, storage=storage).direction for name in "sq"] == [expected] * 2
+
+
+@pytest.mark.parametrize(("objective", "order"), [(LOSS, [1, 3, 2]), (HIGHER, [5, 0, 4])])
+def test_the_best_come_first_and_once(storage: RDBStorage, objective: Metric, order: list[int]) -> None:
+    proposals = searching(storage, objective, 6)
     values = [5.0, 1.0, 3.0, 2.0, 4.0, 6.0]
     proposed = []
     for value in values:
@@ -159,11 +176,15 @@ def test_the_best_come_first_and_once(storage: RDBStorage) -> None:
         assert each is not None
         proposals.tell(each, value)
         proposed.append(each)
-    assert [best.key for best in proposals.best(3)] == [proposed[1].key, proposed[3].key, proposed[2].key]
+    assert [best.key for best in proposals.best(3)] == [proposed[place].key for place in order]
 
 
-def test_a_trial_that_falls_behind_its_peers_is_given_up(storage: RDBStorage) -> None:
-    proposals = search(storage, 7)
+@pytest.mark.parametrize(("objective", "worse", "better"), [(LOSS, 100.0, 0.01), (HIGHER, 0.01, 100.0)])
+def test_a_trial_that_falls_behind_its_peers_is_given_up(
+    storage: RDBStorage, objective: Metric, worse: float, better: float
+) -> None:
+    """After five peers at 1 and three epochs; one that is ahead of them is not."""
+    proposals = searching(storage, objective, 7)
     for _ in range(5):
         good = proposals.next()
         assert good is not None
@@ -171,6 +192,33 @@ def test_a_trial_that_falls_behind_its_peers_is_given_up(storage: RDBStorage) ->
         proposals.tell(good, 1.0)
     bad = proposals.next()
     assert bad is not None
-    assert [proposals.report(bad, epoch, 100.0) for epoch in range(1, 4)] == [False, False, True]
+    assert [proposals.report(bad, epoch, worse) for epoch in range(1, 4)] == [False, False, True]
     proposals.tell(bad, None, pruned=True)
     assert states(storage, "s")[-1] == TrialState.PRUNED
+    ahead = proposals.next()
+    assert ahead is not None
+    assert not any(proposals.report(ahead, epoch, better) for epoch in range(1, 6))
+
+
+def test_what_may_not_be_given_up_is_not(storage: RDBStorage) -> None:
+    """Neither a grid's trials, nor those of a search that does not prune, nor those that are only measured."""
+    line = queue(storage)
+    line.enqueue([trial(seed) for seed in range(7)])
+    proposals = Search(storage, "s", LOSS, {}, space=SPACE, total=7, propose=lambda cell: trial(0, **cell), prune=False)
+    queues: list[TrialQueue] = [line, proposals, Again([trial(seed) for seed in range(7)])]
+    for each in queues:
+        for value in (*[1.0] * 5, 100.0):
+            running = each.next()
+            assert running is not None
+            assert not any(each.report(running, epoch, value) for epoch in range(1, 6))
+            each.tell(running, value)
+
+
+def test_trials_are_measured_again_in_their_order_once_and_not_retried() -> None:
+    again = Again([trial(0), trial(1)])
+    assert not again.trains
+    assert [again.next(), again.next(), again.next()] == [trial(0), trial(1), None]
+    assert not again.retry(trial(1))
+    assert again.open
+    again.tell(trial(0), 1.0)
+    assert not again.open
