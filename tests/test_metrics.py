@@ -131,6 +131,17 @@ class Transparent(Known, Generates, Autoencodes):
         return z
 
 
+@final
+class Turns(Known, Autoencodes):
+    """The code of a line is its angle, so what lies between two is a line that turns."""
+
+    def encode(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+        return nearest_line(images)[1].view(-1, 1)
+
+    def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        return lines.draw(z[:, 0])
+
+
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
@@ -343,6 +354,17 @@ def test_the_wasserstein_estimate_is_the_critics(few_digits: Data, cache: Path) 
     assert value == pytest.approx(float(expected), rel=1e-4)
     blank = taken(GAN(few_digits.spec), few_digits, cache, "wasserstein")["wasserstein"]
     assert blank.reason == "no critic estimates it: the terms are discriminator, generator"
+
+
+def test_interpolations_that_turn_a_line_stray_from_none_and_turn_evenly(cache: Path) -> None:
+    starts = torch.linspace(0, 1, 20)
+    images = lines.draw(torch.cat((starts, starts + 1.5))).mul(255).round().to(torch.uint8)
+    drawn = Split(images, torch.full((40,), HIDDEN))
+    scores = taken(
+        Turns(), prepare("lines", lines.SPEC, drawn, drawn, DataOptions()), cache, "mean_distance", "smoothness"
+    )
+    assert scores["mean_distance"].value == pytest.approx(0, abs=1e-5)
+    assert scores["smoothness"].value == pytest.approx(0, abs=1e-3)
 
 
 def test_ssim_is_that_of_gaussian_filters(few_digits: Data) -> None:
