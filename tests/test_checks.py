@@ -33,6 +33,34 @@ def apply(model: Model, data: Data, *, count: int = 3) -> Applied:
 KEPT = {"first": "pass", "noise": "torch.zeros_like(images)", "files": "{}", "row": '{"count": count}'}
 
 
+METRIC = '''"""How bright generated images are beside held-out ones, and nothing else of them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bench.contract import Data, Model
+from bench.measure.context import Context
+from bench.score import Score
+
+VALUES = {values}
+NEEDS = {needs}
+EXTRACTOR = None
+
+
+def measure(model: Model, data: Data, context: Context) -> dict[str, Score]:
+    {first}
+    value = abs(float(context.generated.images.float().mean() - data.held_out.images.float().mean())) / 255
+    return {returned}
+'''
+MEASURED = {
+    "values": '{"brightness": "lower"}',
+    "needs": "Model",
+    "first": "pass",
+    "returned": '{"brightness": Score(value, protocol={"generated": 64})}',
+}
+
+
 def bench(*words: str) -> Result:
     return CliRunner().invoke(main, list(words), catch_exceptions=False)
 
@@ -68,6 +96,84 @@ def test_an_application_that_breaks_a_promise(
     assert result.exit_code == 1
     (line,) = [line for line in result.output.splitlines() if line.startswith(f"  BROKEN  {broken}: ")]
     assert message in line
+
+
+@pytest.mark.parametrize(
+    ("changes", "broken", "message"),
+    [
+        (
+            {"values": '{"brightness": "higher"}'},
+            "real images are better than what is none",
+            "brightness, higher is better: 0 for the held-out images themselves, and ",
+        ),
+        (
+            {"values": '{"brightness": "up"}'},
+            "its values have a direction and names of their own",
+            "VALUES: brightness = 'up': must be one of 'lower', 'higher', 'neither'",
+        ),
+        (
+            {"values": '{"psnr": "lower"}'},
+            "its values have a direction and names of their own",
+            "metrics bright and reconstruction both measure 'psnr': one of them needs another name",
+        ),
+        (
+            {"values": '{"brightness": "lower", "contrast": "lower"}'},
+            "its lines say what it measures",
+            "brightness and contrast are described alike; give each a line in the docstring",
+        ),
+        ({"needs": '"codes"'}, "what it needs can be asked of a model", "NEEDS = 'codes': must be a capability"),
+        (
+            {"returned": '{"brightness": Score(value), "more": Score(1.0)}'},
+            "every value is measured or blank with a reason",
+            "of vae came brightness, more, where VALUES has brightness",
+        ),
+        (
+            {"returned": '{"brightness": value}'},
+            "every value is measured or blank with a reason",
+            "brightness of vae must be a Score, not float",
+        ),
+        (
+            {"returned": '{"brightness": Score(None)}'},
+            "every value is measured or blank with a reason",
+            "brightness of vae is blank: say why in one line",
+        ),
+        (
+            {"returned": '{"brightness": Score(value, protocol={"of": [1]})}'},
+            "its protocol is plain",
+            "brightness of vae: protocol 'of' = [1]: must be a text or a number",
+        ),
+        (
+            {"first": "np.random.rand()"},
+            "the same numbers come again and nothing is left behind",
+            "vae: numpy's random state changed while it was measured",
+        ),
+        (
+            {"returned": '{"brightness": Score(float(np.random.rand()))}'},
+            "the same numbers come again and nothing is left behind",
+            "; draw with torch's random numbers",
+        ),
+    ],
+)
+def test_a_measurement_that_breaks_a_promise(inside: Paths, changes: dict[str, str], broken: str, message: str) -> None:
+    folder = inside.studies.parent / "metrics"
+    folder.mkdir()
+    (folder / "bright.py").write_text(METRIC.format(**{**MEASURED, **changes}))
+    result = bench("check", "bright")
+    assert result.exit_code == 1
+    (line,) = [line for line in result.output.splitlines() if line.startswith(f"  BROKEN  {broken}: ")]
+    assert message in line
+
+
+def test_a_measurement_that_keeps_them_all_and_one_that_lacks_something(inside: Paths) -> None:
+    folder = inside.studies.parent / "metrics"
+    folder.mkdir()
+    text = METRIC.format(**MEASURED)
+    (folder / "bright.py").write_text(text)
+    result = bench("check", "bright")
+    assert result.exit_code == 0, result.output
+    assert result.output.count("  ok  ") == len(checks.of("metrics")[1])
+    (folder / "bright.py").write_text(text.replace("EXTRACTOR = None\n", ""))
+    assert "  BROKEN  metrics/bright.py: defines no EXTRACTOR\n" in bench("check", "bright").output
 
 
 def test_a_kept_promise_is_told_too_and_one_never_made(inside: Paths) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -27,10 +26,12 @@ from bench.models.ae import AE
 from bench.models.cvae import CVAE
 from bench.models.gan import GAN
 from bench.models.vae import VAE
+from bench.paths import Paths
 from bench.score import Metric, Score
 from bench.study.catalogue import catalogue
 from bench.study.definition import StudyError
 from bench.study.file import build
+from tests.promises import promises, try_promise
 
 OPTIONS = EvaluationOptions(samples=64)
 
@@ -51,22 +52,17 @@ def seen(extractor: Extractor, images: torch.Tensor) -> torch.Tensor:
     return extractor(images)
 
 
-@pytest.mark.parametrize("name", registry.names("metrics"))
-def test_every_metric_keeps_the_contract(name: str) -> None:
-    module = registry.load("metrics", name)
-    assert inspect.isclass(module.NEEDS)
-    assert set(module.VALUES.values()) <= {"lower", "higher", "neither"}
-    assert module.EXTRACTOR is None or module.EXTRACTOR in registry.names("features")
-    assert list(inspect.signature(module.measure).parameters) == ["model", "data", "context"]
-    assert len((module.__doc__ or "").splitlines()[0]) > 30
+@pytest.mark.parametrize(("name", "promise"), promises("metrics"))
+def test_every_measurement_keeps_its_promises(name: str, promise: str) -> None:
+    try_promise("metrics", name, promise)
 
 
-@pytest.mark.parametrize("name", registry.names("features"))
-def test_every_extractor_keeps_the_contract(name: str) -> None:
-    module = registry.load("features", name)
-    assert isinstance(module.COSTLY_ON_CPU, bool)
-    assert list(inspect.signature(module.load).parameters) == ["data", "cache", "data_dir"]
-    assert list(inspect.signature(module.fetch).parameters) == ["data_dir"]
+@pytest.mark.parametrize(("name", "promise"), promises("features"))
+def test_every_extractor_keeps_its_promises(
+    name: str, promise: str, inside: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(inside.data))  # weights that this machine may have are not asked for
+    try_promise("features", name, promise)
 
 
 def test_psnr_of_known_errors() -> None:

@@ -97,7 +97,11 @@ def test_a_trial_is_retried_at_the_end_of_the_line_and_not_for_ever(storage: RDB
     assert states(storage).count(TrialState.FAIL) == ATTEMPTS
 
 
-SPACE = {"latent_dim": Range(2, 64), "rate": Range(1e-4, 1e-2, log=True), "hidden_dims": ([16], [32, 8])}
+SPACE: dict[str, Any] = {
+    "latent_dim": Range(2, 64),
+    "rate": Range(1e-4, 1e-2, log=True),
+    "hidden_dims": ([16], [32, 8]),
+}
 
 
 def search(storage: RDBStorage, total: int, space: Any = SPACE, finished: Any = None) -> Search:

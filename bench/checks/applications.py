@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -17,21 +16,11 @@ from bench import registry
 from bench.applications import Applied
 from bench.batches import DataOptions, prepare
 from bench.checks import NotPromised, expect
+from bench.checks.fixtures import MODELS, built
 from bench.contract import Data, Model, Unsupported
 from bench.datasets import open_dataset
-from bench.models import model_class
 from bench.study.catalogue import keywords
 from bench.study.types import fits
-
-# One system of every kind there is, and how it is told what to draw.
-MODELS: dict[str, dict[str, Any]] = {
-    "vae": {"hidden_dims": [8]},
-    "dcgan": {},
-    "cvae": {},
-    "cvae left_half": {"condition": "left_half"},
-    "ssl_vae": {},
-    "draw": {},
-}
 
 
 @dataclass(frozen=True)
@@ -141,10 +130,4 @@ def _cases() -> tuple[tuple[str, Model, Data], ...]:
     pair = digits.held_out.take(digits.held_out.labels < 2)
     two = replace(digits, spec=replace(digits.spec, classes=("horse", "bird")), held_out=pair)
     sets = {"digits": digits, "two classes": two}
-    return tuple((f"{name} on {word}", _built(name, data), data) for name in MODELS for word, data in sets.items())
-
-
-def _built(name: str, data: Data) -> Model:
-    torch.manual_seed(0)
-    build: Callable[..., Model] = model_class(name.partition(" ")[0])
-    return build(data.spec, **MODELS[name])
+    return tuple((f"{name} on {word}", built(name, data), data) for name in MODELS for word, data in sets.items())

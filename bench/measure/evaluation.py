@@ -70,7 +70,7 @@ def fetch(metrics: Sequence[str], data_dir: Path, *, costly: bool) -> list[str]:
     notes = []
     files = measurements().files
     for name in metrics:
-        extractor = registry.load("metrics", files[name]).EXTRACTOR
+        extractor = getattr(registry.load("metrics", files[name]), "EXTRACTOR", None)
         try:
             module = extractor and registry.load("features", extractor)
             if module and (costly or not module.COSTLY_ON_CPU):
