@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -22,11 +21,9 @@ from bench.contract import (
     eval_mode,
     reconstruct,
 )
-from bench.images import gif, grid, manifold, png, reconstructions, strips
+from bench.images import Picture, gif, grid, manifold, png, reconstructions, strips
 from bench.measure.context import draw
 from bench.measure.interpolation import interpolations
-
-Picture = NDArray[np.uint8]  # [H, W, 3]
 
 SAMPLES = 64
 PER_CLASS = 10  # samples of each class, of a model that is told it

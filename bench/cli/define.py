@@ -36,7 +36,7 @@ def define(
     from bench.registry import UnknownName, unknown
     from bench.study.catalogue import catalogue
     from bench.study.definition import StudyError
-    from bench.study.file import build
+    from bench.study.file import SMOKE, build
 
     with one_line():
         paths = surroundings()
@@ -64,12 +64,7 @@ def define(
             table[key] = value
         if axes:
             tables["vary"] = axes
-        tables["smoke"] = {
-            "seeds": 1,
-            "training": {"epochs": 1, "batch_size": 16},
-            "data": {"train_images": 100, "test_images": 50},
-            "evaluation": {"samples": 50},
-        }
+        tables["smoke"] = SMOKE
         if len(models) > 1:
             tables["variants"] = [{"name": model, "model": model} for model in models]
         path = (paths.guests or here()) / "studies" / f"{name}.toml"

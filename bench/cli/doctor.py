@@ -22,6 +22,7 @@ def doctor(fix: bool) -> None:
     from bench.features import inception
     from bench.registry import names
     from bench.tracking.repair import moved_from, orphans
+    from bench.tracking.store import DATABASE
 
     with one_line():
         paths = surroundings()
@@ -36,7 +37,7 @@ def doctor(fix: bool) -> None:
             click.echo(f"  {name:<10} {located(name, paths.data)}")
         click.echo(f"weights   {inception.located(paths.data)}")
         unsound = 0
-        if paths.tracking is None and (paths.store / "mlflow.db").exists():
+        if paths.tracking is None and (paths.store / DATABASE).exists():
             old = moved_from(paths.store, fix=fix)
             if old:
                 unsound += not fix

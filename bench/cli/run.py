@@ -90,7 +90,7 @@ def run_study(name: str, **options: Any) -> None:
 def run_trial(model: str, **options: Any) -> None:
     """Run MODEL once, on its own defaults but for what is --set; tracked in the experiment "trials"."""
     from bench.study.catalogue import catalogue
-    from bench.study.file import build
+    from bench.study.file import SMOKE, build
 
     with one_line():
         paths = surroundings(options["storage"])
@@ -101,11 +101,7 @@ def run_trial(model: str, **options: Any) -> None:
             "model": model,
             "datasets": ["digits"],
             "metrics": ["test_loss", *sorted(set(known.metrics) - {"test_loss"})],
-            "smoke": {
-                "training": {"epochs": 1, "batch_size": 16},
-                "data": {"train_images": 100, "test_images": 50},
-                "evaluation": {"samples": 50},
-            },
+            "smoke": SMOKE,
         }
         study = build(
             tables,

@@ -19,13 +19,13 @@ def ui(study: str | None, host: str, port: int) -> None:
     import subprocess
     import sys
 
-    from bench.tracking.store import Store, studies
+    from bench.tracking.store import DATABASE, Store, address, studies
 
     with one_line():
         paths = surroundings()
         if paths.tracking and paths.tracking.startswith("http"):
             raise UsageLine(f"runs are tracked by a server; open {paths.tracking} in a browser")
-        if not paths.tracking and not (paths.store / "mlflow.db").exists():
+        if not paths.tracking and not (paths.store / DATABASE).exists():
             raise UsageLine(f"nothing is tracked in {paths.store} yet; begin with: bench run study latent_dim")
         names = studies(paths.store, paths.tracking)
         if study is not None and study not in names:
@@ -33,7 +33,7 @@ def ui(study: str | None, host: str, port: int) -> None:
         for name in [study] if study else names:
             store = Store(paths.store, paths.tracking, name, "", create=False)
             click.echo(f"{name}: http://{host}:{port}{store.link()}")
-        uri = paths.tracking or f"sqlite:///{paths.store.resolve()}/mlflow.db"
+        uri = address(paths.store, paths.tracking)
     # MLflow's job services and further workers cost five times the memory and time, and serve nothing here.
     slim = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     server = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri]

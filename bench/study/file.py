@@ -17,6 +17,12 @@ from bench.study.types import convert, describe, fits, is_number
 
 TOP = ("question", "source", "model", "datasets", "seeds", "metrics", "trials", "prune")
 TABLES = (*SECTIONS, "vary", "on", "smoke", "confirm", "variants")
+SMOKE: dict[str, Any] = {  # of a study that nobody wrote a [smoke] for
+    "seeds": 1,
+    "training": {"epochs": 1, "batch_size": 16},
+    "data": {"train_images": 100, "test_images": 50},
+    "evaluation": {"samples": 50},
+}
 VARIANT = ("name", "model", "datasets", *SECTIONS)
 
 

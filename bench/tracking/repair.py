@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from bench.tracking.store import Store, studies
+from bench.tracking.store import DATABASE, Store, studies
 
 # Where MLflow keeps absolute paths; its own client has no way to change them.
 PATHS = (("experiments", "artifact_location"), ("runs", "artifact_uri"), ("logged_models", "artifact_location"))
@@ -17,7 +17,7 @@ PATHS = (("experiments", "artifact_location"), ("runs", "artifact_uri"), ("logge
 def moved_from(folder: Path, *, fix: bool) -> str:
     """Where the store in ``folder`` thinks that it is, if not there; its paths are rewritten where ``fix`` is true."""
     here = folder.resolve().as_uri()
-    with closing(sqlite3.connect(folder / "mlflow.db")) as database:
+    with closing(sqlite3.connect(folder / DATABASE)) as database:
         locations = [row[0] for row in database.execute("select artifact_location from experiments")]
         # Every experiment of ours lies in <store>/artifacts/<study>.
         old = {location.rpartition("/artifacts/")[0] for location in locations if "/artifacts/" in location} - {here}

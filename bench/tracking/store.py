@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 
+DATABASE = "mlflow.db"  # the name of a store's own
+
+
 class StoreError(Exception):
     """The tracking store cannot be used: one line that says which, why, and what to do."""
 
@@ -42,7 +45,7 @@ class Store:
         Called by the driver before any trial starts: two processes that make the same database break it.
         """
         self.local = uri is None
-        self.uri = uri or f"sqlite:///{folder.resolve()}/mlflow.db"
+        self.uri = address(folder, uri)
         self.study = study
         self.folder = folder
         if self.local and (odd := set("%?#") & set(str(folder.resolve()))):
@@ -138,9 +141,14 @@ class Store:
                 return runs
 
 
+def address(folder: Path, uri: str | None) -> str:
+    """Where MLflow finds the runs: ``uri``, or the database in ``folder`` where that is None."""
+    return uri or f"sqlite:///{folder.resolve()}/{DATABASE}"
+
+
 def studies(folder: Path, uri: str | None) -> list[str]:
     """The experiments in a store."""
-    client = MlflowClient(tracking_uri=uri or f"sqlite:///{folder.resolve()}/mlflow.db")
+    client = MlflowClient(tracking_uri=address(folder, uri))
     return sorted(experiment.name for experiment in client.search_experiments() if experiment.name != "Default")
 
 
@@ -150,9 +158,9 @@ def finished_run(folder: Path, uri: str | None, name: str) -> Path:
     Raises:
         StoreError: there is none, or runs of several trials answer to the name.
     """
-    if uri is None and not (folder / "mlflow.db").exists():
+    if uri is None and not (folder / DATABASE).exists():
         raise StoreError(f"no run {name!r}: nothing is tracked in {folder} yet")
-    client = MlflowClient(tracking_uri=uri or f"sqlite:///{folder.resolve()}/mlflow.db")
+    client = MlflowClient(tracking_uri=address(folder, uri))
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     runs = client.search_runs(experiments, "tags.state = 'finished'", ViewType.ACTIVE_ONLY, 50_000)
     found = [
