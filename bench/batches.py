@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bench.augmentation import Augmentation, binarised
-from bench.contract import HIDDEN, Augment, Batch, Data, DataError, ImageSpec, Part, Split, in_order
+from bench.contract import HIDDEN, Augment, Batch, Data, DataError, ImageSpec, Part, Split, as_floats, in_order
 from bench.seeds import Purpose, derived
 
 SPLIT_SEED = 0  # one division of the data for every trial, so that trials differ in their own seed alone
@@ -141,7 +141,7 @@ def stream(
         order = _order(len(split), size, steps, parts, generator).to(device)
         for step in range(steps):
             index = order[step * size : (step + 1) * size]
-            yield Batch(split.images[index].float().div(255), split.labels[index])
+            yield Batch(as_floats(split.images[index]), split.labels[index])
 
 
 def augmented(batches: Iterator[Batch], augment: Augment | None, generator: torch.Generator) -> Iterator[Batch]:

@@ -108,11 +108,16 @@ class Batch:
         return len(self.images)
 
 
+def as_floats(pixels: Tensor) -> Tensor:
+    """uint8 of any shape, as images are stored, to float32 in ``[0, 1]``."""
+    return pixels.float().div(255)
+
+
 def in_order(split: Split, batch_size: int = 500) -> Iterator[Batch]:
     """The whole split once, in its own order, as float batches of at most ``batch_size``."""
     for start in range(0, len(split), batch_size):
         part = slice(start, start + batch_size)
-        yield Batch(split.images[part].float().div(255), split.labels[part])
+        yield Batch(as_floats(split.images[part]), split.labels[part])
 
 
 Update = Callable[[str, Tensor], None]  # update(player, loss) descends that player's own parameters and no others

@@ -16,6 +16,7 @@ from bench.contract import (
     Draws,
     Generates,
     Model,
+    as_floats,
     condition_of,
     conditioned_on,
     eval_mode,
@@ -115,4 +116,4 @@ def kept(folder: Path, epoch: int) -> dict[str, bytes]:
 def _held_out(data: Data, n: int) -> Batch:
     """``n`` held-out images at even distances through the split, which may be sorted by class."""
     part = data.held_out.take(data.held_out.spaced(n))
-    return Batch(part.images.float().div(255), part.labels)
+    return Batch(as_floats(part.images), part.labels)

@@ -13,7 +13,7 @@ from types import ModuleType
 
 from torch import Tensor
 
-from bench.contract import Batch, Data, Model, Unsupported
+from bench.contract import Batch, Data, Model, Unsupported, as_floats
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def held_out(data: Data, places: Tensor) -> Batch:
         wrong = next(place for place in places.tolist() if not 0 <= place < len(data.held_out))
         raise Unsupported(f"image {wrong}: {data.name} has {data.held_out_name} images 0 to {len(data.held_out) - 1}")
     part = data.held_out.take(places.to(data.held_out.images.device))
-    return Batch(part.images.float().div(255), part.labels)
+    return Batch(as_floats(part.images), part.labels)
 
 
 def spread(data: Data, n: int) -> Tensor:

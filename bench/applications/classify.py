@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from bench.applications import Applied, class_name, refusal
-from bench.contract import HIDDEN, Classifies, Data, DataError, Model, Unsupported, eval_mode, in_order
+from bench.contract import HIDDEN, Classifies, Data, DataError, Model, Unsupported, as_floats, eval_mode, in_order
 from bench.datasets import centre_square, read_image
 from bench.images import grid, png
 
@@ -62,5 +62,5 @@ def _read(file: Path, data: Data) -> Tensor:
     if data.resized:
         image = centre_square(image, spec.height)
     resized = image.resize((spec.width, spec.height), Image.Resampling.BILINEAR)
-    pixels = torch.from_numpy(np.asarray(resized).copy()).float().div(255)
+    pixels = as_floats(torch.from_numpy(np.asarray(resized).copy()))
     return pixels.view(spec.height, spec.width, spec.channels).permute(2, 0, 1)

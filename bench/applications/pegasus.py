@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bench.applications import Applied, class_name, held_out, no_codes
-from bench.contract import Autoencodes, Batch, Data, Infers, Model, Unsupported, condition_of, eval_mode
+from bench.contract import Autoencodes, Batch, Data, Infers, Model, Unsupported, as_floats, condition_of, eval_mode
 from bench.images import grid, png, strips, tile
 from bench.measure.interpolation import interpolations
 from bench.networks.blocks import check_positive, reparameterised
@@ -104,7 +104,7 @@ def _repetitions(model: Model, ends: Batch, ratio: Tensor) -> dict[str, bytes]:
 
 def _centres(data: Data, places: Tensor) -> Tensor:
     """The colours of the images' centre pixels, ``[N, C]`` in ``[0, 1]``."""
-    return data.held_out.images[places][:, :, data.spec.height // 2, data.spec.width // 2].float().div(255)
+    return as_floats(data.held_out.images[places][:, :, data.spec.height // 2, data.spec.width // 2])
 
 
 def _places(data: Data, classes: Sequence[str]) -> Tensor:

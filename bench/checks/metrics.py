@@ -17,7 +17,7 @@ from bench import registry
 from bench.cache import digest
 from bench.checks import NotPromised, expect
 from bench.checks.fixtures import HELD_OUT, MODELS, built, digits, scratch
-from bench.contract import Batch, Data, Generates, Model, Unmeasurable, Update, eval_mode
+from bench.contract import Batch, Data, Generates, Model, Unmeasurable, Update, as_floats, eval_mode
 from bench.measure.context import Context, EvaluationOptions
 from bench.measure.evaluation import take
 from bench.measure.measurements import describe, measurements
@@ -168,7 +168,7 @@ def check_the_same_numbers_come_again_and_nothing_is_left_behind(measurement: Su
 def check_real_images_are_better_than_what_is_none(measurement: Subject) -> None:
     """By a value with a direction, held-out images themselves are better than noise, than nothing, or than one of them alone."""
     directed = [Metric(name, better) for name, better in measurement.module.VALUES.items() if better != "neither"]
-    real = measurement.data.held_out.images.float() / 255
+    real = as_floats(measurement.data.held_out.images)
     noise = torch.rand(real.shape, generator=torch.Generator().manual_seed(0))
     others = {"noise": noise, "black images": torch.zeros_like(real), "one image": real[:1].expand(real.shape)}
     if not directed or not isinstance(Shows(real), measurement.module.NEEDS):

@@ -25,6 +25,7 @@ from bench.contract import (
     Model,
     Split,
     Unmeasurable,
+    as_floats,
     condition_of,
     conditioned_on,
     eval_mode,
@@ -190,7 +191,7 @@ def draw(model: Model, n: int, data: Data, *, seed: int = 0) -> Split:
     with eval_mode(model, seed):
         for start in range(0, n, CHUNK):
             part = slice(start, start + CHUNK)
-            given = Batch(data.held_out.images[places[part]].float().div(255), labels[part])
+            given = Batch(as_floats(data.held_out.images[places[part]]), labels[part])
             images = model.sample(len(given), condition_of(model, given))
             parts.append(images.mul(255).round().to(torch.uint8))
     by_class = conditioned_on(model) == "labels"
@@ -201,4 +202,4 @@ def extract(network: Extractor, images: Tensor, precision: Precision) -> Tensor:
     """Features float32 ``[N, D]`` of images uint8 ``[N, C, H, W]``, on their device."""
     low = precision == "bfloat16"
     with torch.inference_mode(), torch.autocast(images.device.type, torch.bfloat16, enabled=low):
-        return torch.cat([network(part.float().div(255)).float() for part in images.split(CHUNK)])
+        return torch.cat([network(as_floats(part)).float() for part in images.split(CHUNK)])
