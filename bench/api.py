@@ -21,6 +21,8 @@ from bench.contract import Model
 from bench.measure.measurements import measurements
 from bench.paths import Paths
 from bench.report import page
+from bench.report.answer import plain
+from bench.report.claims import judge
 from bench.report.selection import selected, tracked_on
 from bench.report.tables import console, summary
 from bench.run.driver import Driver
@@ -184,7 +186,7 @@ class Written:
 
     Attributes:
         path: of its ``README.md``.
-        text: its tables in plain text.
+        text: its answer and its tables in plain text.
         left_out: a line on tracked trials of other settings; empty where there are none.
     """
 
@@ -210,14 +212,11 @@ def write_report(study: Study, known: Catalogue, paths: Paths, store: Store) -> 
         )
         if not len(wanted):
             raise StudyError(f"{study.name}: {left_out}; give the same --set, or run: bench run study {study.name}")
-    path = page.write(
-        study,
-        wanted,
-        store.curves(wanted["run_id"] if len(wanted) else []),
-        store.pictures(page.pictured(wanted)),
-        paths.reports / study.name,
-    )
-    return Written(path, console(study, wanted), left_out)
+    curves = store.curves(wanted["run_id"] if len(wanted) else [])
+    pictures = store.pictures(page.pictured(wanted))
+    path = page.write(study, wanted, curves, pictures, paths.reports / study.name)
+    judgements = judge(study, wanted, curves)
+    return Written(path, "\n\n".join(filter(None, (plain(judgements), console(study, wanted)))), left_out)
 
 
 def find_run(run: str, paths: Paths) -> Path:

@@ -76,6 +76,9 @@ def test_a_study_reads_and_has_as_many_trials_as_its_page_says(inside: Paths) ->
     command("new", "study", "mine")
     assert command("run", "study", "mine", "--dry-run").startswith("mine: 9 trials, 9 to train\n")
     assert command("run", "study", "mine", "--smoke", "--dry-run").startswith("mine_smoke: 3 trials, 3 to train\n")
+    assert "claim: the smaller the batch, the lower the held-out loss (Keskar et al., section 2)" in command(
+        "show", "study", "mine"
+    )
 
 
 def test_what_comes_from_where_is_listed(inside: Paths) -> None:

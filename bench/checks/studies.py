@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
+from bench import registry
 from bench.checks import NotPromised, expect
+from bench.contract import Batch
 from bench.paths import Paths
 from bench.run.plan import Planner
+from bench.run.worker import build
 from bench.study.catalogue import Catalogue, catalogue
-from bench.study.definition import Study, StudyError
+from bench.study.definition import Study, StudyError, Trial, label
 from bench.study.file import load
+from bench.training import mean_terms
 
 MOST_SMOKE_IMAGES = 200
 MOST_SMOKE_EPOCHS = 2
@@ -66,6 +73,23 @@ def check_every_trial_can_be_built(study: Subject) -> None:
             raise
 
 
+def check_its_claims_name_loss_terms_that_there_are(study: Subject) -> None:
+    """A claim about a curve names a loss term that the models of its variants have."""
+    read = study.read()
+    about = [(number, claim) for number, claim in enumerate(read.claims, start=1) if claim.term]
+    if not about:
+        raise NotPromised("it claims nothing about a curve")
+    terms: dict[str, list[str]] = {}  # of a variant, on the first data set that a claim names it for
+    for number, claim in about:
+        dataset = (claim.datasets or read.meant_for)[0]
+        for variant, cell in itertools.product(read.variants_on(dataset), read.cells()):
+            name = label(variant, cell)
+            if name in claim.variants:
+                terms[name] = terms.get(name) or _terms(read.trial(study.known, variant, dataset, 0, cell))
+                wrong = f"claim {number}: no loss term {claim.term!r} of {name}; there are: {', '.join(terms[name])}"
+                expect(claim.term in terms[name], wrong)
+
+
 def check_its_smoke_is_small(study: Subject) -> None:
     """``--smoke`` trains a tiny subset for an epoch or two."""
     smoke = study.read(smoke=True)
@@ -75,3 +99,12 @@ def check_its_smoke_is_small(study: Subject) -> None:
     epochs = smoke.vary.get("epochs", (smoke.overrides.get("training", {}).get("epochs"),))
     short = isinstance(epochs, tuple) and all(isinstance(n, int) and n <= MOST_SMOKE_EPOCHS for n in epochs)
     expect(short, f"[smoke] training.epochs = {epochs}: must be {MOST_SMOKE_EPOCHS} at most")
+
+
+def _terms(trial: Trial) -> list[str]:
+    """The loss terms of a trial's model, by one step on noise that learns nothing."""
+    if trial.dataset not in registry.names("datasets"):
+        raise NotPromised(f"{trial.dataset} is no data set that is known by name")
+    spec = registry.load("datasets", trial.dataset).SPEC
+    batch = Batch(torch.rand(4, *spec.shape), torch.zeros(4, dtype=torch.int64))
+    return sorted(mean_terms(build(trial, spec), [batch]))

@@ -55,6 +55,8 @@ def show(kind: str, name: str) -> None:
         study = load(paths.study(name), known)
         metrics = ", ".join(metric.name for metric in study.metrics)
         click.echo(f"{study.name}: {study.question}\nsource: {study.source}\nmetrics: {metrics}")
+        for claim in study.claims:
+            click.echo(f"claim: {claim.text} ({claim.where})")
         for dataset in study.datasets:
             for variant in study.variants_on(dataset):
                 if study.is_search:

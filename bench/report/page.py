@@ -14,6 +14,8 @@ import pandas as pd
 
 from bench.images import Curve, Panels, picture, png, side_by_side
 from bench.images import curves as drawn_curves
+from bench.report.answer import answer, frame, markdown
+from bench.report.claims import judge
 from bench.report.significance import expected_best
 from bench.report.tables import (
     ROW,
@@ -55,7 +57,7 @@ def write(
     pictures: Mapping[str, Mapping[str, bytes]],
     folder: Path,
 ) -> Path:
-    """Write ``README.md``, ``summary.csv``, ``runs.csv`` and the pictures into ``folder``; the README's path.
+    """Write ``README.md``, its tables (``claims.csv`` where there are any) and its pictures into ``folder``; the README's path.
 
     Args:
         runs: one row per trial, as `bench.tracking` tables them.
@@ -67,7 +69,11 @@ def write(
     """
     runs = prepared(study, runs)
     table = summary(study, runs)
-    lines = [f"# {study.name}", "", study.question, "", f"> {study.source}", ""]
+    judgements = judge(study, runs, curves)
+    lines = [f"# {study.name}", "", study.question, ""]
+    if judgements:
+        lines += [answer(judgements), "", markdown(judgements), ""]
+    lines += [f"> {study.source}", ""]
     lines += ["Every number is in [summary.csv](summary.csv), every trial in [runs.csv](runs.csv).", ""]
     files: dict[str, bytes] = {}
     stems: Counter[str] = Counter()
@@ -90,7 +96,7 @@ def write(
         lines += ["## Blanks and failures", "", *(f"* {remark}" for remark in remarks), ""]
     lines += ["## How it was measured", "", *_protocol_lines(study, runs), "", "## Where it comes from", ""]
     lines += [*_provenance(runs), ""]
-    tables = {"summary.csv": table, "runs.csv": runs}
+    tables = {"summary.csv": table, "runs.csv": runs} | ({"claims.csv": frame(judgements)} if judgements else {})
     pages = {name: rows.to_csv(index=False, float_format="%.6g") for name, rows in tables.items()}
     pages["README.md"] = "\n".join(lines)
     files |= {name: PLACE.sub("", page).encode() for name, page in pages.items()}

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from bench.score import Metric
+from bench.study.claims import Claim
 
 if TYPE_CHECKING:
     from bench.study.catalogue import Catalogue
@@ -160,6 +161,7 @@ class Study:
         metrics: what is measured, each with its better direction; the first is the objective.
         on: settings that hold on one data set only.
         vary: lists make a grid; a `Range` anywhere makes a search, in which lists are choices.
+        claims: what the source says, in a form that the report judges; they decide nothing of a trial.
         trials: how many configurations a search tries in all; 0 for a grid.
         overrides: settings given for this invocation (a smoke run, ``--set``); they win over everything but the grid.
     """
@@ -179,6 +181,7 @@ class Study:
     trials: int = 0
     prune: bool = True
     confirm: Confirm | None = None
+    claims: tuple[Claim, ...] = ()
 
     @property
     def objective(self) -> Metric:
@@ -195,9 +198,10 @@ class Study:
         axes = [values for values in self.vary.values() if not isinstance(values, Range)]
         return [dict(zip(self.vary, point, strict=True)) for point in itertools.product(*axes)]
 
-    def labels(self) -> list[str]:
-        """The names that are compared, in the study's own order; none for a search, which finds them."""
-        return [] if self.is_search else [label(v, cell) for v in self.variants for cell in self.cells()]
+    def labels(self, dataset: str | None = None) -> list[str]:
+        """The names compared, on ``dataset`` or at all, in the study's own order; none for a search, which finds them."""
+        variants = self.variants if dataset is None else self.variants_on(dataset)
+        return [] if self.is_search else [label(v, cell) for v in variants for cell in self.cells()]
 
     def grid(self, catalogue: Catalogue, fingerprints: Mapping[str, str]) -> Iterator[Trial]:
         """Every trial of a grid, seed by seed, so that an interrupted study has compared what it has done."""
@@ -225,11 +229,8 @@ class Study:
         data set, the variant, the grid's cell, what was given for this invocation. A ``proposal`` of a search is measured
         on a validation split.
         """
-        defaults: dict[str, dict[str, Any]] = {
-            "params": {name: option.default for name, option in catalogue.params[variant.model].items()}
-        }
-        for section, options in catalogue.options.items():
-            defaults[section] = {name: option.default for name, option in options.items()}
+        options = {"params": catalogue.params[variant.model], **catalogue.options}
+        defaults = {section: {name: each.default for name, each in own.items()} for section, own in options.items()}
         placed: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
         for name, value in cell.items():
             placed[str(catalogue.section(variant.model, name))][name] = value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 import typing
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ from bench.paths import shipped
 from bench.registry import unknown
 from bench.score import Metric
 from bench.study.catalogue import Catalogue, Option
+from bench.study.claims import Claim, read_claims
 from bench.study.definition import SECTIONS, Confirm, Range, Study, StudyError, Variant, plain
 from bench.study.types import convert, describe, fits, is_number
 
 TOP = ("question", "source", "model", "datasets", "seeds", "metrics", "trials", "prune")
-TABLES = (*SECTIONS, "vary", "on", "smoke", "confirm", "variants")
+TABLES = (*SECTIONS, "vary", "on", "smoke", "confirm", "variants", "claims")
 SMOKE: dict[str, Any] = {  # of a study that nobody wrote a [smoke] for
     "seeds": 1,
     "training": {"epochs": 1, "batch_size": 16},
@@ -93,6 +95,7 @@ def build(
     for key in overlay:
         reader.known(key, ("datasets", "seeds", "metrics", "trials", "vary", *SECTIONS), "key in [smoke]")
     overlay = overlay if smoke else {}
+    written = tables
     tables = {**tables, **{key: value for key, value in overlay.items() if key not in SECTIONS}}
     question = reader.text(tables, "question")
     meant_for = tuple(reader.texts(tables, "datasets"))
@@ -128,7 +131,7 @@ def build(
     prune = tables.get("prune", True)
     if not isinstance(prune, bool):
         reader.fail("prune", prune, "true or false")
-    return Study(
+    study = Study(
         name=path.stem + ("_smoke" if smoke else ""),
         question=question,
         source=reader.text(tables, "source"),
@@ -145,6 +148,9 @@ def build(
         prune=prune,
         confirm=reader.confirm(tables) if not smoke else None,
     )
+    # What is given for this invocation may vary and measure something else; the source speaks of the study as it is written.
+    claims = build(written, path, catalogue).claims if smoke or given else reader.claims(tables, study)
+    return replace(study, claims=claims)
 
 
 class _Reader:
@@ -197,10 +203,20 @@ class _Reader:
             self.known(key, ("top", "seeds"), "key in [confirm]")
         return Confirm(self.count(table, "top", 3), self.count(table, "seeds", 5)) if table else None
 
-    def variants(self, tables: Mapping[str, Any]) -> tuple[Variant, ...]:
-        rows = tables.get("variants", [])
+    def rows(self, tables: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+        rows = tables.get(key, [])
         if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
-            self.fail("variants", rows, "tables, each [[variants]]")
+            self.fail(key, rows, f"tables, each [[{key}]]")
+        return rows
+
+    def claims(self, tables: Mapping[str, Any], study: Study) -> tuple[Claim, ...]:
+        try:
+            return read_claims(self.rows(tables, "claims"), study, list(self.catalogue.metrics))
+        except ValueError as error:
+            raise StudyError(f"{self.path}: {error}") from None
+
+    def variants(self, tables: Mapping[str, Any]) -> tuple[Variant, ...]:
+        rows = self.rows(tables, "variants")
         variants: list[Variant] = []
         for row in rows or [{}]:
             for key in row:

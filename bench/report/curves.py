@@ -1,0 +1,97 @@
+"""What the curves of a loss term come to: the numbers by which claims about training itself are judged.
+
+A curve is a term's value after each epoch, the first epoch first. The training curve is averaged over an epoch's steps as they
+were taken, the held-out one is taken at the epoch's end: so a gap is a little smaller than one between values of one moment.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import pandas as pd
+
+from bench.score import LARGEST
+from bench.study.claims import curve_of
+
+PLATEAU = 0.1  # of the epochs, the last ones, over which a curve's final level is averaged
+BAND = 0.1  # of a curve's greatest distance from its final level: how near it counts as there
+TAIL = 0.2  # of the epochs, the last ones, along which a slope is taken
+
+
+def last(curve: Sequence[float]) -> float:
+    """The value after the last epoch."""
+    return curve[-1]
+
+
+def settling(curve: Sequence[float]) -> float:
+    """The settling time: the epoch from which the curve stays within a tenth of its greatest distance from its final level.
+
+    It says how soon a curve converges to where it ends, wherever that is, so that curves of other levels compare.
+    """
+    final = curve[-max(1, round(PLATEAU * len(curve))) :]
+    level = math.fsum(final) / len(final)
+    distances = [abs(value - level) for value in curve]
+    away = [epoch for epoch, distance in enumerate(distances, start=1) if distance > BAND * max(distances)]
+    return float(min(len(curve), max(away, default=0) + 1))
+
+
+def slope(curve: Sequence[float]) -> float:
+    """The least-squares slope over the last fifth of the epochs, per epoch, as a share of the mean there; NaN for one epoch."""
+    tail = curve[-max(2, round(TAIL * len(curve))) :]
+    middle, level = (len(tail) - 1) / 2, math.fsum(tail) / len(tail)
+    if len(tail) < 2 or level == 0:
+        return math.nan
+    steps = [place - middle for place in range(len(tail))]
+    steepness = math.fsum(step * value for step, value in zip(steps, tail, strict=True))
+    return steepness / math.fsum(step * step for step in steps) / abs(level)
+
+
+def rise(curve: Sequence[float]) -> float:
+    """The greatest rise above the least value so far, as a share of that: 1 where a loss doubled, 0 where it only fell."""
+    least, greatest = math.inf, 0.0
+    for value in curve:
+        least = min(least, value)
+        if least != 0:
+            greatest = max(greatest, (value - least) / abs(least))
+    return greatest
+
+
+COMES_TO: Mapping[str, Callable[[Sequence[float]], float]] = {
+    "last": last,
+    "settling": settling,
+    "slope": slope,
+    "rise": rise,
+}
+
+
+def of_curves(trials: pd.DataFrame, curves: pd.DataFrame, metric: str) -> pd.Series[float]:
+    """What the curves of finished trials come to, by seed; trials without that curve are left out.
+
+    Args:
+        trials: rows of runs, with ``run_id, seed, split``.
+        curves: ``run_id, name, step, value``.
+        metric: as a claim has it, ``train/loss`` or ``gap/loss`` or ``settling/test/loss``.
+    """
+    what, split, term = curve_of(metric) or ("", "", "")
+    found = {}
+    for run, seed, held_out in trials[["run_id", "seed", "split"]].itertuples(index=False):
+        own = {name: _curve(curves, run, f"{name}/{term}") for name in ("train", held_out)}
+        curve = own["train" if split == "train" else held_out]
+        if what == "gap" and all(own.values()):
+            found[seed] = curve[-1] - own["train"][-1]
+        elif what != "gap" and curve:
+            found[seed] = COMES_TO[what](curve)
+    return pd.Series(found, dtype=float).dropna()
+
+
+def terms_of(trials: pd.DataFrame, curves: pd.DataFrame) -> list[str]:
+    """The loss terms that trials have curves of."""
+    names = curves.loc[curves["run_id"].isin(trials["run_id"]), "name"]
+    return sorted({name.split("/", 1)[1] for name in names})
+
+
+def _curve(curves: pd.DataFrame, run: str, name: str) -> list[float]:
+    """One run's, without the epoch before the first and without infinities."""
+    own = curves[(curves["run_id"] == run) & (curves["name"] == name) & (curves["step"] > 0)].sort_values("step")
+    return [float(value) for value in own["value"] if abs(value) < LARGEST]

@@ -1,0 +1,493 @@
+"""Claims read, checked and judged, and the answer that a report opens with."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bench.report import curves as of_curves
+from bench.report import page
+from bench.report.answer import answer, frame, markdown, plain
+from bench.report.claims import Judgement, judge
+from bench.report.significance import holm, interval, lies
+from bench.study.catalogue import Catalogue
+from bench.study.claims import OF_CURVES, Claim, curve_of
+from bench.study.definition import Study, StudyError
+from bench.study.file import build
+from tests.test_report import LARGEST, row
+
+FALLS = {"text": "the loss falls", "where": "document 000, figure 1", "metric": "test_loss", "order": "falls"}
+NO_CURVES = pd.DataFrame(columns=["run_id", "name", "step", "value"])
+
+
+def make(
+    known: Catalogue, *claims: Mapping[str, Any], as_smoke: bool = False, given: Any = None, **changes: Any
+) -> Study:
+    """A study of three latent dimensions that makes these claims."""
+    written = {
+        "question": "Which?",
+        "source": "Document 000: the first",
+        "model": "vae",
+        "datasets": ["digits", "mnist"],
+        "metrics": ["test_loss", "psnr"],
+        "vary": {"latent_dim": [2, 5, 10]},
+        "smoke": {"vary": {"latent_dim": [4]}, "metrics": ["psnr"]},
+        "claims": list(claims),
+        **changes,
+    }
+    tables = {key: value for key, value in written.items() if value is not None}
+    return build(tables, Path("studies/x.toml"), known, smoke=as_smoke, given=given)
+
+
+def claim(known: Catalogue, **changes: Any) -> Claim:
+    """One claim of that study, as it is read; what is None is left out."""
+    return make(known, {key: value for key, value in {**FALLS, **changes}.items() if value is not None}).claims[0]
+
+
+# Read.
+
+
+def test_an_order_is_every_step_along_what_is_varied(known: Catalogue) -> None:
+    read = claim(known)
+    assert read.relation == "less"
+    assert read.pairs == (("latent_dim=5", "latent_dim=2"), ("latent_dim=10", "latent_dim=5"))
+    assert read.sides == ["latent_dim=2", "latent_dim=5", "latent_dim=10"]
+    assert claim(known, order="rises").relation == "greater"
+    named = claim(known, along=["latent_dim=10", "latent_dim=2"])
+    assert named.pairs == (("latent_dim=2", "latent_dim=10"),)
+
+
+def test_two_sides_are_compared_each_with_each_and_equals_all_with_all(known: Catalogue) -> None:
+    less = claim(known, order=None, less=["latent_dim=2", ["latent_dim=5", 12]])
+    assert list(less.pairs) == [("latent_dim=2", "latent_dim=5"), ("latent_dim=2", 12)]
+    assert less.variants == ["latent_dim=2", "latent_dim=5"]
+    three = ["latent_dim=2", "latent_dim=5", "latent_dim=10"]
+    equal = claim(known, order=None, equal=three, margin="5 %")
+    assert equal.pairs == ((three[0], three[1]), (three[0], three[2]), (three[1], three[2]))
+    assert (equal.margin, equal.relative) == (0.05, True)
+    assert claim(known, margin=2) == dataclasses.replace(claim(known), margin=2.0)
+
+
+def test_what_cannot_be_judged_says_why(known: Catalogue) -> None:
+    read = claim(known, metric=None, order=None, why="judged by eye")
+    assert (read.why, read.metric, read.pairs) == ("judged by eye", "", ())
+
+
+def test_a_claim_is_about_the_data_sets_that_have_all_its_variants(known: Catalogue) -> None:
+    assert claim(known).datasets == ()  # whatever the study is run on
+    assert claim(known, datasets=["mnist"]).datasets == ("mnist",)
+    rows: list[dict[str, Any]] = [
+        {"name": "a", "model": "vae", "datasets": ["mnist"]},
+        {"name": "b", "model": "gan"},
+    ]
+    less = {**FALLS, "less": ["a", "b"]}
+    del less["order"]
+    assert make(known, less, model=None, vary=None, variants=rows, smoke=None).claims[0].datasets == ("mnist",)
+    with pytest.raises(StudyError, match=r"claim 1: datasets: variant 'a' is not for digits"):
+        make(known, {**less, "datasets": ["digits"]}, model=None, vary=None, variants=rows)
+    rows[1]["datasets"] = ["digits"]
+    with pytest.raises(StudyError, match=r"claim 1: less: no data set has all of a, b"):
+        make(known, less, model=None, vary=None, variants=rows)
+
+
+@pytest.mark.parametrize(
+    "metric", ["parameters", "seconds_per_epoch", "train/loss", "test/kl", "gap/loss", "settling/test/loss", "psnr"]
+)
+def test_a_claim_may_speak_of_metrics_costs_and_curves(known: Catalogue, metric: str) -> None:
+    assert claim(known, metric=metric).metric == metric
+
+
+def test_a_curve_is_told_by_its_name() -> None:
+    assert curve_of("train/kl") == ("last", "train", "kl")
+    assert curve_of("gap/loss") == ("gap", "test", "loss")
+    assert curve_of("rise/train/loss") == ("rise", "train", "loss")
+    for name in ("test_loss", "final/loss", "gap/test/loss", "slope/loss", "test/", "a/b/c/d"):
+        assert curve_of(name) is None
+
+
+def test_claims_decide_nothing_of_a_trial(known: Catalogue) -> None:
+    """So they can be written when the runs are there."""
+    without, with_claims = make(known, claims=None), make(known, FALLS)
+    assert with_claims.claims
+    keys = [[trial.key for trial in study.grid(known, {})] for study in (without, with_claims)]
+    assert keys[0] == keys[1]
+
+
+def test_what_is_given_for_one_invocation_leaves_the_claims_as_they_are_written(known: Catalogue) -> None:
+    written = make(known, FALLS).claims
+    assert make(known, FALLS, as_smoke=True).claims == written
+    assert make(known, FALLS, given={"latent_dim": 7}).claims == written
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"claim": "?"}, r"no key in \[\[claims\]\] 'claim'; there are: text, where, metric"),
+        ({"text": ""}, r"text = '': must be a text"),
+        ({"where": None}, r"where = None: must be a text"),
+        ({"order": None}, r"none is given: it must hold one of order, less, .*, or why it cannot be judged"),
+        ({"less": ["a", "b"]}, r"order and less are given: it must hold one of"),
+        ({"why": "by eye"}, r"order and why are given"),
+        ({"order": None, "why": "by eye"}, r"metric = 'test_loss': must be left out where why says"),
+        ({"order": "down"}, r"order = 'down': must be 'falls' or 'rises'"),
+        ({"along": ["latent_dim=2"]}, r"along = \['latent_dim=2'\]: must be a list of at least 2 names"),
+        ({"along": ["latent_dim=2", "latent_dim=2"]}, r"along = .*: must name each once"),
+        ({"along": ["latent_dim=2", "latent_dim=3"]}, r"order: no variant 'latent_dim=3' \(did you mean 'latent_dim="),
+        ({"order": None, "less": ["latent_dim=2", "big"]}, r"less: no variant 'big'; there are: latent_dim=2, "),
+        ({"order": None, "less": ["latent_dim=2"]}, r"less = \['latent_dim=2'\]: must be two, each a variant"),
+        ({"order": None, "less": [1, 2]}, r"less = \[1, 2\]: must compare two variants, or a variant with a number"),
+        ({"order": None, "less": ["latent_dim=2", True]}, r"must be two, each a variant, a number or a list of those"),
+        ({"order": None, "less": ["latent_dim=2", []]}, r"must be two, each a variant, a number or a list of those"),
+        ({"order": None, "less": ["latent_dim=2"] * 2}, r"must compare two variants"),
+        ({"order": None, "less": ["latent_dim=2", 1], "along": ["a"]}, r"along = \['a'\]: must be left out"),
+        ({"order": None, "equal": ["latent_dim=2", "latent_dim=5"]}, r"margin = None: must be a number above 0"),
+        ({"order": None, "equal": ["latent_dim=2"], "margin": 1}, r"equal = .*: must be a list of two or more"),
+        ({"order": None, "no_less": ["latent_dim=2", 3]}, r"margin = None: must be a number above 0"),
+        ({"margin": 0}, r"margin = 0: must be a number above 0, or a share of the value compared with, as in '10 %'"),
+        ({"margin": "ten %"}, r"margin = 'ten %': must be a number above 0"),
+        ({"margin": "10"}, r"margin = '10': must be a number above 0"),
+        ({"order": None, "less": ["latent_dim=2", 0], "margin": "5 %"}, r"margin = '5 %': must be a number, since"),
+        ({"metric": None}, r"metric = None: must be a text"),
+        ({"metric": "psrn"}, r"no metric 'psrn' \(did you mean 'psnr'\?\); there are: test_loss, psnr, parameters"),
+        ({"metric": "ssim"}, r"metric = 'ssim': must be one that the study measures; add it to metrics"),
+        ({"metric": "valid/loss"}, r"metric = 'valid/loss': must be a curve of a loss term \(train/<term>, "),
+        ({"datasets": "mnist"}, r"datasets = 'mnist': must be a list of at least 1 name"),
+        ({"datasets": ["cifar"]}, r"datasets: no data set of the study 'cifar'; there are: digits, mnist"),
+    ],
+)
+def test_what_cannot_be_judged_is_one_line(known: Catalogue, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(StudyError, match=message) as caught:
+        claim(known, **changes)
+    assert str(caught.value).startswith("studies/x.toml: claim 1: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_ladder_must_be_given_where_not_one_setting_alone_is_varied(known: Catalogue) -> None:
+    with pytest.raises(StudyError, match="along: must list the variants in order"):
+        make(known, FALLS, vary={"latent_dim": [2, 5], "batch_size": [16, 32]})
+    with pytest.raises(StudyError, match="along: must list the variants in order"):
+        make(known, FALLS, model=None, vary=None, variants=[{"name": "a", "model": "vae"}], smoke=None)
+
+
+def test_a_search_and_what_is_no_table_can_claim_nothing(known: Catalogue) -> None:
+    with pytest.raises(StudyError, match=r"claims: must be left out: a search finds its variants"):
+        make(known, FALLS, vary={"latent_dim": {"low": 2, "high": 9}}, trials=3)
+    with pytest.raises(StudyError, match=r"claims = \['the loss falls'\]: must be tables, each \[\[claims\]\]"):
+        make(known, claims=["the loss falls"])
+
+
+# Judged.
+
+
+def runs_of(losses: Mapping[int, Sequence[float]], **changes: Any) -> pd.DataFrame:
+    """Runs of latent dimensions, with one loss for every seed."""
+    rows = [row(latent, seed, loss, **changes) for latent, each in losses.items() for seed, loss in enumerate(each)]
+    return pd.DataFrame(rows)
+
+
+def judged(known: Catalogue, runs: pd.DataFrame, curves: pd.DataFrame = NO_CURVES, **changes: Any) -> Judgement:
+    """The one claim on digits."""
+    row = {key: value for key, value in {**FALLS, "datasets": ["digits"], **changes}.items() if value is not None}
+    (judgement,) = judge(make(known, row), runs, curves)
+    return judgement
+
+
+FALLING = {2: (150.0, 151.0, 152.0), 5: (120.0, 121.1, 122.0), 10: (110.0, 111.5, 112.2)}
+
+
+def test_an_order_holds_by_its_least_certain_step(known: Catalogue) -> None:
+    found = judged(known, runs_of(FALLING))
+    steps = [[-30.0, -29.9, -30.0], [-10.0, -9.6, -9.8]]
+    assert found.verdict == "holds"
+    assert found.p == pytest.approx(lies(steps, high=0)[0])
+    assert found.pair == ("latent_dim=10", "latent_dim=5")
+    assert found.effect == pytest.approx(-9.8)
+    assert found.half == pytest.approx(interval(steps[1]))
+    assert found.n == 3
+    assert found.test == "paired t-test of every step"
+    assert [name for name, _ in found.means] == ["latent_dim=2", "latent_dim=5", "latent_dim=10"]
+    assert found.means[0][1] == 151
+
+
+def test_an_order_does_not_hold_where_a_step_goes_the_other_way(known: Catalogue) -> None:
+    found = judged(known, runs_of({**FALLING, 10: (130.0, 131.2, 132.1)}))
+    assert found.verdict == "does not hold"
+    assert found.pair == ("latent_dim=10", "latent_dim=5")
+    assert found.effect == pytest.approx(10.0667, abs=1e-4)
+
+
+def test_seeds_that_disagree_tell_nothing(known: Catalogue) -> None:
+    found = judged(known, runs_of({**FALLING, 10: (110.0, 131.0, 112.0)}))
+    assert found.verdict == "cannot tell"
+    assert found.p > 0.05
+    assert found.test
+
+
+def test_nothing_is_answered_from_one_seed(known: Catalogue) -> None:
+    found = judged(known, runs_of({latent: each[:1] for latent, each in FALLING.items()}))
+    assert (found.verdict, found.n, found.test, found.reason) == ("cannot tell", 1, "", "")
+    assert math.isnan(found.p)
+    assert "cannot tell at 1 seed" in markdown([found])
+    assert answer([found]) == "Nothing that the source says can be told yet: 1 cannot be told from 1 seed."
+
+
+def test_pairs_are_the_seeds_that_both_have(known: Catalogue) -> None:
+    runs = runs_of(FALLING)
+    runs.loc[runs["run_id"] == "r5-1", "state"] = "failed"
+    found = judged(known, runs)
+    assert found.n == 2
+    assert found.effect == pytest.approx(-9.9)
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict"),
+    [
+        ({"less": ["latent_dim=10", "latent_dim=2"]}, "holds"),
+        ({"greater": ["latent_dim=10", "latent_dim=2"]}, "does not hold"),
+        ({"less": ["latent_dim=10", "latent_dim=2"], "margin": 30}, "holds"),  # 40 less
+        (
+            {"less": ["latent_dim=10", "latent_dim=2"], "margin": 50},
+            "does not hold",
+        ),  # shown to be less by less than 50
+        ({"less": ["latent_dim=10", "latent_dim=2"], "margin": "20 %"}, "holds"),  # 26 %
+        ({"less": ["latent_dim=10", "latent_dim=2"], "margin": "30 %"}, "does not hold"),
+        ({"equal": ["latent_dim=10", "latent_dim=5"], "margin": "10 %"}, "holds"),  # 8 %
+        ({"equal": ["latent_dim=10", "latent_dim=5"], "margin": "5 %"}, "does not hold"),
+        ({"equal": ["latent_dim=10", "latent_dim=5", "latent_dim=2"], "margin": "10 %"}, "does not hold"),
+        ({"no_less": ["latent_dim=2", "latent_dim=10"], "margin": 1}, "holds"),
+        ({"no_greater": ["latent_dim=2", "latent_dim=10"], "margin": 1}, "does not hold"),
+        ({"less": ["latent_dim=10", 115]}, "holds"),
+        ({"less": ["latent_dim=10", 111]}, "cannot tell"),
+        ({"greater": [["latent_dim=2", "latent_dim=5"], ["latent_dim=10", 100]]}, "holds"),
+        ({"equal": ["latent_dim=10", 330], "margin": "10 %"}, "does not hold"),
+    ],
+)
+def test_every_relation_is_judged_by_where_the_interval_lies(
+    known: Catalogue, changes: dict[str, Any], verdict: str
+) -> None:
+    assert judged(known, runs_of(FALLING), order=None, **changes).verdict == verdict
+
+
+def test_a_test_says_what_it_is(known: Catalogue) -> None:
+    def of(**changes: Any) -> str:
+        return judged(known, runs_of(FALLING), order=None, **changes).test
+
+    assert of(less=["latent_dim=10", "latent_dim=2"]) == "paired t-test"
+    assert of(less=["latent_dim=10", 115.5]) == "t-test against 115.5"
+    assert of(equal=["latent_dim=10", "latent_dim=5"], margin=1) == "two one-sided paired t-tests"
+    assert of(less=["latent_dim=10", ["latent_dim=5", "latent_dim=2"]]) == "paired t-test of every pair"
+
+
+def test_the_correction_goes_over_the_claims_of_one_data_set(known: Catalogue) -> None:
+    """What digits say is the same whether mnist is run or not."""
+    claims = [FALLS, {**FALLS, "metric": "parameters", "order": "rises"}, {**FALLS, "metric": "psnr", "order": "rises"}]
+    digits = runs_of({2: (150.0, 151.0, 152.0), 5: (120.0, 126.0, 119.0), 10: (110.0, 119.0, 105.0)})
+    study = make(known, *claims)
+    alone = [each for each in judge(study, digits, NO_CURVES) if each.dataset == "digits"]
+    raw = [lies([[-30.0, -25.0, -33.0], [-10.0, -7.0, -14.0]], high=0)[0], 0.0, 0.0]
+    assert raw[0] < 0.05
+    assert [each.p for each in alone] == pytest.approx(holm(raw))
+    both = judge(study, pd.concat([digits, runs_of(FALLING, dataset="mnist")]), NO_CURVES)
+    assert [each for each in both if each.dataset == "digits"] == alone
+    crowded = judge(make(known, *[FALLS] * 20), digits, NO_CURVES)
+    assert {each.verdict for each in crowded if each.dataset == "digits"} == {"cannot tell"}
+
+
+def test_what_was_not_run_is_open(known: Catalogue) -> None:
+    study = make(known, FALLS)
+    on_digits, on_mnist = judge(study, runs_of(FALLING), NO_CURVES)
+    assert (on_digits.dataset, on_digits.verdict) == ("digits", "holds")
+    assert (on_mnist.dataset, on_mnist.verdict, on_mnist.reason) == ("mnist", "open", "not run")
+    partly = judge(study, runs_of({2: FALLING[2]}), NO_CURVES)[0]
+    assert (partly.verdict, partly.reason) == ("open", "latent_dim=5, latent_dim=10 not run")
+    own = judge(study, runs_of(FALLING, dataset="mine/faces.npz"), NO_CURVES)
+    assert [(each.dataset, each.verdict) for each in own][2:] == [("mine/faces.npz", "holds")]
+
+
+def test_what_is_blank_says_why(known: Catalogue) -> None:
+    runs = runs_of(FALLING).assign(**{"metric.test_loss": None, "reason.test_loss": "no single objective"})
+    found = judged(known, runs)
+    assert (found.verdict, found.reason) == ("cannot tell", "test_loss is blank: no single objective")
+    assert judged(known, runs.drop(columns="reason.test_loss")).reason == "test_loss was not taken"
+    failed = runs_of(FALLING)
+    failed.loc[failed["variant"] == "latent_dim=5", "state"] = "failed"
+    assert judged(known, failed).reason == "no finished trial of latent_dim=5"
+
+
+def test_two_protocols_do_not_compare_nor_do_times_of_two_devices(known: Catalogue) -> None:
+    runs = runs_of(FALLING)
+    runs.loc[runs["variant"] == "latent_dim=5", "protocol.test_loss"] = json.dumps({"split": "test", "images": "10"})
+    found = judged(known, runs)
+    assert found.verdict == "cannot tell"
+    assert found.reason == "taken under 2 protocols: images 10, split test; images 9, split test"
+    assert judged(known, runs, order=None, less=["latent_dim=10", "latent_dim=2"]).verdict == "holds"
+    runs.loc[runs["seed"] == 1, "device"] = "another"
+    found = judged(known, runs, metric="seconds_per_epoch")
+    assert found.reason == "taken on 2 devices: CPU, 1 thread(s); another"
+    assert judged(known, runs, metric="parameters", order="rises").verdict == "holds"
+
+
+def test_an_infinity_is_no_value(known: Catalogue) -> None:
+    assert judged(known, runs_of({**FALLING, 5: (120.0, 121.1, LARGEST)})).n == 2
+
+
+# Curves.
+
+
+def test_every_name_of_a_curve_is_taken() -> None:
+    assert set(of_curves.COMES_TO) == {"last", *OF_CURVES}
+
+
+def test_a_curve_settles_where_it_stays_near_its_final_level() -> None:
+    """An exponential is within a tenth of its greatest distance after ln(10) time constants."""
+    for rate in (4, 10):
+        curve = [5 + math.exp(-(epoch - 1) / rate) for epoch in range(1, 101)]
+        assert of_curves.settling(curve) == math.ceil(1 + rate * math.log(10))
+    assert of_curves.settling([0.0, 3.0, *[1.0] * 20]) == 3  # not where it first crosses
+    assert of_curves.settling([7.0]) == 1
+    assert of_curves.settling([2.0, 2.0, 2.0]) == 1
+
+
+def test_a_slope_is_the_least_squares_line_through_the_end() -> None:
+    curve = [100.0] * 12 + [10.0, 8.0, 7.0]  # the last fifth of 15 is 3
+    assert of_curves.slope(curve) == pytest.approx(np.polyfit([1, 2, 3], [10, 8, 7], 1)[0] / (25 / 3))
+    assert of_curves.slope([3.0] * 10) == 0
+    assert math.isnan(of_curves.slope([3.0]))
+
+
+def test_a_rise_is_above_the_least_so_far() -> None:
+    assert of_curves.rise([10.0, 4.0, 6.0, 5.0, 8.0, 3.0, 4.0]) == 1.0  # from 4 to 8
+    assert of_curves.rise([3.0, 2.0, 1.0]) == 0
+    assert of_curves.rise([-4.0, -2.0]) == 0.5
+
+
+def test_claims_are_judged_by_curves(known: Catalogue) -> None:
+    """The held-out loss ends 1, 2 and 4 above the training loss, give or take a hundredth."""
+    runs = runs_of(FALLING)
+    rows: list[tuple[str, str, int, float]] = []
+    for latent, gap in ((2, 1.0), (5, 2.0), (10, 4.0)):
+        for seed in range(3):
+            for epoch in range(6):
+                train = 100 - 10 * epoch + seed
+                rows.append((f"r{latent}-{seed}", "train/loss", epoch, train))
+                rows.append((f"r{latent}-{seed}", "test/loss", epoch, train + gap + 0.01 * seed * latent))
+    curves = pd.DataFrame(rows, columns=NO_CURVES.columns)
+    found = judged(known, runs, curves, metric="gap/loss", order="rises")
+    assert found.verdict == "holds"
+    assert [mean for _, mean in found.means] == pytest.approx([1.02, 2.05, 4.1])
+    assert [mean for _, mean in judged(known, runs, curves, metric="train/loss").means] == [51, 51, 51]
+    found = judged(known, runs, curves, metric="gap/los", order="rises")
+    assert (found.verdict, found.reason) == (
+        "cannot tell",
+        "no curve of 'los' in latent_dim=2, latent_dim=5, latent_dim=10; there are: loss",
+    )
+    validated = curves.assign(name=curves["name"].str.replace("test/", "validation/"))
+    found = judged(known, runs.assign(split="validation"), validated, metric="gap/loss", order="rises")
+    assert found.verdict == "holds"
+
+
+# Told.
+
+
+@pytest.fixture
+def judgements(known: Catalogue) -> list[Judgement]:
+    """On digits one claim holds, one does not, one cannot be told, one is not judged; mnist was not run."""
+    claims: list[dict[str, Any]] = [
+        FALLS,
+        {**FALLS, "text": "more is better.", "metric": "psnr", "order": "falls", "datasets": ["digits"]},
+        {**FALLS, "text": "five is 120", "order": None, "less": ["latent_dim=5", 121], "datasets": ["digits"]},
+        {"text": "edges are rough", "where": "document 000, figure 2", "why": "judged by eye"},
+    ]
+    rows = [{key: value for key, value in each.items() if value is not None} for each in claims]
+    return judge(make(known, *rows), runs_of(FALLING), NO_CURVES)
+
+
+def test_the_answer_is_what_the_verdicts_support(judgements: list[Judgement]) -> None:
+    assert [each.verdict for each in judgements] == ["holds", "open", "does not hold", "cannot tell", "not judged"]
+    assert answer(judgements) == (
+        "On digits it holds that the loss falls; it does not hold that more is better. Of what else the source says, 1 cannot be "
+        "told from 3 seeds, 1 is not judged and 1 is open on mnist."
+    )
+    assert answer(judgements[:1]) == "On digits it holds that the loss falls."
+    assert answer([]) == ""
+    assert answer(judgements[1:2]) == ("Nothing that the source says can be told yet: 1 is open on mnist.")
+
+
+def test_the_answer_names_data_sets_where_there_are_several_and_counts_what_is_more_than_three(
+    judgements: list[Judgement],
+) -> None:
+    def held(text: str, dataset: str) -> Judgement:
+        return dataclasses.replace(
+            judgements[0], claim=dataclasses.replace(judgements[0].claim, text=text), dataset=dataset
+        )
+
+    both = [held("a", "digits"), held("a", "mnist"), held("b", "mnist")]
+    assert answer(both) == "It holds that a (digits, mnist) and that b (mnist)."
+    assert answer([held(text, "digits") for text in "abcd"]) == (
+        "On digits it holds that a, that b, that c, and likewise 1 more."
+    )
+
+
+def test_the_table_says_what_the_source_said_and_what_is_here(judgements: list[Judgement]) -> None:
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in markdown(judgements).splitlines()[:7]]
+    assert rows[0] == ["source said", "data set", "here", "verdict"]
+    assert rows[2][:3] == [
+        "the loss falls (document 000, figure 1)",
+        "digits",
+        "latent_dim=2 151, latent_dim=5 121, latent_dim=10 111.2; latent_dim=10 against latent_dim=5: -9.80 ± 0.50 (n = 3)",
+    ]
+    assert rows[2][3].startswith("**holds**: paired t-test of every step, p = 0.0")
+    assert rows[3] == ["", "mnist", "", "open: not run"]  # the claim is not said twice
+    assert rows[4][3] == "**does not hold**: paired t-test of every step, p < 0.0001"
+    assert rows[5][3].startswith("cannot tell at 3 seeds: t-test against 121, p = ")
+    assert rows[6][1:] == ["", "", "not judged: judged by eye"]
+    assert "Holm's correction" in markdown(judgements)
+    assert "Holm" not in markdown(judgements[1:2])
+
+
+def test_a_relative_effect_is_told_in_percent(known: Catalogue) -> None:
+    found = judged(known, runs_of(FALLING), order=None, less=["latent_dim=10", "latent_dim=2"], margin="20 %")
+    assert "latent_dim=10 against latent_dim=2: -26.34 ± 0.71 % (n = 3)" in markdown([found])
+
+
+def test_a_terminal_shows_the_answer_and_a_line_for_each(judgements: list[Judgement]) -> None:
+    text = plain(judgements)
+    assert text.startswith("On digits it holds that the loss falls; ")
+    assert all(len(line) <= 120 for line in text.splitlines())
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert lines[5:8] == [
+        "the loss falls digits -9.80 ± 0.50 (n = 3) holds",
+        "the loss falls mnist open",
+        "more is better. digits +3.000 ± 0.000 (n = 3) does not hold",
+    ]
+    assert plain([]) == ""
+
+
+def test_the_verdicts_are_a_table_for_a_machine_too(judgements: list[Judgement]) -> None:
+    table = frame(judgements)
+    assert table["verdict"].tolist() == [each.verdict for each in judgements]
+    assert table["low"].iloc[0] == pytest.approx(judgements[0].effect - judgements[0].half)
+    assert table["compared"].iloc[0] == "latent_dim=10 - latent_dim=5"
+    assert table["p_holm"].isna().tolist() == [False, True, False, False, True]
+
+
+def test_a_report_opens_with_the_answer(known: Catalogue, tmp_path: Path) -> None:
+    text = page.write(make(known, FALLS), runs_of(FALLING), NO_CURVES, {}, tmp_path).read_text()
+    lines = [line for line in text.splitlines() if line]
+    assert lines[1:3] == [
+        "Which?",
+        "On digits it holds that the loss falls. Of what else the source says, 1 is open on mnist.",
+    ]
+    assert lines[3].startswith("| source said ")
+    assert text.index("Holm's") < text.index("> Document 000: the first") < text.index("## digits")
+    assert pd.read_csv(tmp_path / "claims.csv")["verdict"].tolist() == ["holds", "open"]
+    page.write(make(known, claims=None), runs_of(FALLING), NO_CURVES, {}, tmp_path / "none")
+    assert not (tmp_path / "none" / "claims.csv").exists()
