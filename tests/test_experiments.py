@@ -148,6 +148,15 @@ class TestStudies:
         }
         assert sizes == {64}
 
+    @pytest.mark.parametrize(("study", "name"), [("adversarial_vae", "f ACAI"), ("adversarial_models", "acai")])
+    def test_document_000s_acai_stands_on_its_vaes_networks(self, study: str, name: str, known: Catalogue) -> None:
+        params = trials(study, "cifar10", known)[name].settings["params"]
+        own = trials(study, "cifar10", known)[
+            "a baseline" if study == "adversarial_vae" else "adversarial_vae"
+        ].settings["params"]
+        assert (params["architecture"], params["blocks"]) == ("mirrored", 4)
+        assert all(params[name] == own[name] for name in ("width", "upsample", "latent_dim", "spectral_norm"))
+
     def test_lines_are_interpolated_by_the_acai_authors_networks(self, known: Catalogue) -> None:
         """A code of 16 x 2 x 2 on a linear output, their rate and batch, and at least 1.2 million images over three seeds."""
         found = trials("interpolation", "lines", known)
