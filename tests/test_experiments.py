@@ -9,11 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bench import registry
 from bench.batches import DataOptions, prepare
 from bench.contract import Autoencodes, Batch, Data, ImageSpec, Split, Update
 from bench.models import model_class
 from bench.models.acai import ACAI
 from bench.models.wgan import WGAN
+from bench.networks.blocks import keras_count
 from bench.study.catalogue import Catalogue
 from bench.study.definition import Trial
 from bench.study.file import load
@@ -131,8 +133,60 @@ class TestWhoSeesWhat:
         assert len(generated) == 12 + 4  # for the critic's steps, and the generator's own
 
 
+PRINTED = {
+    # Document 002: listing 2, and the discussion.
+    ("vae_vs_gan", "imagenette"): {"conv_vae": {"": 4_348_547}, "dcgan": {"generator": 3_576_704}},
+    ("vae_vs_gan", "mnist"): {"vae": {"": 1_079_600}, "gan": {"": 318_737}},  # listings 1 and 3
+    ("gan_latent_dim", "mnist"): {"latent_dim=100": {"generator": 726_401}},  # document 003, figure 13
+    ("gan_latent_dim", "cifar10"): {"latent_dim=100": {"generator": 4_516_739}},  # figure 14
+    ("gan_depth", "mnist"): {
+        "depth=shallow": {"generator": 726_401},
+        "depth=deep": {"generator": 1_637_121},
+    },
+    ("gan_depth", "cifar10"): {
+        "depth=shallow": {"generator": 4_516_739},
+        "depth=deep": {"generator": 17_635_075},
+    },
+    ("wgan_latent_dim", "mnist"): {"latent_dim=100": {"generator": 798_305}},  # figure 25
+    ("wgan_latent_dim", "cifar10"): {
+        "latent_dim=100": {"critic": 2_485_953},  # figure 26
+        "latent_dim=10": {"critic": 2_485_953},
+    },
+    ("wgan_depth", "mnist"): {
+        "depth=shallow": {"generator": 798_305},
+        "depth=deep": {"generator": 1_924_289},
+    },
+    ("wgan_depth", "cifar10"): {
+        "depth=shallow": {"critic": 2_485_953},
+        "depth=deep": {"critic": 15_673_153},  # the sum of its rows
+    },
+}
+"""The totals that the documents print, by study, data set, variant and network, the whole model where none is named."""
+
+
 class TestStudies:
     """What the shipped studies train, read from their files."""
+
+    @pytest.mark.parametrize(("study", "dataset"), PRINTED, ids="-".join)
+    def test_networks_are_as_large_as_the_documents_print_them(
+        self, study: str, dataset: str, known: Catalogue
+    ) -> None:
+        """Counted as Keras does where document 003 is the source, which counts the moving statistics of batch normalisation."""
+        found = trials(study, dataset, known)
+        spec = registry.load("datasets", dataset).SPEC
+        for variant, networks in PRINTED[study, dataset].items():
+            model = model_class(found[variant].model)(spec, **found[variant].settings["params"])
+            for network, total in networks.items():
+                module = model.get_submodule(network)
+                own = sum(parameter.numel() for parameter in module.parameters())
+                assert (own if study == "vae_vs_gan" else keras_count(module)) == total, variant
+
+    def test_the_gan_on_imagenette_learns_as_in_pytorchs_tutorial(self, known: Catalogue) -> None:
+        trial = trials("vae_vs_gan", "imagenette", known)["dcgan"]
+        assert (trial.settings["training"]["learning_rate"], trial.settings["training"]["betas"]) == (
+            2e-4,
+            [0.5, 0.999],
+        )
 
     def test_document_001s_critic_takes_two_batches_for_each_of_the_autoencoders(self, known: Catalogue) -> None:
         """disc_train = 1 is two; its table has none, one and more than five."""
@@ -147,6 +201,15 @@ class TestStudies:
             trial.settings["training"]["batch_size"] for trial in trials("acai_training", "cifar10", known).values()
         }
         assert sizes == {64}
+
+    @pytest.mark.parametrize(("study", "name"), [("adversarial_vae", "f ACAI"), ("adversarial_models", "acai")])
+    def test_document_000s_acai_stands_on_its_vaes_networks(self, study: str, name: str, known: Catalogue) -> None:
+        params = trials(study, "cifar10", known)[name].settings["params"]
+        own = trials(study, "cifar10", known)[
+            "a baseline" if study == "adversarial_vae" else "adversarial_vae"
+        ].settings["params"]
+        assert (params["architecture"], params["blocks"]) == ("mirrored", 4)
+        assert all(params[name] == own[name] for name in ("width", "upsample", "latent_dim", "spectral_norm"))
 
     def test_lines_are_interpolated_by_the_acai_authors_networks(self, known: Catalogue) -> None:
         """A code of 16 x 2 x 2 on a linear output, their rate and batch, and at least 1.2 million images over three seeds."""

@@ -92,6 +92,26 @@ def test_dcgan_is_figures_13_and_14_of_document_003(spec: ImageSpec, depth: str,
     assert keras_count(generator) == total
 
 
+def test_the_tutorials_dcgan_is_pytorchs() -> None:
+    """Layer by layer for 3x64x64 images, noise of 100, width 64: convolutions without biases, two numbers a channel between."""
+    model = DCGAN(ImageSpec(3, 64, 64), architecture="tutorial")
+    generator = [100 * 512 * 16, 1024, 512 * 256 * 16, 512, 256 * 128 * 16, 256, 128 * 64 * 16, 128, 64 * 3 * 16]
+    discriminator = [3 * 64 * 16, 64 * 128 * 16, 256, 128 * 256 * 16, 512, 256 * 512 * 16, 1024, 512 * 16]
+    for network, layers in ((model.generator, generator), (model.discriminator, discriminator)):
+        assert [count(layer) for layer in network if count(layer)] == layers
+    for layer in [*model.generator, *model.discriminator]:
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)) and layer.weight.numel() > 1e5:
+            assert layer.weight.std().item() == pytest.approx(0.02, rel=0.02)
+            assert layer.weight.mean().item() == pytest.approx(0, abs=1e-3)
+    with eval_mode(model):
+        assert model.discriminator(model.sample(2)).shape == (2, 1)
+
+
+def test_the_tutorials_dcgan_is_for_one_size() -> None:
+    with pytest.raises(Unsupported, match="architecture = 'tutorial' is for 64x64 images, not 32x32; take 'keras'"):
+        DCGAN(CIFAR10, architecture="tutorial")
+
+
 @pytest.mark.parametrize(("conv_layers", "side"), [(1, 14), (2, 7), (3, 3), (4, 1)])
 def test_mirrored_conv_vae_halves_the_image(conv_layers: int, side: int) -> None:
     model = ConvVAE(MNIST, conv_layers=conv_layers, width=32)
@@ -321,3 +341,8 @@ def test_the_adversarial_vae_has_a_critic_like_its_encoder() -> None:
     assert count(model.critic) == convolutions + linear(256 * 2 * 2, 1)
     assert count(model.encoder) == convolutions + 2 * linear(256 * 2 * 2, 32)
     assert count(VAEGAN(CIFAR10, conv_layers=4, width=32).discriminator) == count(model.critic)
+    acai = ACAI(CIFAR10, architecture="mirrored", blocks=4, width=32, upsample="transposed")
+    assert count(acai.critic) == count(model.critic)
+    assert count(acai.encoder) == count(model.encoder) - linear(256 * 2 * 2, 32)  # no variance
+    assert count(acai.decoder) == count(model.decoder)
+    assert acai.encode(torch.rand(2, 3, 32, 32)).shape == (2, 32)

@@ -1,12 +1,13 @@
 """Adversarially constrained autoencoder interpolation: Berthelot et al., 2018, https://arxiv.org/abs/1807.07543.
 
-Equations 1 to 3 of the paper; networks of document 001, appendix 4, or of the authors' code,
+Equations 1 to 3 of the paper; networks of document 001, appendix 4, of document 000, or of the authors' code,
 https://github.com/brain-research/acai. Errors are means over pixels, as the paper's are, so that they weigh what they do there
 against the regulariser.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal, final
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from bench.contract import Autoencodes, Batch, Generates, ImageSpec, Model, Update
 from bench.networks.blocks import check_choice, check_positive
 from bench.networks.losses import RECONSTRUCTIONS, Reconstruction, image_of, pixel_errors
+from bench.networks.mirrored import Mirrored
 from bench.networks.pooled import Pooled
 
 TRAINING: dict[str, Any] = {"learning_rate": 1e-4, "batch_size": 64}  # the paper's rate and both sources' batch
@@ -24,16 +26,20 @@ TRAINING: dict[str, Any] = {"learning_rate": 1e-4, "batch_size": 64}  # the pape
 class ACAI(Model, Generates, Autoencodes):
     """An autoencoder whose interpolations a critic cannot tell from its reconstructions.
 
-    The critic is the encoder's network, its output averaged. The autoencoder descends once for every batch, the critic
-    ``critic_steps`` times: on the same batch, and on as many further ones, which the autoencoder does not learn from.
-    ``architecture`` is `Pooled` as document 001 has it, or as the ACAI authors have it (``berthelot``).
+    The autoencoder descends once for every batch, the critic ``critic_steps`` times: on the same batch, and then on further ones,
+    which the autoencoder does not learn from.
+
+    ``architecture`` is `Pooled` as document 001 has it, or as the ACAI authors have it (``berthelot``): the critic is the
+    encoder's network, its output averaged. ``mirrored`` is document 000's adversarial VAE, `Mirrored`, with as many convolutions
+    as ``blocks``, a code of ``latent_dim`` numbers, which are the VAE's means, and the VAE's critic.
     """
 
     def __init__(
         self,
         spec: ImageSpec,
         *,
-        architecture: Literal["pooled", "berthelot"] = "pooled",
+        architecture: Literal["pooled", "berthelot", "mirrored"] = "pooled",
+        latent_dim: int = 32,
         latent_channels: int = 16,
         blocks: int = 3,
         width: int = 16,
@@ -47,18 +53,25 @@ class ACAI(Model, Generates, Autoencodes):
     ) -> None:
         super().__init__()
         check_positive(critic_steps=critic_steps)
-        check_choice("architecture", architecture, ("pooled", "berthelot"))
+        check_choice("architecture", architecture, ("pooled", "berthelot", "mirrored"))
         check_choice("reconstruction", reconstruction, RECONSTRUCTIONS)
-        authors = architecture == "berthelot"
-        networks = Pooled(spec, latent_channels, blocks, width, activation, upsample, authors)
-        self.code_shape = networks.code_shape
         self.reconstruction: Reconstruction = reconstruction
         self.further_batches = critic_steps - 1
         self.regularisation = regularisation
         self.gamma = gamma
-        self.encoder = networks.encoder()
-        self.decoder = networks.decoder()
-        self.critic = networks.encoder(spectral=spectral_norm)
+        self.code_shape: tuple[int, ...] = (latent_dim,)
+        if architecture == "mirrored":
+            mirrored = Mirrored(spec, latent_dim, blocks, 1, 1, width, False, upsample)
+            gaussian, critic = mirrored.encoder(), replace(mirrored, spectral_norm=spectral_norm).critic()
+            self.encoder, self.decoder = nn.Sequential(gaussian.body, gaussian.mean), mirrored.decoder()
+            self.critic = nn.Sequential(critic.body, critic.head)
+        else:
+            pooled = Pooled(
+                spec, latent_channels, blocks, width, activation, upsample, authors=architecture == "berthelot"
+            )
+            self.code_shape = pooled.code_shape
+            self.encoder, self.decoder = pooled.encoder(), pooled.decoder()
+            self.critic = pooled.encoder(spectral=spectral_norm)
 
     def players(self) -> dict[str, nn.Module]:
         """The autoencoder, which is encoder and decoder, and the critic."""
