@@ -22,6 +22,7 @@ from bench.measure.distances import (
     moments,
     nearest_by_cosine,
     nearest_distance,
+    share_of_copies,
     unevenness,
 )
 from bench.measure.interpolation import nearest_line
@@ -176,11 +177,24 @@ def test_the_kernel_distance_of_samples_of_one_distribution_is_0_on_average_howe
 
 def test_nearest_distances_are_those_of_a_second_implementation() -> None:
     rng = np.random.default_rng(1)
-    queries, references = rng.normal(size=(1500, 3)), rng.normal(size=(90, 3))
+    queries, references = rng.normal(size=(90, 3)), rng.normal(size=(2500, 3))
     queries[7] = references[11]
     found = nearest_distance(torch.from_numpy(queries), torch.from_numpy(references))
     expected = scipy.spatial.distance.cdist(queries, references).min(axis=1)
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-7)
+
+
+def test_the_share_of_copies_is_what_was_copied() -> None:
+    """Of 3000 vectors 40 % are training vectors; of the rest, which are new, one in a hundred is as near as that by chance."""
+    rng = np.random.default_rng(2)
+    train, held_out, new = (torch.from_numpy(rng.normal(size=(3000, 6))) for _ in range(3))
+    to_train = nearest_distance(held_out, train)
+    copied = torch.cat((train[:1200], new[1200:]))
+    assert share_of_copies(nearest_distance(new, train), to_train) == pytest.approx(
+        0.01, abs=0.008
+    )  # three errors of each
+    assert share_of_copies(nearest_distance(copied, train), to_train) == pytest.approx(0.4 + 0.6 * 0.01, abs=0.006)
+    assert share_of_copies(nearest_distance(new + 100, train), to_train) == 0
 
 
 def test_the_nearest_by_cosine_ignores_length() -> None:

@@ -176,8 +176,8 @@ def test_a_range_makes_a_search(known: Catalogue) -> None:
         ({"confirm": {"top": 3}}, r"confirm = {'top': 3}: must be left out: it is for searches"),
         ({"prune": True}, r"prune = True: must be left out"),
         (
-            {"metrics": ["nearest_train"], "trials": 2, "vary": {"latent_dim": {"low": 2, "high": 9}}},
-            r"metrics = 'nearest_train': must be a search's objective, which is the first, with a better direction",
+            {"metrics": ["wasserstein"], "trials": 2, "vary": {"latent_dim": {"low": 2, "high": 9}}},
+            r"metrics = 'wasserstein': must be a search's objective, which is the first, with a better direction",
         ),
         ({"on": {"digits": {"epochs": 3}}}, r"no table in \[on.digits\] 'epochs'"),
         ({"variants": [{"name": "a", "modle": "vae"}]}, r"no key in \[\[variants\]\] 'modle'"),

@@ -203,3 +203,9 @@ def extract(network: Extractor, images: Tensor, precision: Precision) -> Tensor:
     low = precision == "bfloat16"
     with torch.inference_mode(), torch.autocast(images.device.type, torch.bfloat16, enabled=low):
         return torch.cat([network(as_floats(part)).float() for part in images.split(CHUNK)])
+
+
+def spaced(rows: Tensor, n: int) -> Tensor:
+    """At most ``n`` rows, at even distances through all of them, which may be sorted."""
+    n = min(n, len(rows))
+    return rows[torch.arange(n, device=rows.device) * len(rows) // n]

@@ -1,4 +1,4 @@
-"""Distances between sets of feature vectors, as pure functions in float64."""
+"""Distances between sets of feature vectors, as pure functions, in float64 unless they say otherwise."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ import math
 import torch
 from torch import Tensor
 
+from bench.contract import Unmeasurable
+
 TOLERANCE = 1e-6  # of negative eigenvalues, relative to the largest: rounding, not a wrong covariance
 SUBSET = 1000  # images of each kind that a kernel distance takes at a time
 SIZES = 15  # of subsets that an extrapolation rests on, as Chong and Forsyth take them
+PERCENTILE = 0.01  # of held-out images are nearer to a training image than what counts as a copy
+ROUNDING = 1e-3  # of a distance: what is nearer than that is the same image
+REFERENCES = 1000  # vectors that the nearest is looked for among at a time
 ROWS = 100  # of a matrix of distances that are held at a time: what stays in the caches
 
 
@@ -111,11 +116,30 @@ def kernel_distances(features1: Tensor, features2: Tensor, *, subsets: int = 100
     return torch.stack(found)
 
 
-def nearest_distance(queries: Tensor, references: Tensor) -> Tensor:
-    """The distance of each query ``[Q, D]`` to the nearest of ``references [R, D]``: ``[Q]``."""
-    references = references.double()
-    nearest = [squared_distances(part, references).amin(dim=1) for part in queries.double().split(ROWS)]
-    return torch.cat(nearest).sqrt()
+def nearest_distance(queries: Tensor, references: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
+    """The distance of each query ``[Q, D]`` to the nearest of ``references [R, D]``: ``[Q]``, computed in ``dtype``.
+
+    References are taken a part at a time: they may be all pixels of a training split.
+    """
+    queries = queries.to(dtype)
+    nearest = torch.full((len(queries),), math.inf, dtype=dtype, device=queries.device)
+    for part in references.split(REFERENCES):
+        nearest = torch.minimum(nearest, squared_distances(queries, part.to(dtype)).amin(dim=1))
+    return nearest.sqrt()
+
+
+def share_of_copies(generated: Tensor, held_out: Tensor) -> float:
+    """The share of distances to the nearest training image, ``[M]``, below the first percentile of held-out images' own, ``[N]``.
+
+    About 0.01 where generated images are to training images what new ones are.
+
+    Raises:
+        Unmeasurable: held-out images are copies themselves, as many as that.
+    """
+    threshold = held_out.quantile(PERCENTILE)
+    if threshold <= ROUNDING * held_out.median():
+        raise Unmeasurable("one in a hundred held-out images is among the training images: no distance tells a copy")
+    return float((generated < threshold).double().mean())
 
 
 def nearest_by_cosine(queries: Tensor, references: Tensor) -> tuple[Tensor, Tensor]:

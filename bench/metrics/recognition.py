@@ -1,6 +1,7 @@
-"""What the data set's own classifier sees in generated images; what it sees in held-out ones stands in the protocol.
+"""What the data set's own classifier sees in generated images, and in held-out ones.
 
 recognised: The share of generated images that the data set's own classifier is sure of: document 000's recognisability.
+recognised_held_out: The same share of held-out images: how much ``recognised`` can mean, since the classifier is not calibrated.
 most_common_class: The share of generated images in the class that the classifier sees most often: mode collapse shows.
 """
 
@@ -12,24 +13,24 @@ from bench.contract import Data, Model
 from bench.measure.context import Context
 from bench.score import Score
 
-VALUES = {"recognised": "higher", "most_common_class": "lower"}
+VALUES = {"recognised": "higher", "recognised_held_out": "neither", "most_common_class": "lower"}
 NEEDS = Model
 EXTRACTOR = "classifier"
 SURE = 0.95  # the probability of a class from which the classifier is sure
 
 
 def measure(model: Model, data: Data, context: Context) -> dict[str, Score]:
-    """Both in [0, 1]; the second is at least one over the number of classes.
+    """All in [0, 1]; the last is at least one over the number of classes, and has that of held-out images in its protocol.
 
     Raises:
         Unmeasurable: the data set has no labels.
     """
     seen = context.logits(EXTRACTOR)
-    sure, common = f"{share_sure(seen.held_out):.4f}", f"{share_most_common(seen.held_out):.4f}"
-    of_sure = {**seen.protocol, "sure_from": SURE, "recognised_of_held_out": sure}
-    of_common = {**seen.protocol, "most_common_of_held_out": common}
+    of_sure = {**seen.protocol, "sure_from": SURE}
+    of_common = {**seen.protocol, "most_common_of_held_out": f"{share_most_common(seen.held_out):.4f}"}
     return {
         "recognised": Score(share_sure(seen.generated), protocol=of_sure),
+        "recognised_held_out": Score(share_sure(seen.held_out), protocol=of_sure),
         "most_common_class": Score(share_most_common(seen.generated), protocol=of_common),
     }
 
