@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from bench.augmentation import Augmentation, binarised
-from bench.contract import HIDDEN, Augment, Batch, Data, DataError, ImageSpec, Part, Split, as_floats, in_order
+from bench.contract import HIDDEN, Batch, DataError, ImageSpec, Split, as_floats, in_order
+from bench.data import Augment, Data, Part
 from bench.seeds import Purpose, derived
 
 SPLIT_SEED = 0  # one division of the data for every trial, so that trials differ in their own seed alone

@@ -12,7 +12,6 @@ from torch import Tensor
 from bench.contract import (
     Autoencodes,
     Batch,
-    Data,
     Draws,
     Generates,
     Model,
@@ -22,6 +21,7 @@ from bench.contract import (
     eval_mode,
     reconstruct,
 )
+from bench.data import Data
 from bench.images import Picture, gif, grid, manifold, png, reconstructions, strips
 from bench.measure.context import draw
 from bench.measure.interpolation import interpolations

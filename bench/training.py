@@ -19,7 +19,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from bench.batches import accompanied, augmented, steps_per_epoch, stream
-from bench.contract import Batch, Data, Diverged, Model, eval_mode, in_order
+from bench.contract import Batch, Diverged, Model, eval_mode, in_order
+from bench.data import Data
 from bench.seeds import derived
 
 # What a killed trial can lose, beside the epoch it is in; an epoch longer than this loses itself.

@@ -12,7 +12,7 @@ import torch
 
 from bench import registry
 from bench.batches import DataOptions, prepare
-from bench.contract import Data
+from bench.data import Data
 from bench.datasets import open_dataset
 from bench.paths import Paths
 from bench.study.catalogue import Catalogue, catalogue

@@ -23,15 +23,14 @@ from bench.contract import (
     Batch,
     Classifies,
     Conditional,
-    Data,
     Generates,
     Model,
-    Part,
     Unsupported,
     Update,
     eval_mode,
     reconstruct,
 )
+from bench.data import Data, Part
 from bench.models.cvae import CVAE
 from bench.models.dcgan import DCGAN
 from bench.models.vae import VAE

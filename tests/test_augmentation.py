@@ -9,7 +9,8 @@ from torch import Tensor
 
 from bench.augmentation import Augmentation, cropped, flipped, noisy
 from bench.batches import DataOptions, prepare
-from bench.contract import Data, DataError
+from bench.contract import DataError
+from bench.data import Data
 
 EVERYTHING = Augmentation(horizontal_flip=True, random_crop=2, noise=0.1)
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from bench.batches import DataOptions, prepare, steps_per_epoch, stream
-from bench.contract import HIDDEN, Data, DataError, ImageSpec, Split
+from bench.contract import HIDDEN, DataError, ImageSpec, Split
+from bench.data import Data
 
 SPEC = ImageSpec(1, 2, 2, ("a", "b", "c"))
 

@@ -11,7 +11,8 @@ import torch
 
 from bench.augmentation import Augmentation, binarised
 from bench.batches import DataOptions, prepare
-from bench.contract import Data, ImageSpec, Split
+from bench.contract import ImageSpec, Split
+from bench.data import Data
 from bench.measure.context import Context, EvaluationOptions
 from bench.measure.evaluation import evaluate
 from bench.models.vae import VAE

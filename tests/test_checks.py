@@ -20,7 +20,8 @@ from __future__ import annotations
 import torch
 
 from bench.applications import Applied, held_out, spread
-from bench.contract import Data, Model, Unsupported
+from bench.contract import Model, Unsupported
+from bench.data import Data
 from bench.images import png, strips
 
 
@@ -39,7 +40,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.contract import Data, Model
+from bench.contract import Model
+from bench.data import Data
 from bench.measure.context import Context
 from bench.score import Score
 

@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from pytorch_fid import inception as pytorch_fid
 
 from bench import registry
-from bench.contract import HIDDEN, Data, Unmeasurable, eval_mode
+from bench.contract import HIDDEN, Unmeasurable, eval_mode
+from bench.data import Data
 from bench.features import Extractor, classifier, inception
 from bench.measure.context import EvaluationOptions, draw
 from bench.measure.distances import frechet_distance

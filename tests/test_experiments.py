@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from bench import registry
 from bench.batches import DataOptions, prepare
-from bench.contract import Autoencodes, Batch, Data, ImageSpec, Split, Update
+from bench.contract import Autoencodes, Batch, ImageSpec, Split, Update
+from bench.data import Data
 from bench.models import model_class
 from bench.models.acai import ACAI
 from bench.models.wgan import WGAN

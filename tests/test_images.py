@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from PIL.GifImagePlugin import GifImageFile
 
-from bench.contract import Data
+from bench.data import Data
 from bench.images import (
     COLOURS,
     GIF_MILLISECONDS,

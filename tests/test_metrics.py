@@ -22,7 +22,6 @@ from bench.contract import (
     Autoencodes,
     Batch,
     Conditional,
-    Data,
     Generates,
     Infers,
     Model,
@@ -31,6 +30,7 @@ from bench.contract import (
     eval_mode,
     in_order,
 )
+from bench.data import Data
 from bench.datasets import lines
 from bench.features import classifier
 from bench.measure.comparisons import at_infinity

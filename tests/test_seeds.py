@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.contract import Data
+from bench.data import Data
 from bench.run.worker import build, load_data
 from bench.seeds import Purpose, derived
 from bench.study.definition import Trial

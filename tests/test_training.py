@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from bench.batches import DataOptions, prepare
-from bench.contract import Data, Diverged, Model, in_order
+from bench.contract import Diverged, Model, in_order
+from bench.data import Data
 from bench.models.dcgan import DCGAN
 from bench.models.gan import GAN
 from bench.models.vae import VAE

@@ -13,7 +13,8 @@ from types import ModuleType
 
 from torch import Tensor
 
-from bench.contract import Batch, Data, Model, Unsupported, as_floats
+from bench.contract import Batch, Model, Unsupported, as_floats
+from bench.data import Data
 
 
 @dataclass(frozen=True)

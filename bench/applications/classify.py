@@ -11,7 +11,8 @@ from PIL import Image
 from torch import Tensor
 
 from bench.applications import Applied, class_name, refusal
-from bench.contract import HIDDEN, Classifies, Data, DataError, Model, Unsupported, as_floats, eval_mode, in_order
+from bench.contract import HIDDEN, Classifies, DataError, Model, Unsupported, as_floats, eval_mode, in_order
+from bench.data import Data
 from bench.datasets import centre_square, read_image
 from bench.images import grid, png
 

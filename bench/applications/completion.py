@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from bench.applications import Applied, class_name, held_out, refusal, spread
-from bench.contract import Data, Generates, Model, Unsupported, conditioned_on, eval_mode, left_half
+from bench.contract import Generates, Model, Unsupported, conditioned_on, eval_mode, left_half
+from bench.data import Data
 from bench.images import png, strips, tile
 from bench.networks.blocks import check_positive
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bench.applications import Applied, class_name, refusal
-from bench.contract import Data, Generates, Model, conditioned_on
+from bench.contract import Generates, Model, conditioned_on
+from bench.data import Data
 from bench.images import grid, png, tile
 from bench.measure.context import draw
 from bench.networks.blocks import check_positive

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 
 from bench.applications import Applied, class_name, held_out, no_codes, spread
-from bench.contract import Autoencodes, Batch, Data, Model, Unsupported, eval_mode
+from bench.contract import Autoencodes, Batch, Model, Unsupported, eval_mode
+from bench.data import Data
 from bench.images import enlarge, gif, png, strips, tile
 from bench.measure.interpolation import interpolations
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from bench.applications import Applied, class_name, held_out, no_codes
-from bench.contract import Autoencodes, Batch, Data, Infers, Model, Unsupported, as_floats, condition_of, eval_mode
+from bench.contract import Autoencodes, Batch, Infers, Model, Unsupported, as_floats, condition_of, eval_mode
+from bench.data import Data
 from bench.images import grid, png, strips, tile
 from bench.measure.interpolation import interpolations
 from bench.networks.blocks import check_positive, reparameterised

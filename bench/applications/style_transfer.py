@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from bench.applications import Applied, class_name, held_out, no_codes, spread
-from bench.contract import Autoencodes, Data, Model, Unsupported, conditioned_on, eval_mode
+from bench.contract import Autoencodes, Model, Unsupported, conditioned_on, eval_mode
+from bench.data import Data
 from bench.images import png, strips, tile
 
 

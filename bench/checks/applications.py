@@ -17,7 +17,8 @@ from bench.applications import Applied
 from bench.batches import DataOptions, prepare
 from bench.checks import NotPromised, expect
 from bench.checks.fixtures import MODELS, built
-from bench.contract import Data, Model, Unsupported
+from bench.contract import Model, Unsupported
+from bench.data import Data
 from bench.datasets import open_dataset
 from bench.study.catalogue import keywords
 from bench.study.types import fits

@@ -13,7 +13,8 @@ import torch
 from bench import registry
 from bench.checks import NotPromised, expect
 from bench.checks.fixtures import digits, scratch
-from bench.contract import Data, Unmeasurable
+from bench.contract import Unmeasurable
+from bench.data import Data
 from bench.features import Extractor, Judges
 from bench.measure.context import extract
 from bench.paths import Paths

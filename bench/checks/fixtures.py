@@ -13,7 +13,8 @@ from typing import Any
 import torch
 
 from bench.batches import DataOptions, prepare
-from bench.contract import Data, Model
+from bench.contract import Model
+from bench.data import Data
 from bench.datasets import open_dataset
 from bench.models import model_class
 

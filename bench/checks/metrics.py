@@ -17,7 +17,8 @@ from bench import registry
 from bench.cache import digest
 from bench.checks import NotPromised, expect
 from bench.checks.fixtures import HELD_OUT, MODELS, built, digits, scratch
-from bench.contract import Batch, Data, Generates, Model, Unmeasurable, Update, as_floats, eval_mode
+from bench.contract import Batch, Generates, Model, Unmeasurable, Update, as_floats, eval_mode
+from bench.data import Data
 from bench.measure.context import Context, EvaluationOptions
 from bench.measure.evaluation import take
 from bench.measure.measurements import describe, measurements

@@ -22,7 +22,6 @@ from bench.contract import (
     Batch,
     Condition,
     Conditional,
-    Data,
     Generates,
     ImageSpec,
     Model,
@@ -32,6 +31,7 @@ from bench.contract import (
     condition_of,
     conditioned_on,
 )
+from bench.data import Data
 from bench.datasets import open_dataset
 from bench.study.catalogue import Option, hyperparameters
 from bench.training import Optimizers, TrainingOptions

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from bench.batches import steps_per_epoch, stream
 from bench.cache import cached, digest
-from bench.contract import HIDDEN, Data, ImageSpec, Split, Unmeasurable
+from bench.contract import HIDDEN, ImageSpec, Split, Unmeasurable
+from bench.data import Data
 
 RECIPE = (
     "3 convolutions to 64 channels, 64 features; AdamW 3e-3 in one cycle, batch 128, 2 to 40 passes, seed 0; version 2"

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils import fuse_conv_bn_eval
 
-from bench.contract import Data, Unmeasurable
+from bench.contract import Unmeasurable
+from bench.data import Data
 
 FILE = "pt_inception-2015-12-05-6726825d.pth"  # as pytorch-fid names it; its own module is read where it is used: it takes 1.5 s
 SHA256 = FILE.removesuffix(".pth").rpartition("-")[2]  # how the file's hash begins; its name says so

@@ -20,7 +20,6 @@ from bench.contract import (
     HIDDEN,
     Autoencodes,
     Batch,
-    Data,
     Generates,
     Model,
     Split,
@@ -32,6 +31,7 @@ from bench.contract import (
     in_order,
     reconstruct,
 )
+from bench.data import Data
 from bench.features import Extractor, Judges
 from bench.score import Facts
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from types import ModuleType
 
 from bench import registry
-from bench.contract import Data, Model, Unmeasurable, eval_mode
+from bench.contract import Model, Unmeasurable, eval_mode
+from bench.data import Data
 from bench.measure.context import Context, EvaluationOptions
 from bench.measure.measurements import measurements
 from bench.score import Facts, Score

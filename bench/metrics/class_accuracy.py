@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bench.contract import HIDDEN, Conditional, Data, Model, Unmeasurable
+from bench.contract import HIDDEN, Conditional, Model, Unmeasurable
+from bench.data import Data
 from bench.measure.context import Context
 from bench.score import Score
 

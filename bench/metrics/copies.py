@@ -6,7 +6,8 @@ farther from the training images than new ones are.
 
 from __future__ import annotations
 
-from bench.contract import Data, Model
+from bench.contract import Model
+from bench.data import Data
 from bench.measure.context import Context, spaced
 from bench.measure.distances import nearest_distance, share_of_copies
 from bench.score import Score

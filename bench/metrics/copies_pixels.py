@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from bench.contract import Data, Model
+from bench.contract import Model
+from bench.data import Data
 from bench.measure.context import Context, spaced
 from bench.measure.distances import nearest_distance, share_of_copies
 from bench.score import Score

@@ -6,7 +6,8 @@ same for every model, whatever it was trained with; log p(x | y) for a model tha
 
 from __future__ import annotations
 
-from bench.contract import Data, Infers
+from bench.contract import Infers
+from bench.data import Data
 from bench.measure.context import Context
 from bench.measure.likelihood import evidence_bounds
 from bench.score import Score

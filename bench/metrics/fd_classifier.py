@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bench.contract import Data, Model
+from bench.contract import Model
+from bench.data import Data
 from bench.measure.comparisons import frechet
 from bench.measure.context import Context
 from bench.score import Score

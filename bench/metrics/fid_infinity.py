@@ -6,7 +6,8 @@ https://arxiv.org/abs/1911.07023, with pytorch-fid's network and weights. Of hel
 
 from __future__ import annotations
 
-from bench.contract import Data, Model
+from bench.contract import Model
+from bench.data import Data
 from bench.measure.comparisons import at_infinity
 from bench.measure.context import Context
 from bench.score import Score

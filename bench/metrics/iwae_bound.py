@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 
-from bench.contract import Data, Infers
+from bench.contract import Infers
+from bench.data import Data
 from bench.measure.context import Context
 from bench.measure.likelihood import log_weights
 from bench.score import Score

@@ -7,7 +7,8 @@ Unbiased whatever the number of images, as the Fréchet distance is not.
 
 from __future__ import annotations
 
-from bench.contract import Data, Model
+from bench.contract import Model
+from bench.data import Data
 from bench.measure.comparisons import kernel
 from bench.measure.context import Context
 from bench.score import Score

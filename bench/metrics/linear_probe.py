@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import torch
 
-from bench.contract import HIDDEN, Autoencodes, Data, Split, Unmeasurable, conditioned_on, in_order
+from bench.contract import HIDDEN, Autoencodes, Split, Unmeasurable, conditioned_on, in_order
+from bench.data import Data
 from bench.measure.context import Context
 from bench.score import Score
 

@@ -10,7 +10,8 @@ lead anywhere; the authors' code counts the others as 0.
 
 from __future__ import annotations
 
-from bench.contract import Autoencodes, Data, Unmeasurable, in_order
+from bench.contract import Autoencodes, Unmeasurable, in_order
+from bench.data import Data
 from bench.measure.context import Context
 from bench.measure.distances import unevenness
 from bench.measure.interpolation import LINES, interpolations, nearest_line

@@ -9,7 +9,8 @@ critic's Lipschitz constant, so it compares epochs of one system and not two sys
 
 from __future__ import annotations
 
-from bench.contract import Data, Model, in_order
+from bench.contract import Model, in_order
+from bench.data import Data
 from bench.measure.context import Context
 from bench.score import Score
 from bench.training import mean_terms

@@ -20,7 +20,8 @@ say where to look and decide nothing.
 
 from __future__ import annotations
 
-from bench.contract import Data, Model
+from bench.contract import Model
+from bench.data import Data
 from bench.measure.context import Context
 from bench.measure.manifolds import NEIGHBOURS, manifolds
 from bench.score import Score

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from bench.contract import Data, Model
+from bench.contract import Model
+from bench.data import Data
 from bench.measure.context import Context
 from bench.score import Score
 

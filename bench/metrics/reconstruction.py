@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.contract import Autoencodes, Data, Model
+from bench.contract import Autoencodes, Model
+from bench.data import Data
 from bench.measure.context import Context
 from bench.score import Score
 

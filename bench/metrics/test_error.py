@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bench.contract import Classifies, Data, in_order
+from bench.contract import Classifies, in_order
+from bench.data import Data
 from bench.measure.context import Context
 from bench.score import Score
 

@@ -20,7 +20,8 @@ from safetensors.torch import load_file, save
 
 from bench import __version__, registry
 from bench.batches import DataOptions, prepare
-from bench.contract import Data, DataError, Diverged, Generates, ImageSpec, Model, Unsupported
+from bench.contract import DataError, Diverged, Generates, ImageSpec, Model, Unsupported
+from bench.data import Data
 from bench.datasets import Source, fingerprint, open_dataset
 from bench.images import png
 from bench.measure.context import EvaluationOptions

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from bench.applications import Applied, class_name, held_out, no_codes, spread
-from bench.contract import Autoencodes, Batch, Data, Model, eval_mode, reconstruct
+from bench.contract import Autoencodes, Batch, Model, eval_mode, reconstruct
+from bench.data import Data
 from bench.images import png, strips, tile
 from bench.networks.blocks import check_positive
 
