@@ -42,6 +42,7 @@ class Writer:
         self._runs: dict[str, _RunLog] = {}
         self._tasks: queue.Queue[Callable[[], None] | None] = queue.Queue()
         self._lost: Exception | None = None
+        self._given_up = threading.Event()
         self._thread = threading.Thread(target=self._write, daemon=True, name="tracking")
         self._thread.start()
 
@@ -101,27 +102,33 @@ class Writer:
         return done.wait(seconds)
 
     def close(self, seconds: float) -> str:
-        """Write what is left and stop; one line on what could not be written, or nothing."""
+        """Write what is left and stop; one line on what could not be written, or nothing.
+
+        No write is begun after this: a later writer has the runs to itself.
+        """
         written = self.flush(seconds)
+        unwritten = self._tasks.unfinished_tasks - 1  # less the one that `flush` waits for
+        self._given_up.set()
         self._tasks.put(None)
         if written:
             self._thread.join()
             return ""
         return (
-            f"{self._tasks.qsize()} writes did not reach {without_password(self.store.uri)} "
+            f"{unwritten} writes did not reach {without_password(self.store.uri)} "
             f"({self._lost or 'no answer'}); the next run of the study writes them from its checkpoints"
         )
 
     def _write(self) -> None:
         while (task := self._tasks.get()) is not None:
-            while True:
+            while not self._given_up.is_set():
                 try:
                     task()
                     break
                 except (MlflowException, OSError) as error:
                     self._lost = error
                     log.warning("tracking store: %s; trying again", first_line(error))
-                    time.sleep(RETRY_SECONDS)
+                    self._given_up.wait(RETRY_SECONDS)
+            self._tasks.task_done()
 
 
 @dataclass
