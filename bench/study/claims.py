@@ -123,12 +123,14 @@ def curve_of(metric: str) -> tuple[str, str, str] | None:
     return None
 
 
-def read_claims(rows: Sequence[Mapping[str, Any]], study: Study, known_metrics: Sequence[str]) -> tuple[Claim, ...]:
+def read_claims(rows: Any, study: Study, known_metrics: Sequence[str]) -> tuple[Claim, ...]:
     """The ``[[claims]]`` tables of ``study``, checked.
 
     Raises:
         ValueError: one cannot be judged as written: which one, the key, the wrong value and the right ones.
     """
+    if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
+        raise ValueError(f"claims = {rows!r}: must be tables, each [[claims]]")
     if rows and study.is_search:
         raise ValueError("claims: must be left out: a search finds its variants, so none can be named")
     claims = []

@@ -203,20 +203,16 @@ class _Reader:
             self.known(key, ("top", "seeds"), "key in [confirm]")
         return Confirm(self.count(table, "top", 3), self.count(table, "seeds", 5)) if table else None
 
-    def rows(self, tables: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
-        rows = tables.get(key, [])
-        if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
-            self.fail(key, rows, f"tables, each [[{key}]]")
-        return rows
-
     def claims(self, tables: Mapping[str, Any], study: Study) -> tuple[Claim, ...]:
         try:
-            return read_claims(self.rows(tables, "claims"), study, list(self.catalogue.metrics))
+            return read_claims(tables.get("claims", []), study, list(self.catalogue.metrics))
         except ValueError as error:
             raise StudyError(f"{self.path}: {error}") from None
 
     def variants(self, tables: Mapping[str, Any]) -> tuple[Variant, ...]:
-        rows = self.rows(tables, "variants")
+        rows = tables.get("variants", [])
+        if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
+            self.fail("variants", rows, "tables, each [[variants]]")
         variants: list[Variant] = []
         for row in rows or [{}]:
             for key in row:
