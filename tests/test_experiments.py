@@ -137,7 +137,12 @@ class TestWhoSeesWhat:
 PRINTED = {
     # Document 002: listing 2, and the discussion.
     ("vae_vs_gan", "imagenette"): {"conv_vae": {"": 4_348_547}, "dcgan": {"generator": 3_576_704}},
-    ("vae_vs_gan", "mnist"): {"vae": {"": 1_079_600}, "gan": {"": 318_737}},  # listings 1 and 3
+    # Listings 1 and 3, and the discussion's 1,256,698, which no widths of listing 3 come to: their totals leave 2 over 3.
+    ("vae_vs_gan", "mnist"): {
+        "vae": {"": 1_079_600},
+        "gan": {"": 318_737},
+        "gan of the vae's size": {"": 1_256_699},
+    },
     ("gan_latent_dim", "mnist"): {"latent_dim=100": {"generator": 726_401}},  # document 003, figure 13
     ("gan_latent_dim", "cifar10"): {"latent_dim=100": {"generator": 4_516_739}},  # figure 14
     ("gan_depth", "mnist"): {
