@@ -238,6 +238,28 @@ def test_the_classifier_is_sure_of_digits_and_less_so_of_noise(digits: Data, cac
     assert values(real, digits, cache, "recognised_held_out") == [same[1]]
 
 
+def test_adjectives_are_1_of_the_data_and_move_with_what_they_name(few_digits: Data, cache: Path) -> None:
+    names = "sharpness", "contrast", "checkerboard", "blockiness"
+    own = few_digits.held_out.images.float() / 255
+    assert values(own, few_digits, cache, *names) == [1, 1, 1, 1]
+    blurred = values(F.avg_pool2d(own, 3, 1, 1), few_digits, cache, *names)
+    assert blurred[0] < 0.3
+    assert 0.8 < blurred[1] < 1
+    blocks = F.interpolate(F.avg_pool2d(own, 4), scale_factor=4)
+    assert values(torch.lerp(own, blocks, 0.9), few_digits, cache, "blockiness")[0] > 10
+    assert values(own / 2, few_digits, cache, "contrast") == [pytest.approx(0.5, abs=0.002)]  # rounded to 8 bits
+    assert taken(Transparent(), few_digits, cache, "reconstruction_sharpness")["reconstruction_sharpness"].value == 1
+
+
+def test_an_adjective_whose_grid_does_not_fit_is_blank_alone(few_digits: Data, cache: Path) -> None:
+    cut = replace(
+        few_digits, held_out=replace(few_digits.held_out, images=few_digits.held_out.images[..., :26, :26].contiguous())
+    )
+    scores = taken(Replays(cut.held_out.images.float() / 255), cut, cache, "sharpness", "blockiness", samples=50)
+    assert scores["sharpness"].value == 1
+    assert scores["blockiness"].reason == "no blocks of 4 or 8 pixels fill 26x26"
+
+
 def test_mode_collapse_is_the_share_of_the_most_common_class(digits: Data, cache: Path, real: Tensor) -> None:
     labels = digits.train.labels[:700]
     mixed = torch.cat((real[labels == 3][:40], real[labels == 0][:10]))

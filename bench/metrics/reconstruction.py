@@ -3,6 +3,7 @@
 reconstruction_mse: Mean squared error of reconstructed held-out images, per pixel, of images in [0, 1].
 psnr: Peak signal-to-noise ratio of reconstructed held-out images, in decibels: the mean over images of 10 log10(1 / MSE).
 ssim: Structural similarity of reconstructed to held-out images, in [-1, 1]: 1 where they are equal.
+reconstruction_sharpness: ``sharpness`` of reconstructed held-out images: below 1 blurrier than the images themselves.
 
 Structural similarity is that of Wang et al., Image Quality Assessment: From Error Visibility to Structural Similarity, 2004,
 equation 13, https://doi.org/10.1109/TIP.2003.819861.
@@ -16,10 +17,11 @@ from torch import Tensor
 
 from bench.contract import Autoencodes, Model
 from bench.data import Data
+from bench.measure.appearance import high_share, power
 from bench.measure.context import Context
 from bench.score import Score
 
-VALUES = {"reconstruction_mse": "lower", "psnr": "higher", "ssim": "higher"}
+VALUES = {"reconstruction_mse": "lower", "psnr": "higher", "ssim": "higher", "reconstruction_sharpness": "neither"}
 NEEDS = Autoencodes
 EXTRACTOR = None
 WINDOW = 11  # pixels
@@ -28,16 +30,21 @@ C1, C2 = 0.01**2, 0.03**2  # the paper's K1 and K2, for images in [0, 1]
 
 
 def measure(model: Model, data: Data, context: Context) -> dict[str, Score]:
-    """The error over all pixels of all held-out images; the other two as means over the images."""
+    """The error over all pixels of all held-out images, two means over the images, and the share of all their energy."""
     error, signal, structure = 0.0, [], []
+    height, width = data.held_out.images.shape[2:]
+    spectra = torch.zeros(2, height, width, dtype=torch.float64, device=data.held_out.images.device)
     for decoded, images in context.reconstructed():
         error += float((decoded - images).square().double().sum())
         signal.append(decibels(decoded, images))
         structure.append(similarity(decoded, images))
+        spectra += torch.stack((power(decoded), power(images)))
+    made, real = (high_share(spectrum) for spectrum in spectra)
     return {
         "reconstruction_mse": Score(error / data.held_out.images.numel()),
         "psnr": Score(float(torch.cat(signal).mean())),
         "ssim": Score(float(torch.cat(structure).mean())),
+        "reconstruction_sharpness": Score(made / real, protocol={"high": "from 1/4 cycle per pixel"}),
     }
 
 
