@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 import pytest
@@ -11,7 +11,9 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 from PIL.GifImagePlugin import GifImageFile
+from torch import Tensor, nn
 
+from bench.contract import Batch, Model, Update
 from bench.data import Data
 from bench.images import (
     COLOURS,
@@ -28,6 +30,8 @@ from bench.images import (
     strips,
 )
 from bench.models.ae import AE
+from bench.models.cvae import CVAE
+from bench.models.draw import Draw
 from bench.models.gan import GAN
 from bench.models.vae import VAE
 from bench.previews import final_pictures, latent_plane, picture_epochs, progress_pictures
@@ -170,6 +174,17 @@ def test_the_latent_plane_has_equal_shares_of_the_prior() -> None:
     assert share[::4, 1].tolist() == pytest.approx([0.875, 0.625, 0.375, 0.125])
 
 
+@final
+class Learns(Model):
+    """A model that learns, and can do nothing besides."""
+
+    def players(self) -> dict[str, nn.Module]:
+        return {}
+
+    def step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        return {}
+
+
 def test_what_is_drawn_follows_what_the_model_can_do(few_digits: Data) -> None:
     spec = few_digits.spec
     assert set(progress_pictures(GAN(spec), few_digits)) == {"samples"}
@@ -177,6 +192,12 @@ def test_what_is_drawn_follows_what_the_model_can_do(few_digits: Data) -> None:
     flat, deep = VAE(spec, latent_dim=2, hidden_dims=[8]), AE(spec, latent_dim=3, hidden_dims=[8])
     assert set(final_pictures(flat, few_digits)) == {"samples", "reconstructions", "interpolation", "manifold"}
     assert set(final_pictures(deep, few_digits)) == {"samples", "reconstructions", "interpolation"}
+    told = CVAE(spec, latent_dim=2)  # its latent plane is another for every label
+    assert set(final_pictures(told, few_digits)) == {"samples", "reconstructions", "interpolation"}
+    canvases = {"canvases_reconstructed", "canvases_generated"}
+    painter = Draw(spec, glimpses=2, hidden_size=8)
+    assert set(final_pictures(painter, few_digits)) == {"samples", "reconstructions", "interpolation"} | canvases
+    assert final_pictures(Learns(), few_digits) == {}
 
 
 def test_the_upper_row_of_reconstructions_is_the_held_out_images(few_digits: Data) -> None:

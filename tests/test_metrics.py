@@ -45,6 +45,7 @@ from bench.models.gan import GAN
 from bench.models.vae import VAE
 from bench.models.wgan import WGAN
 from bench.score import Score
+from bench.study.catalogue import Catalogue
 
 
 class Known(Model):
@@ -167,6 +168,15 @@ def ascending(numbers: list[float]) -> bool:
 def real(digits: Data) -> Tensor:
     """700 training digits."""
     return digits.train.images[:700].float() / 255
+
+
+def test_what_a_model_cannot_do_is_blank_and_says_so(few_digits: Data, cache: Path, known: Catalogue) -> None:
+    """A model that learns, and can do nothing besides, has its loss and no other value."""
+    scores = taken(Known(), few_digits, cache, *known.metrics, samples=50)
+    assert {name for name, score in scores.items() if score.value is not None} == {"test_loss"}
+    assert scores["fd_classifier"].reason == "Known does not generate images"
+    assert scores["psnr"].reason == "Known is not something that autoencodes"
+    assert not any("Error" in score.reason for score in scores.values())
 
 
 def test_distances_grow_with_noise_blur_and_dropped_classes(digits: Data, cache: Path, real: Tensor) -> None:
