@@ -129,7 +129,7 @@ class Model(nn.Module, ABC):
     The constructor is ``__init__(self, spec: ImageSpec, *, ...)``: its keyword arguments are the model's hyperparameters, and
     their names, types and defaults live there and nowhere else. It raises ``Unsupported`` where ``spec`` or a combination of
     hyperparameters cannot work. Beside the class, its file holds ``TRAINING``, the training options that this system wants
-    where they differ from ``training.TrainingOptions``.
+    where they differ from ``optimizers.TrainingOptions``.
 
     What it can do stands in its class line, ``class VAE(Model, Generates, Infers)``: pictures, metrics and applications follow
     from the capabilities below. A ``condition`` is what `condition_of` makes.

@@ -17,7 +17,8 @@ from bench.measure.context import Context, EvaluationOptions
 from bench.measure.evaluation import evaluate
 from bench.models.vae import VAE
 from bench.networks.losses import bernoulli_nll
-from bench.training import Progress, TrainingOptions, train
+from bench.optimizers import TrainingOptions
+from bench.training import Progress, train
 
 OPTIONS = TrainingOptions(epochs=3, batch_size=16)
 MODES: tuple[Literal["static", "dynamic"], ...] = ("static", "dynamic")

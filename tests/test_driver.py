@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 
 from bench.contract import Diverged, Generates
 from bench.executors import Resources
+from bench.optimizers import TrainingOptions
 from bench.paths import Paths
 from bench.run import worker
 from bench.run.driver import Driver, Outcome
@@ -30,7 +31,7 @@ from bench.study.catalogue import Catalogue
 from bench.study.definition import Failure, Study, StudyError, Trial
 from bench.study.file import load
 from bench.tracking.store import Store
-from bench.training import TrainingOptions, train
+from bench.training import train
 
 
 def drive(study: Study, known: Catalogue, paths: Paths, workers: int = 2, **plan: bool) -> tuple[list[Any], Outcome]:

@@ -17,10 +17,11 @@ from bench.models import model_class
 from bench.models.acai import ACAI
 from bench.models.wgan import WGAN
 from bench.networks.blocks import keras_count
+from bench.optimizers import TrainingOptions
 from bench.study.catalogue import Catalogue
 from bench.study.definition import Trial
 from bench.study.file import load
-from bench.training import TrainingOptions, train
+from bench.training import train
 
 STUDIES = Path(__file__).parent.parent / "studies"
 

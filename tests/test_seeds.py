@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from bench.data import Data
+from bench.optimizers import TrainingOptions
 from bench.run.worker import build, load_data
 from bench.seeds import Purpose, derived
 from bench.study.definition import Trial
-from bench.training import TrainingOptions, train
+from bench.training import train
 
 PURPOSES = get_args(Purpose)
 

@@ -16,7 +16,8 @@ from bench.data import Data
 from bench.models.dcgan import DCGAN
 from bench.models.gan import GAN
 from bench.models.vae import VAE
-from bench.training import Checkpoint, Optimizers, Progress, TrainingOptions, mean_terms, train
+from bench.optimizers import Optimizers, TrainingOptions
+from bench.training import Checkpoint, Progress, mean_terms, train
 
 OPTIONS = TrainingOptions(epochs=4, batch_size=16)
 
@@ -215,3 +216,24 @@ def test_augmentation_leaves_the_order_and_the_noise_as_they_were(few_digits: Da
         list(train(model, replace(few_digits, augment=augment), OPTIONS, seed=3))
         seen.append(model)
     assert same(*seen)
+
+
+@pytest.mark.parametrize("make", [vae, gan])
+@pytest.mark.parametrize("killed_after", [2, 4])
+def test_averages_and_schedules_go_on_bit_equal(
+    make: type[Model], killed_after: int, few_digits: Data, tmp_path: Path
+) -> None:
+    options = replace(OPTIONS, ema=0.9, schedule="cosine", warmup=5.0)
+    undisturbed = make(few_digits)
+    expected = list(train(undisturbed, few_digits, options, seed=3))
+    killed = train(make(few_digits), few_digits, options, seed=3, folder=tmp_path, checkpoint_seconds=0)
+    for _ in range(killed_after + 1):
+        next(killed)
+    killed.close()
+    resumed = make(few_digits)
+    found = list(train(resumed, few_digits, options, seed=3, folder=tmp_path))
+    assert same(undisturbed, resumed)
+    assert [(p.train, p.held_out) for p in found] == [(p.train, p.held_out) for p in expected]
+    told_again = make(few_digits)  # the averages, not the weights that they are of
+    list(train(told_again, few_digits, options, seed=3, folder=tmp_path))
+    assert same(undisturbed, told_again)

@@ -26,9 +26,10 @@ from bench.contract import (
     eval_mode,
 )
 from bench.models import model_class, training_defaults
+from bench.optimizers import Optimizers, TrainingOptions
 from bench.study.catalogue import catalogue
 from bench.study.types import describe, fits
-from bench.training import Optimizers, TrainingOptions, no_update, train
+from bench.training import no_update, train
 
 SIGNS = {  # what tells that a model can do something, whether its class line names it or not
     Generates: ("codes", "sample"),

@@ -33,8 +33,8 @@ from bench.contract import (
 )
 from bench.data import Data
 from bench.datasets import open_dataset
+from bench.optimizers import Optimizers, TrainingOptions
 from bench.study.catalogue import Option, hyperparameters
-from bench.training import Optimizers, TrainingOptions
 
 SPECS = ImageSpec(1, 28, 28, tuple("0123456789")), ImageSpec(3, 32, 32, tuple("0123456789"))
 BATCH = 8

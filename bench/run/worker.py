@@ -27,12 +27,13 @@ from bench.images import png
 from bench.measure.context import EvaluationOptions
 from bench.measure.evaluation import evaluate
 from bench.models import model_class
+from bench.optimizers import TrainingOptions
 from bench.previews import final_pictures, keep, kept, picture_epochs, progress_pictures, training_gif
 from bench.run.saved import describe
 from bench.score import Score
 from bench.seeds import derived
 from bench.study.definition import Failure, Trial
-from bench.training import Progress, TrainingOptions, train
+from bench.training import Progress, train
 
 
 @dataclass(frozen=True)
@@ -193,14 +194,16 @@ def build(trial: Trial, spec: ImageSpec) -> Model:
     """The trial's untrained model, its weights drawn from the trial's seed.
 
     Raises:
-        Unsupported: the model cannot be built for these images, or ``[training.<player>]`` names no player of it.
+        Unsupported: the model cannot be built for these images, ``[training.<player>]`` names no player of it, or a training
+            option makes no sense.
     """
     torch.manual_seed(derived(trial.seed, "weights"))
     model = model_class(trial.model)(spec, **trial.settings["params"])
-    players = model.players()
-    for name, value in trial.settings["training"].items():
-        if isinstance(value, Mapping) and name not in players:
+    options, players = TrainingOptions.from_settings(trial.settings["training"]), model.players()
+    for name in options.players or ():
+        if name not in players:
             raise Unsupported(registry.unknown(f"player of {trial.model}", name, list(players)))
+        options.of(name)
     return model
 
 

@@ -16,8 +16,8 @@ from bench.contract import Model
 from bench.measure.context import EvaluationOptions
 from bench.measure.measurements import measurements
 from bench.models import model_class, training_defaults
+from bench.optimizers import PlayerOptions, TrainingOptions
 from bench.score import Metric
-from bench.training import PlayerOptions, TrainingOptions
 
 
 @dataclass(frozen=True)
