@@ -10,10 +10,13 @@ from torch import Tensor
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 from torch_fidelity.metric_kid import kid_features_to_metric
 from torch_fidelity.metric_prc import prc_features_to_metric
+from tqdm import tqdm
 
 from bench.measure.distances import frechet_distance, kernel_distances
 from bench.measure.manifolds import manifolds
 from bench.metrics.reconstruction import decibels, similarity
+
+tqdm.monitor_interval = 0  # of torch-fidelity's progress bars: the thread behind them would outlive its test
 
 
 def features(n: int, dimensions: int, seed: int, *, shift: float = 0.0) -> Tensor:
