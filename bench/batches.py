@@ -154,8 +154,8 @@ def augmented(batches: Iterator[Batch], augment: Augment | None, generator: torc
 def accompanied(batches: Iterator[Batch], further: Iterator[Batch], count: int) -> Iterator[Batch]:
     """Each of ``batches`` with ``count`` of ``further`` beside it.
 
-    So the order of the former, and how many there are in an epoch, is the same whatever ``count`` is. Over as many steps as a
-    pass has, the latter make ``count`` whole passes.
+    So the former, and how many there are in an epoch, are the same whatever ``count`` is, if the latter draw from generators of
+    their own. Over as many steps as a pass has, the latter make ``count`` whole passes.
     """
     while True:
         batch = next(batches)

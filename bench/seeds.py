@@ -9,6 +9,8 @@ Purpose = Literal[
     "weights",  # of the untrained model
     "order",  # of the images
     "augmentation",  # what is done to training images
+    "further order",  # of the batches that a critic takes beside its opponent's, and ...
+    "further augmentation",  # ... what is done to them
     "noise",  # what the model draws while it trains: codes, dropout
     "labels",  # which of them are kept where others are hidden
     "binarised train",  # the same for every trial, as is ...

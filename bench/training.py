@@ -8,7 +8,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from bench.batches import accompanied, augmented, steps_per_epoch, stream
 from bench.contract import Batch, Diverged, Model, eval_mode, in_order
 from bench.data import Data
 from bench.optimizers import Optimizers, TrainingOptions
-from bench.seeds import derived
+from bench.seeds import Purpose, derived
 
 # What a killed trial can lose, beside the epoch it is in; an epoch longer than this loses itself.
 CHECKPOINT_SECONDS = 30.0
@@ -76,11 +76,12 @@ def train(
     """
     model.to(memory_format=torch.channels_last)  # convolutions are up to 1.7 times as fast on a CPU
     optimizers = Optimizers(model, options)
-    order = torch.Generator().manual_seed(derived(seed, "order"))
-    draws = torch.Generator(model.device).manual_seed(derived(seed, "augmentation"))
+    cpu, here = torch.device("cpu"), model.device
+    drawn_on: dict[Purpose, torch.device] = {"order": cpu, "augmentation": here}
+    drawn_on |= {"further order": cpu, "further augmentation": here}
+    generators = {name: torch.Generator(where).manual_seed(derived(seed, name)) for name, where in drawn_on.items()}
     torch.manual_seed(derived(seed, "noise"))
     history: list[Progress] = []
-    generators = {"order": order, "augmentation": draws}
     checkpoint = Checkpoint(folder, model, optimizers, generators) if folder else None
     if checkpoint:
         history = checkpoint.restore()
@@ -93,10 +94,13 @@ def train(
     saved = time.monotonic()
     batch_size = min(options.batch_size, len(data.train))
     steps = steps_per_epoch(len(data.train), batch_size, data.parts)
-    own, further = (
-        augmented(stream(data.learnt, batch_size, order, data.parts), data.augment, draws) for _ in range(2)
-    )
-    batches = accompanied(own, further, model.further_batches)
+
+    def batches_of(order: Purpose, augmentation: Purpose) -> Iterator[Batch]:
+        plain = stream(data.learnt, batch_size, generators[order], data.parts)
+        return augmented(plain, data.augment, generators[augmentation])
+
+    further = batches_of("further order", "further augmentation")
+    batches = accompanied(batches_of("order", "augmentation"), further, model.further_batches)
     while (epoch := len(history)) <= options.epochs:
         started = time.perf_counter()
         model.train()
@@ -149,7 +153,7 @@ class Checkpoint:
     """
 
     def __init__(
-        self, folder: Path, model: Model, optimizers: Optimizers, generators: Mapping[str, torch.Generator]
+        self, folder: Path, model: Model, optimizers: Optimizers, generators: Mapping[Purpose, torch.Generator]
     ) -> None:
         """``generators`` are those that the training draws from beside torch's own."""
         self.folder = folder
