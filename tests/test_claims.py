@@ -453,6 +453,13 @@ def test_the_table_says_what_the_source_said_and_what_is_here(judgements: list[J
     assert "Holm" not in markdown(judgements[1:2])
 
 
+def test_data_sets_that_are_open_share_a_line(known: Catalogue) -> None:
+    study = make(known, FALLS, datasets=["digits", "mnist", "cifar10"])
+    lines = markdown(judge(study, runs_of(FALLING), NO_CURVES)).splitlines()
+    assert [line.split("|")[2].strip() for line in lines[2:4]] == ["digits", "mnist, cifar10"]
+    assert lines[4] == ""
+
+
 def test_a_relative_effect_is_told_in_percent(known: Catalogue) -> None:
     found = judged(known, runs_of(FALLING), order=None, less=["latent_dim=10", "latent_dim=2"], margin="20 %")
     assert "latent_dim=10 against latent_dim=2: -26.34 ± 0.71 % (n = 3)" in markdown([found])

@@ -10,8 +10,9 @@ import pandas as pd
 
 from bench.report.claims import Judgement
 from bench.report.tables import WIDTH, plain_table
-from bench.study.claims import Side
+from bench.study.claims import Claim, Side
 
+COLUMNS = ["source said", "data set", "here", "verdict"]
 MOST = 3  # claims that a sentence tells in full
 SMALLEST = 0.0001  # p-value that is told as a number
 LEGEND = (
@@ -44,13 +45,12 @@ def answer(judgements: Sequence[Judgement]) -> str:
 def markdown(judgements: Sequence[Judgement]) -> str:
     """The table of what the source said and what was found here, with its legend."""
     rows = []
-    for number, each in enumerate(judgements):
-        first = number == 0 or judgements[number - 1].claim != each.claim
-        said = f"{each.claim.text} ({each.claim.where})" if first else ""
-        cells = (said, _place(each.dataset), _here(each), _verdict(each))
-        rows.append([cell.replace("|", "\\|") for cell in cells])
-    table = pd.DataFrame(rows, columns=["source said", "data set", "here", "verdict"])
-    text = str(table.to_markdown(index=False, disable_numparse=True))
+    said: Claim | None = None
+    for each, place in _rows(judgements):
+        claim = "" if each.claim == said else f"{each.claim.text} ({each.claim.where})"
+        said = each.claim
+        rows.append([cell.replace("|", "\\|") for cell in (claim, place, _here(each), _verdict(each))])
+    text = str(pd.DataFrame(rows, columns=COLUMNS).to_markdown(index=False, disable_numparse=True))
     return f"{text}\n\n{LEGEND}" if any(each.test for each in judgements) else text
 
 
@@ -58,9 +58,25 @@ def plain(judgements: Sequence[Judgement]) -> str:
     """The answer and a line for every verdict, as a terminal shows them; empty where nothing is claimed."""
     if not judgements:
         return ""
-    rows = [(each.claim.text, _place(each.dataset), _effect(each), _word(each)) for each in judgements]
-    table = pd.DataFrame(rows, columns=["source said", "data set", "here", "verdict"])
-    return "\n".join((*textwrap.wrap(answer(judgements), WIDTH), "", plain_table(table)))
+    rows = [(each.claim.text, place, _effect(each), _word(each)) for each, place in _rows(judgements)]
+    table = plain_table(pd.DataFrame(rows, columns=COLUMNS))
+    return "\n".join((*textwrap.wrap(answer(judgements), WIDTH), "", table))
+
+
+def _rows(judgements: Sequence[Judgement]) -> list[tuple[Judgement, str]]:
+    """The lines of a table, each with its data sets: those where a claim is open for one reason share a line."""
+    rows: list[tuple[Judgement, str]] = []
+    for each in judgements:
+        last = rows[-1][0] if rows else None
+        if (
+            last
+            and each.verdict == "open"
+            and (last.claim, last.verdict, last.reason) == (each.claim, "open", each.reason)
+        ):
+            rows[-1] = (last, f"{rows[-1][1]}, {_place(each.dataset)}")
+        else:
+            rows.append((each, _place(each.dataset)))
+    return rows
 
 
 def frame(judgements: Sequence[Judgement]) -> pd.DataFrame:

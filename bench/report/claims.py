@@ -171,6 +171,7 @@ def _blank(claim: Claim, trials: pd.DataFrame, curves: pd.DataFrame, without: li
     if idle := [name for name in without if name not in set(own["variant"])]:
         return f"no finished trial of {', '.join(idle)}"
     if claim.term:
-        return f"no curve of {claim.term!r} in {', '.join(without)}; there are: {', '.join(terms_of(own, curves))}"
+        there = ", ".join(terms_of(own, curves)) or "none"
+        return f"no curve of {claim.term!r} in {', '.join(without)}; there are: {there}"
     reasons = sorted({*own.get(f"reason.{claim.metric}", pd.Series(dtype=str)).fillna("")} - {""})
     return f"{claim.metric} is blank: {'; '.join(reasons)}" if reasons else f"{claim.metric} was not taken"
