@@ -227,6 +227,23 @@ def test_a_metric_that_is_blank_when_it_is_taken_again_is_blank(
     assert "metric.test_loss" not in store.table()
 
 
+@pytest.mark.parametrize("how", ["interrupt", "fail", "die"])
+def test_a_finished_run_stays_finished_where_measuring_it_again_comes_to_nothing(
+    store: Store, writer: Writer, trials: list[Trial], how: str
+) -> None:
+    run_all(writer, trials[0])
+    again = Writer(store, {"mlflow.source.git.commit": "def"})
+    again.start(trials[0], store.records()[trials[0].key], 1)
+    if how == "interrupt":
+        again.interrupt(trials[0])
+    elif how == "fail":
+        again.fail(trials[0], Failure("data", "digits cannot be had"))
+    assert not again.close(30)
+    store.close_orphans()
+    record = store.records()[trials[0].key]
+    assert (record.state, record.scores) == ("finished", SCORES)
+
+
 def test_what_follows_the_end_follows_it(store: Store, writer: Writer, trials: list[Trial]) -> None:
     seen: list[str] = []
     writer.start(trials[0], None, 1)

@@ -138,6 +138,7 @@ class _RunLog:
     store: Store
     trial: Trial
     run_id: str = ""
+    finished: bool = False  # and measured again: it stays so, whatever comes of that
     logged: set[int] = field(default_factory=set)
     drawn: set[tuple[str, int]] = field(default_factory=set)
 
@@ -162,7 +163,11 @@ class _RunLog:
             before = client.get_run(self.run_id).data.tags
             if COMMIT in before and COMMIT in tags:  # whoever goes on, or measures again, is not who began
                 tags[COMMIT] = ", ".join(dict.fromkeys([*before[COMMIT].split(", "), tags[COMMIT]]))
-            client.update_run(self.run_id, status="RUNNING")
+            self.finished = before.get("state") == "finished"
+            if self.finished:
+                del tags["state"]
+            else:
+                client.update_run(self.run_id, status="RUNNING")
             client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
             for name in ("failure", "reason"):
                 if name in before:
@@ -213,11 +218,13 @@ class _RunLog:
         self.end("finished", "FINISHED", {})
 
     def fail(self, failure: Failure) -> None:
-        if failure.details:
+        if failure.details and not self.finished:
             self.store.client.log_text(self.run_id, failure.details, "failure.txt")
         self.end("failed", "FAILED", {"failure": failure.kind, "reason": failure.reason[:5000]})
 
     def end(self, state: str, status: str, tags: Mapping[str, str]) -> None:
+        if self.finished:
+            return
         client = self.store.client
         client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in {**tags, "state": state}.items()])
         client.set_terminated(self.run_id, status)
