@@ -12,7 +12,7 @@ from safetensors.torch import load, save
 
 from bench import registry
 from bench.checks import NotPromised, expect
-from bench.checks.subjects import BATCH, Subject, changed, digits, expect_images, noise, snapshot, watched
+from bench.checks.subjects import BATCH, Subject, changed, expect_images, few_digits, noise, snapshot, watched
 from bench.contract import (
     Autoencodes,
     Classifies,
@@ -285,7 +285,7 @@ def check_an_interrupted_training_ends_bit_equal(model: Subject) -> None:
     """Stopped in its second epoch and resumed from its checkpoint, a training ends as one that was left alone."""
     options = TrainingOptions.from_settings({**model.training, "epochs": 2, "batch_size": 12})
     case = model.cases()[0]
-    data = digits(case.spec)
+    data = few_digits(case.spec)
     expected = list(train(case.model, data, options, seed=3))
     with TemporaryDirectory() as folder:
         stopped = train(model.build(case.spec), data, options, seed=3, folder=Path(folder), checkpoint_seconds=0)

@@ -7,7 +7,6 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench import registry
-from bench.batches import DataOptions, prepare
 from bench.checks import NotPromised, expect
+from bench.checks.fixtures import digits
 from bench.contract import (
     Autoencodes,
     Batch,
@@ -32,7 +31,6 @@ from bench.contract import (
     conditioned_on,
 )
 from bench.data import Data
-from bench.datasets import open_dataset
 from bench.optimizers import Optimizers, TrainingOptions
 from bench.study.catalogue import Option, hyperparameters
 
@@ -132,16 +130,15 @@ def noise(spec: ImageSpec, labels: Sequence[int] = tuple(range(BATCH)), *, seed:
 
 
 @cache
-def digits(spec: ImageSpec) -> Data:
+def few_digits(spec: ImageSpec) -> Data:
     """24 digits to train on and 10 to test on, as images of ``spec``."""
-    source = open_dataset("digits", Path())
-    few = prepare("digits", source.spec, source.train, source.test, DataOptions(train_images=24, test_images=10))
+    source = digits()
 
-    def shaped(split: Split) -> Split:
-        images = F.pad(split.images, (0, spec.width - few.spec.width, 0, spec.height - few.spec.height))
-        return Split(images.repeat(1, spec.channels, 1, 1), split.labels)
+    def few(split: Split, n: int) -> Split:
+        images = F.pad(split.images[:n], (0, spec.width - source.spec.width, 0, spec.height - source.spec.height))
+        return Split(images.repeat(1, spec.channels, 1, 1), split.labels[:n])
 
-    return Data("digits", spec, shaped(few.train), few.train_labels, shaped(few.held_out))
+    return Data("digits", spec, few(source.train, 24), source.train_labels[:24], few(source.held_out, 10))
 
 
 def snapshot(model: Model) -> dict[str, Tensor]:
