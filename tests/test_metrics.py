@@ -38,7 +38,7 @@ from bench.measure.context import Compared, EvaluationOptions
 from bench.measure.distances import kernel_distances
 from bench.measure.evaluation import evaluate
 from bench.measure.interpolation import nearest_line
-from bench.measure.likelihood import evidence_bounds, log_weights
+from bench.measure.likelihood import evidence_bounds, importance_weighted_bounds, log_weights
 from bench.metrics.reconstruction import similarity
 from bench.models.cvae import CVAE
 from bench.models.gan import GAN
@@ -350,11 +350,44 @@ def test_the_average_log_weight_is_the_evidence_bound(few_digits: Data) -> None:
     torch.manual_seed(0)
     model = VAE(few_digits.spec, hidden_dims=[8])
     with eval_mode(model):
-        weights = log_weights(model, few_digits.held_out, 400)
+        weights = log_weights(model, next(in_order(few_digits.held_out)), 400)
         bounds = torch.stack([evidence_bounds(model, few_digits.held_out) for _ in range(50)])
     error = float(weights.mean(1).std()) / math.sqrt(400) + float(bounds.mean(1).std()) / math.sqrt(50)
     assert float(weights.mean()) == pytest.approx(float(bounds.mean()), abs=4 * error)
     assert bool((weights.logsumexp(0) - math.log(400) > weights.mean(0)).all())
+
+
+def test_more_draws_tighten_the_bound_and_stand_in_its_protocol(digits: Data, cache: Path) -> None:
+    """Of a decoder that ignores its code the likelihood is known: -784 log 2."""
+    model = Coded(
+        units=3, mean=0.5, log_variance=0.5
+    )  # wider than the prior, so that no draw weighs much more than others
+    found = []
+    for draws in (1, 10, 1000):
+        options = EvaluationOptions(likelihood_draws=draws, likelihood_images=40)
+        score = evaluate(model, digits, ["iwae_bound"], options, cache=cache, data_dir=cache)["iwae_bound"]
+        assert score.protocol["draws"] == str(draws)
+        assert score.protocol["of_images"] == "40"
+        found.append(score.value or 0)
+    assert ascending(found)
+    assert found[-1] == pytest.approx(-784 * math.log(2), abs=0.02)
+    with eval_mode(model):
+        whole = importance_weighted_bounds(model, digits.train, 2)  # more images than are taken at a time
+    assert whole.shape == (len(digits.train),)
+
+
+def test_bounds_say_whether_pixels_are_black_and_white(few_digits: Data, cache: Path) -> None:
+    grey, binarised = (
+        taken(Coded(units=2), each, cache, "elbo", "iwae_bound") for each in (few_digits, black_and_white(few_digits))
+    )
+    assert {score.protocol["pixels"] for score in grey.values()} == {"grey, as probabilities"}
+    assert {score.protocol["pixels"] for score in binarised.values()} == {"binarised"}
+
+
+def black_and_white(data: Data) -> Data:
+    """The same images with every pixel at one of its ends."""
+    images = (data.held_out.images > 127).to(torch.uint8) * 255
+    return replace(data, held_out=replace(data.held_out, images=images))
 
 
 def test_the_evidence_bound_is_what_a_vae_minimises(few_digits: Data, cache: Path) -> None:

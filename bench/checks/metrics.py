@@ -66,7 +66,7 @@ class Subject:
         return found
 
     def _context(self, model: Model) -> Context:
-        return Context(model, self.data, EvaluationOptions(samples=HELD_OUT), scratch(), scratch())
+        return Context(model, self.data, EvaluationOptions(samples=HELD_OUT, likelihood_draws=5), scratch(), scratch())
 
 
 def subject(name: str) -> Subject:

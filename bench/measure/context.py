@@ -47,11 +47,15 @@ class EvaluationOptions:
     Attributes:
         samples: images generated for the metrics that compare distributions.
         feature_precision: of the networks that features come from; bfloat16 is faster, and moves FID as ``perf/fid.py`` prints.
+        likelihood_draws: of each code, for the importance-weighted bound; papers take 5,000.
+        likelihood_images: held-out images that it is taken of.
         inception_on_cpu: take FID and KID without a GPU too, at about 15 images a second on two cores.
     """
 
     samples: int = 10_000
     feature_precision: Precision = "float32"
+    likelihood_draws: int = 50
+    likelihood_images: int = 500
     inception_on_cpu: bool = False
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bench.contract import Infers
 from bench.data import Data
 from bench.measure.context import Context
-from bench.measure.likelihood import evidence_bounds
+from bench.measure.likelihood import evidence_bounds, pixels_in_words
 from bench.score import Score
 
 VALUES = {"elbo": "higher"}
@@ -19,4 +19,5 @@ EXTRACTOR = None
 
 def measure(model: Infers, data: Data, context: Context) -> dict[str, Score]:
     """The mean over the held-out images, with one draw of each code."""
-    return {"elbo": Score(float(evidence_bounds(model, data.held_out).mean()))}
+    bound = float(evidence_bounds(model, data.held_out).mean())
+    return {"elbo": Score(bound, protocol={"pixels": pixels_in_words(data.held_out.images)})}
