@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from bench.report.significance import holm, interval, lies
 from bench.study.catalogue import Catalogue
 from bench.study.claims import OF_CURVES, Claim, curve_of
 from bench.study.definition import Study, StudyError
-from bench.study.file import build
+from bench.study.file import build, load
 from tests.test_report import LARGEST, row
 
 FALLS = {"text": "the loss falls", "where": "document 000, figure 1", "metric": "test_loss", "order": "falls"}
@@ -498,3 +499,30 @@ def test_a_report_opens_with_the_answer(known: Catalogue, tmp_path: Path) -> Non
     assert pd.read_csv(tmp_path / "claims.csv")["verdict"].tolist() == ["holds", "open"]
     page.write(make(known, claims=None), runs_of(FALLING), NO_CURVES, {}, tmp_path / "none")
     assert not (tmp_path / "none" / "claims.csv").exists()
+
+
+# Written.
+
+SHIPPED = sorted((Path(__file__).parent.parent / "studies").glob("*.toml"))
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
+def test_a_study_of_a_document_makes_its_claims(file: Path, known: Catalogue) -> None:
+    study = load(file, known)
+    if study.source.startswith("None of the documents"):
+        assert not study.claims
+        return
+    assert study.claims
+    assert len({(each.text, each.datasets) for each in study.claims}) == len(study.claims)
+    for each in study.claims:
+        assert re.match(r"document 00\d, |.+, \d{4}, ", each.where), (
+            each.where
+        )  # a document and a place, or a paper and a place
+        assert not each.text.endswith("."), each.text  # a clause, which the answer puts into a sentence
+
+
+def test_every_document_has_claims(known: Catalogue) -> None:
+    cited = {
+        number for file in SHIPPED for each in load(file, known).claims for number in re.findall(r"00\d", each.where)
+    }
+    assert cited == {"000", "001", "002", "003", "004"}
