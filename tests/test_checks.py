@@ -231,6 +231,12 @@ def re_line(output: str, state: str) -> bool:
     return any(line.startswith(f"  {state} ") for line in output.splitlines())
 
 
+def test_a_study_that_is_defined_in_words_keeps_its_promises(inside: Paths) -> None:
+    assert bench("define", "width", "--model", "vae", "--vary", "hidden_dims=[8],[16]").exit_code == 0
+    checked = bench("check", "studies/width")
+    assert checked.exit_code == 0, checked.output
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -225,8 +225,12 @@ def test_every_study_keeps_its_promises(name: str, promise: str, monkeypatch: py
 
 
 @pytest.mark.parametrize("file", sorted(SHIPPED.glob("*.toml")), ids=lambda file: file.stem)
-def test_the_first_data_set_of_a_shipped_study_needs_no_download(file: Path, known: Catalogue) -> None:
-    assert load(file, known).datasets in (("digits",), ("lines",))
+def test_the_first_data_set_of_a_shipped_study_needs_no_download_and_it_has_a_source(
+    file: Path, known: Catalogue
+) -> None:
+    study = load(file, known)
+    assert study.datasets in (("digits",), ("lines",))
+    assert len(study.source) > 20
 
 
 def test_the_leaderboard_holds_every_system_of_the_documents(known: Catalogue) -> None:
