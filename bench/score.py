@@ -13,6 +13,9 @@ Better = Literal["lower", "higher", "neither"]
 Facts = Mapping[str, str | int | float]
 """What two values must share to stand in one column: split, counts, extractor and the hash of its weights, ..."""
 
+TRAINED = ("precision", "binarise")
+"""The facts among them that tell how a model was trained: a reader sees them, and rows may differ in them as in any setting."""
+
 
 @dataclass(frozen=True)
 class Score:

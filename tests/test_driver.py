@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -71,6 +72,7 @@ def test_a_study_runs_once(smoke: Study, known: Catalogue, paths: Paths) -> None
     assert not list((paths.store / "checkpoints").iterdir())
     table = Store(paths.store, None, "smoke", "", create=False).table()
     assert table["metric.test_loss"].notna().all()
+    assert {json.loads(text)["precision"] for text in table["protocol.test_loss"]} == {"float32"}
     events, outcome = drive(smoke, known, paths)
     assert events == []
     assert statuses(paths) == ["FINISHED"] * 4

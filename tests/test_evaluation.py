@@ -165,7 +165,7 @@ def test_metrics_of_a_users_own_harm_those_who_ask_for_them_alone(guests: Path) 
 
 def test_protocols_say_what_a_value_rests_on(vae: VAE, few_digits: Data, cache: Path, tmp_path: Path) -> None:
     scores = evaluate(vae, few_digits, ["test_loss", "fd_classifier"], OPTIONS, cache=cache, data_dir=tmp_path)
-    assert scores["test_loss"].protocol == {"split": "test", "images": "50"}
+    assert scores["test_loss"].protocol == {"split": "test", "images": "50", "precision": "float32"}
     protocol = scores["fd_classifier"].protocol
     assert protocol["generated"] == "64"
     assert protocol["extractor"] == "the data set's own classifier"

@@ -129,6 +129,23 @@ def test_two_protocols_do_not_share_a_column(study: Study, runs: pd.DataFrame) -
     assert summary(study, runs)["test_loss_mean"].notna().all()  # the same in another order
 
 
+def test_rows_that_were_trained_otherwise_share_a_column_and_the_page_says_so(
+    study: Study, runs: pd.DataFrame, no_curves: pd.DataFrame, tmp_path: Path
+) -> None:
+    trained = {"float32": {"precision": "float32"}, "bfloat16": {"precision": "bfloat16", "binarise": "dynamic"}}
+    full, half = (json.dumps({**json.loads(PROTOCOL), **facts}) for facts in trained.values())
+    runs["protocol.test_loss"] = [half, half, full, half, half]  # of latent_dim 10, 10, 5, 2, 2
+    assert summary(study, runs)["test_loss_mean"].notna().all()
+    assert not any("protocols" in note for note in notes(study, runs))
+    text = page.write(study, runs, no_curves, {}, tmp_path).read_text()
+    assert "* test_loss on digits: images 9, precision float32, split test (of latent_dim=5)\n" in text
+    assert (
+        "* test_loss on digits: binarise dynamic, images 9, precision bfloat16, split test (of latent_dim=2, latent_dim=10)\n"
+        in text
+    )
+    assert "* psnr on digits: images 9, split test\n" in text
+
+
 def test_the_best_is_bold_in_its_own_direction(study: Study, runs: pd.DataFrame) -> None:
     runs = pd.concat([runs[1:], pd.DataFrame([row(10, 1, 90.0)])])
     lines = markdown_table(study, summary(study, runs)).splitlines()

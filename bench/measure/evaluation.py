@@ -11,7 +11,7 @@ from types import ModuleType
 from bench import registry
 from bench.contract import Model, Unmeasurable, eval_mode
 from bench.data import Data
-from bench.measure.context import Context, EvaluationOptions
+from bench.measure.context import Context, EvaluationOptions, Precision
 from bench.measure.measurements import measurements
 from bench.score import Facts, Score
 
@@ -19,7 +19,14 @@ log = logging.getLogger(__name__)
 
 
 def evaluate(
-    model: Model, data: Data, metrics: Sequence[str], options: EvaluationOptions, *, cache: Path, data_dir: Path
+    model: Model,
+    data: Data,
+    metrics: Sequence[str],
+    options: EvaluationOptions,
+    *,
+    cache: Path,
+    data_dir: Path,
+    precision: Precision = "float32",
 ) -> dict[str, Score]:
     """Take every metric; one that cannot be taken, or that raises, is a blank with its reason.
 
@@ -28,6 +35,7 @@ def evaluate(
     Args:
         data: on the model's device.
         cache: where what trials share is kept.
+        precision: what the model was trained in.
     """
     context = Context(model, data, options, cache, data_dir)
     files = measurements().files
@@ -38,16 +46,17 @@ def evaluate(
         elif name not in scores:
             file = files[name]
             guest = ", ".join(f"{origin}, sha256 {sha[:12]}" for origin, sha in registry.guests(metrics=file).items())
-            scores |= take(registry.load("metrics", file), context, {"measured by": guest} if guest else {})
+            facts = {"measured by": guest, "precision": precision} if guest else {"precision": precision}
+            scores |= take(registry.load("metrics", file), context, facts)
     return {name: scores[name] for name in metrics}
 
 
-def take(measurement: ModuleType, context: Context, origin: Facts) -> dict[str, Score]:
-    """Every value of one file of `bench.metrics`; all of them blank where it raises. ``origin`` joins their protocols."""
+def take(measurement: ModuleType, context: Context, facts: Facts) -> dict[str, Score]:
+    """Every value of one file of `bench.metrics`; all of them blank where it raises. ``facts`` join their protocols."""
     model, data = context.model, context.data
-    done = {"resized": data.resized, "binarise": data.binarise}  # to the images, where it says how
-    changed = {name: words for name, words in done.items() if words}
-    common: Facts = {"split": data.held_out_name, "images": len(data.held_out), **changed, **origin}
+    resized: Facts = {"resized": data.resized} if data.resized else {}
+    drawn: Facts = {"pixels": "black and white", "binarise": data.binarise} if data.binarise else {}
+    common: Facts = {"split": data.held_out_name, "images": len(data.held_out), **resized, **drawn, **facts}
     try:
         if not isinstance(model, measurement.NEEDS):
             raise Unmeasurable(f"{type(model).__name__} is not something that {measurement.NEEDS.__name__.lower()}")

@@ -182,8 +182,10 @@ def _protocol_lines(study: Study, runs: pd.DataFrame) -> list[str]:
     lines: dict[tuple[object, str], list[str]] = {}  # data set and words -> metrics
     for (dataset, _), trials in runs.groupby(["dataset", "split"], sort=False):
         for metric in (metric.name for metric in study.metrics):
-            for text in sorted(protocols(trials, metric)):
-                lines.setdefault((dataset, in_words(text)), []).append(metric)
+            taken = protocols(trials, metric, trained=True)
+            for text, variants in sorted(taken.items()):
+                words = in_words(text) + (f" (of {', '.join(variants)})" if len(taken) > 1 else "")
+                lines.setdefault((dataset, words), []).append(metric)
     return [f"* {', '.join(metrics)} on {dataset}: {words}" for (dataset, words), metrics in lines.items()]
 
 

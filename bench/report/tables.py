@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from bench.report.significance import LEVEL, apart, holm, interval
-from bench.score import LARGEST, Metric
+from bench.score import LARGEST, TRAINED, Metric
 from bench.study.definition import Study, StudyError
 
 TOP = 10  # rows of a search that are shown; all are in the CSV
@@ -94,12 +94,20 @@ def prepared(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
     return _told_apart(_ordered(study, runs))
 
 
-def protocols(runs: pd.DataFrame, metric: str) -> set[str]:
-    """The protocols under which the values of a metric were taken, each as sorted JSON."""
+def protocols(runs: pd.DataFrame, metric: str, *, trained: bool = False) -> dict[str, list[str]]:
+    """The protocols under which the values of a metric were taken, each as sorted JSON, and the variants under each.
+
+    Two of them do not stand in one column. With what a model was ``trained`` in they are for a reader: rows may differ in that.
+    """
     if f"protocol.{metric}" not in runs or f"metric.{metric}" not in runs:
-        return set()
-    texts = runs.loc[runs[f"metric.{metric}"].notna(), f"protocol.{metric}"].dropna()
-    return {json.dumps(json.loads(text), sort_keys=True) for text in texts if text}
+        return {}
+    found: dict[str, list[str]] = {}
+    for variant, text in runs.loc[runs[f"metric.{metric}"].notna(), ["variant", f"protocol.{metric}"]].dropna().values:
+        if text:
+            facts = {name: fact for name, fact in json.loads(text).items() if trained or name not in TRAINED}
+            variants = found.setdefault(json.dumps(facts, sort_keys=True), [])
+            variants += [variant] if variant not in variants else []
+    return found
 
 
 def values_of(trials: pd.DataFrame, metric: str) -> pd.Series[float]:

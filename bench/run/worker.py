@@ -153,8 +153,9 @@ class Work:
         return load_data(trial, self.data_dir)
 
     def _scores(self, model: Model, data: Data, trial: Trial, metrics: Sequence[str]) -> dict[str, Score]:
-        options = EvaluationOptions(**trial.settings["evaluation"])
-        return evaluate(model, data, metrics, options, cache=self.folder / "cache", data_dir=self.data_dir)
+        options, cache = EvaluationOptions(**trial.settings["evaluation"]), self.folder / "cache"
+        precision = trial.settings["training"]["precision"]
+        return evaluate(model, data, metrics, options, cache=cache, data_dir=self.data_dir, precision=precision)
 
 
 def choose_device() -> torch.device:
