@@ -58,7 +58,6 @@ class Driver:
         ``track`` shows how far the reading of many files is.
         """
         self.study = study
-        self.catalogue = catalogue
         self.paths = paths
         self.command = command
         self.outcome = Outcome()
@@ -95,11 +94,11 @@ class Driver:
             self.outcome.notes += self.planner.fetch(bool(resources.gpus))
             drive = partial(self._drive, registry.load("executors", executor).run, resources)
             if self.study.is_search:
-                found = searches(self.planner, self._storage, self._objectives())
+                found = searches(self.planner, self._storage, self.planner.objectives(self.records))
                 yield from drive([each.queue for each in found])
                 plan.confirm(confirmations(self.planner, found), self.records)
             again = Again(trial for trial in plan.trials if trial.key in plan.again)
-            queue = Queue(self._storage, self.study.name, self.study.objective, self._objectives())
+            queue = Queue(self._storage, self.study.name, self.study.objective, self.planner.objectives(self.records))
             queue.enqueue(plan.todo)
             yield from drive([again, queue])
         finally:
@@ -196,8 +195,3 @@ class Driver:
         """Give the tracker a moment to write down how the trial ended, so that this is known before the queue is told."""
         self._writer.flush(FLUSH_SECONDS)
         del self._running[trial.key]
-
-    def _objectives(self) -> dict[str, float | None]:
-        """The objective's value of every finished trial, by key."""
-        finished = {key: record.scores for key, record in self.records.items() if record.state == "finished"}
-        return {key: scores.get(self.study.objective.name, Score(None)).value for key, scores in finished.items()}

@@ -13,6 +13,7 @@ from bench.contract import DataError, Unsupported
 from bench.datasets import Source, Track, fingerprint, open_dataset, untracked
 from bench.measure.evaluation import fetch
 from bench.run.worker import build, data_options, parameter_count, prepared
+from bench.score import Score
 from bench.study.catalogue import Catalogue
 from bench.study.definition import Cell, Range, Study, StudyError, Trial
 from bench.tracking.rows import Record
@@ -106,6 +107,11 @@ class Planner:
             except DataError as error:
                 raise StudyError(str(error)) from None
         return self._fingerprints[dataset]
+
+    def objectives(self, records: Mapping[str, Record]) -> dict[str, float | None]:
+        """The objective's value of every finished trial, by key."""
+        finished = {key: record.scores for key, record in records.items() if record.state == "finished"}
+        return {key: scores.get(self.study.objective.name, Score(None)).value for key, scores in finished.items()}
 
     def fetch(self, on_gpu: bool) -> list[str]:
         """Download what the metrics' extractors need, once: trials never ask the network. A line on each that cannot be had."""
