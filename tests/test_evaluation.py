@@ -121,7 +121,7 @@ def test_a_metric_that_raises_fails_alone(
     assert {scores[name].reason for name in ("precision", "recall")} == {"ZeroDivisionError: by zero"}
     assert len(calls) == 1
     assert scores["reconstruction_mse"] == Score(None, "came out as nan")
-    assert scores["psnr"] == Score(3.0, "", {"split": "test", "images": "50"})
+    assert scores["psnr"] == Score(3.0, "", {"split": "test", "images": "50", "precision": "float32"})
     assert scores["ssim"] == Score(None, "was not among what its file measured")
     assert scores["test_loss"].value is not None
     assert scores["nonsense"].reason.startswith("no metric 'nonsense'; there are: active_units, ")
