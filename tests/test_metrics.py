@@ -381,7 +381,7 @@ def test_bounds_say_whether_pixels_are_black_and_white(few_digits: Data, cache: 
         taken(Coded(units=2), each, cache, "elbo", "iwae_bound") for each in (few_digits, black_and_white(few_digits))
     )
     assert {score.protocol["pixels"] for score in grey.values()} == {"grey, as probabilities"}
-    assert {score.protocol["pixels"] for score in binarised.values()} == {"binarised"}
+    assert {score.protocol["pixels"] for score in binarised.values()} == {"black and white"}
 
 
 def black_and_white(data: Data) -> Data:

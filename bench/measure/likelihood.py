@@ -55,9 +55,9 @@ def log_weights(model: Infers, batch: Batch, draws: int) -> Tensor:
 
 
 def pixels_in_words(images: Tensor) -> str:
-    """What uint8 images are to a Bernoulli likelihood, which compares with other people's where they are binarised."""
+    """What uint8 images are to a Bernoulli likelihood, which compares with other people's where they are black and white."""
     binary = bool(((images == 0) | (images == 255)).all())
-    return "binarised" if binary else "grey, as probabilities"
+    return "black and white" if binary else "grey, as probabilities"
 
 
 def _log_normal(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:

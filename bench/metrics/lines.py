@@ -36,6 +36,6 @@ def measure(model: Autoencodes, data: Data, context: Context) -> dict[str, Score
     distance, angles = nearest_line(paths.flatten(0, 1))
     smoothness = unevenness(angles.view(-1, STEPS)).nanmean()
     return {
-        "mean_distance": Score(float(distance.mean()), protocol={"nearest_of": LINES, "pixels": "in [-1, 1]"}),
+        "mean_distance": Score(float(distance.mean()), protocol={"nearest_of": LINES, "range": "[-1, 1]"}),
         "smoothness": Score(float(smoothness), protocol={"nearest_of": LINES}),
     }
