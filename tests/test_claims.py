@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bench.checks import Broken, NotPromised, studies
+from bench.paths import Paths
 from bench.report import curves as of_curves
 from bench.report import page
 from bench.report.answer import answer, frame, markdown, plain
@@ -183,6 +185,24 @@ def test_a_search_and_what_is_no_table_can_claim_nothing(known: Catalogue) -> No
         make(known, FALLS, vary={"latent_dim": {"low": 2, "high": 9}}, trials=3)
     with pytest.raises(StudyError, match=r"claims = \['the loss falls'\]: must be tables, each \[\[claims\]\]"):
         make(known, claims=["the loss falls"])
+
+
+def test_a_loss_term_that_no_model_has_is_told_before_anything_runs(known: Catalogue, paths: Paths) -> None:
+    """It is known once the model is built, so the promise is tried, not the file's reading."""
+    file = paths.study("smoke")
+    made = "\n[[claims]]\ntext = 'it falls'\nwhere = 'nowhere'\nmetric = 'gap/{}'\norder = 'falls'\n"
+    check = studies.check_its_claims_name_loss_terms_that_there_are
+    subject = studies.Subject(file, known, paths.data)
+    with pytest.raises(NotPromised, match="it claims nothing about a curve"):
+        check(subject)
+    text = file.read_text()
+    file.write_text(text + made.format("kl"))
+    check(subject)
+    file.write_text(text + made.format("los"))
+    with pytest.raises(
+        Broken, match="claim 1: no loss term 'los' of latent_dim=2; there are: kl, loss, reconstruction"
+    ):
+        check(subject)
 
 
 # Judged.

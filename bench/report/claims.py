@@ -104,7 +104,7 @@ def _judged(claim: Claim, dataset: str, runs: pd.DataFrame, curves: pd.DataFrame
         "holds" if holds < fails else "does not hold",
         dataset,
         n=n,
-        test=test_of(claim),
+        test=_test(claim),
         p=min(holds, fails),
         means=tuple((name, float(values[name].mean())) for name in claim.variants),
         pair=claim.pairs[deciding],
@@ -113,7 +113,7 @@ def _judged(claim: Claim, dataset: str, runs: pd.DataFrame, curves: pd.DataFrame
     )
 
 
-def test_of(claim: Claim) -> str:
+def _test(claim: Claim) -> str:
     """The test by which a claim is judged, in words."""
     number = next((side for side in claim.sides if not isinstance(side, str)), None)
     kind = "paired t-test" if number is None else f"t-test against {number:g}"
