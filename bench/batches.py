@@ -129,7 +129,8 @@ def stream(
     """Whole batches for ever, every pass in a fresh order.
 
     What a pass leaves over after its last whole batch is dropped: a batch of one breaks batch normalisation, and as the
-    order is random no image is left out for good. A split smaller than a batch is one batch.
+    order is random no image is left out for good. A split smaller than a batch is one batch. Where a batch is made of ``parts``,
+    weights undo their shares of it: a weighted mean over it is expected to be the mean over all images.
 
     Args:
         generator: on the CPU, so that the order is the same on every device. Between two passes its state is all that it
@@ -137,12 +138,15 @@ def stream(
     """
     size = min(batch_size, len(split))
     steps = steps_per_epoch(len(split), size, parts)
-    device = split.images.device
+    device, weights = split.images.device, None
+    if parts:
+        each = zip(parts, _counts(parts, size), strict=True)
+        weights = torch.cat([torch.full((n,), len(part.index) * size / len(split) / n) for part, n in each]).to(device)
     while True:
         order = _order(len(split), size, steps, parts, generator).to(device)
         for step in range(steps):
             index = order[step * size : (step + 1) * size]
-            yield Batch(as_floats(split.images[index]), split.labels[index])
+            yield Batch(as_floats(split.images[index]), split.labels[index], weights)
 
 
 def augmented(batches: Iterator[Batch], augment: Augment | None, generator: torch.Generator) -> Iterator[Batch]:

@@ -97,11 +97,13 @@ class Batch:
     Attributes:
         images: float32 ``[B, C, H, W]`` in ``[0, 1]``.
         labels: int64 ``[B]``; ``HIDDEN`` where unknown.
+        weights: float32 ``[B]``, how much of the training images each stands for, 1 on average; None where all stand for as much.
         further: whole batches beside this one, as many as ``Model.further_batches`` asks for; none where nothing is learnt.
     """
 
     images: Tensor
     labels: Tensor
+    weights: Tensor | None = None
     further: tuple[Batch, ...] = ()
 
     def __len__(self) -> int:

@@ -20,6 +20,7 @@ from bench.models.draw import Draw
 from bench.models.gan import GAN
 from bench.models.ssl_vae import SSLVAE
 from bench.models.ssl_vae_gan import SSLVAEGAN
+from bench.models.supervised import Supervised
 from bench.models.vae import VAE
 from bench.models.vae_gan import VAEGAN
 from bench.models.wgan import WGAN
@@ -307,6 +308,7 @@ def test_the_fully_connected_m2_is_section_4_5_of_document_004() -> None:
     mean = linear(1024 + 10, 1024) + normalised(1024) + linear(1024, 50)
     decoder = linear(60, 1024) + linear(1024, 1024) + 2 * normalised(1024) + linear(1024, 784)
     assert count(SSLVAE(LABELLED)) == trunk + mean + decoder
+    assert count(Supervised(LABELLED)) == trunk - linear(1024, 50)
 
 
 def test_the_convolutional_m2_is_section_4_5_of_document_004() -> None:
@@ -318,6 +320,7 @@ def test_the_convolutional_m2_is_section_4_5_of_document_004() -> None:
     decoder += linear(784 + 10, 512) + normalised(512) + linear(512, 784)
     assert count(SSLVAE(LABELLED, backbone="conv")) == trunk + mean + decoder
     assert count(SSLVAEGAN(LABELLED).networks) == trunk + mean + decoder
+    assert count(Supervised(LABELLED, backbone="conv")) == trunk - linear(1024, 50)
 
 
 @pytest.mark.parametrize(("attention", "seen"), [(True, 25), (False, 784)])

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Categorical, Normal, kl_divergence
 
+from bench.batches import DataOptions, prepare, steps_per_epoch, stream
 from bench.contract import (
     HIDDEN,
     Autoencodes,
@@ -25,7 +26,9 @@ from bench.contract import (
     ImageSpec,
     Infers,
     Model,
+    Split,
     Unsupported,
+    as_floats,
     condition_of,
     conditioned_on,
     eval_mode,
@@ -36,6 +39,7 @@ from bench.models.cvae import CVAE
 from bench.models.draw import Draw
 from bench.models.ssl_vae import SSLVAE
 from bench.models.ssl_vae_gan import SSLVAEGAN
+from bench.models.supervised import Supervised
 from bench.networks.recurrent import gaussian_filters
 from bench.networks.semi_supervised import entropy, expected
 from bench.training import no_update
@@ -180,6 +184,72 @@ class TestSemiSupervised:
         alpha = 0.1 * 4 / 1  # Kingma et al.: 0.1 * images per labelled image
         total = terms["labelled"] + 3 * terms["unlabelled"] + alpha * terms["classification"]
         torch.testing.assert_close(terms["loss"], total / 4)
+
+    @pytest.mark.parametrize(("share", "size"), [(0.5, 6), (0.25, 4)])
+    def test_an_epoch_averages_to_the_sum_over_all_images_whatever_share_of_a_batch_is_labelled(
+        self, share: float, size: int
+    ) -> None:
+        """Twelve images, three of them labelled, codes without noise: the objective by enumeration against three steps' mean."""
+        torch.manual_seed(0)
+        model = SSLVAE(SMALL, latent_dim=2)
+        with torch.no_grad():
+            model.networks.log_variance.weight.zero_()
+            model.networks.log_variance.bias.fill_(-80.0)
+        pixels = torch.randint(
+            0, 256, (12, *SMALL.shape), generator=torch.Generator().manual_seed(1), dtype=torch.uint8
+        )
+        split = Split(pixels, torch.arange(12) % 3)
+        data = prepare("toy", SMALL, split, split, DataOptions(labelled=3, labelled_share=share))
+        batches = stream(data.train, size, torch.Generator(), data.parts)
+        steps = steps_per_epoch(12, size, data.parts)
+        with eval_mode(model):
+            losses = torch.stack([model.step(next(batches), no_update)["loss"] for _ in range(steps)])
+            total = torch.zeros(())
+            for image, label in zip(as_floats(pixels), data.train.labels, strict=True):
+                terms = model.step(Batch(image[None], label[None].clamp(min=0)), no_update)
+                known = label != HIDDEN
+                total += terms["labelled"] if known else terms["unlabelled"]
+                total += 0.1 * 12 * terms["classification"] / 3 if known else 0
+        assert steps == 3
+        torch.testing.assert_close(losses.mean(), total / 12)
+
+    def test_a_batch_may_weigh_as_it_stands(self) -> None:
+        model = SSLVAE(SMALL, latent_dim=2, classification_weight=0.0, weighting="batch")
+        batch = replace(batch_of(SMALL, [0, HIDDEN]), weights=torch.tensor([0.2, 1.8]))
+        with eval_mode(model):
+            terms = model.step(batch, no_update)
+        model.weighting = "images"
+        with eval_mode(model):  # the same noise
+            reweighted = model.step(batch, no_update)
+        torch.testing.assert_close(terms["loss"], (terms["labelled"] + terms["unlabelled"]) / 2)
+        torch.testing.assert_close(reweighted["loss"], 0.1 * terms["labelled"] + 0.9 * terms["unlabelled"])
+
+    def test_both_players_weigh_images_by_how_many_there_are(self) -> None:
+        """The discriminator's loss and the VAE's, of weights that leave labelled images alone or the others."""
+        torch.manual_seed(0)
+        model = SSLVAEGAN(GREY, classification_weight=0.0)
+        batch = batch_of(GREY, [0, 1, HIDDEN, HIDDEN])
+        found = {}
+        for labelled in (0.0, 1.0, 0.25):
+            weights = torch.tensor([2 * labelled] * 2 + [2 * (1 - labelled)] * 2)
+            with eval_mode(model):
+                found[labelled] = model.step(replace(batch, weights=weights), no_update)
+        torch.testing.assert_close(found[1.0]["vae"], found[0.25]["labelled"])
+        torch.testing.assert_close(found[0.0]["vae"], found[0.25]["unlabelled"])
+        for player in ("vae", "discriminator"):
+            torch.testing.assert_close(found[0.25][player], 0.25 * found[1.0][player] + 0.75 * found[0.0][player])
+
+    @pytest.mark.parametrize("backbone", ["mlp", "conv"])
+    def test_the_control_sees_labelled_images_alone(self, backbone: str) -> None:
+        model = Supervised(SMALL, backbone=backbone)  # type: ignore[arg-type]
+        batch = batch_of(SMALL, [0, HIDDEN, 2, HIDDEN])
+        seen: list[Tensor] = []
+        model.classifier.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        with eval_mode(model):
+            loss = model.step(batch, no_update)["loss"]
+            logits = model.classify(batch.images[[0, 2]])
+        assert torch.equal(seen[0], batch.images[[0, 2]])
+        torch.testing.assert_close(loss, F.cross_entropy(logits, torch.tensor([0, 2])))
 
     def test_the_classifier_learns_from_images_without_labels(self) -> None:
         model = SSLVAE(SMALL, latent_dim=2, classification_weight=0.0)

@@ -6,7 +6,7 @@ https://arxiv.org/abs/1406.5298. Losses of document 004, section 2.3; networks o
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, final
+from typing import Any, Literal, final, get_args
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from bench.contract import HIDDEN, Batch, Classifies, Conditional, Generates, ImageSpec, Infers, Model, Update
 from bench.networks.blocks import check_choice, check_positive, one_hot, reparameterised
 from bench.networks.losses import bernoulli_nll_each, gaussian_kl_each
-from bench.networks.semi_supervised import M2Networks, entropy, expected
+from bench.networks.semi_supervised import M2Networks, Weighting, entropy, expected, labelled_share
 
 TRAINING: dict[str, Any] = {"batch_size": 100}  # document 004, section 4
 
@@ -24,8 +24,10 @@ TRAINING: dict[str, Any] = {"batch_size": 100}  # document 004, section 4
 class SSLVAE(Model, Generates, Infers, Conditional, Classifies):
     """A classifier q(y | x) that is trained by what it does to the evidence bound of images without labels.
 
-    ``classification_weight`` is Kingma et al.'s 0.1 in alpha = 0.1 * images per labelled image (their section 4): the
-    classification loss enters with alpha for every labelled image of a batch, and so with 0.1 times its mean.
+    Document 004 sums the bounds over all images, and Kingma et al. add alpha = 0.1 * images times the mean classification loss
+    of the labelled ones (their equation 9 and section 4). Here all is divided by the number of images: ``classification_weight``
+    is their 0.1. With ``weighting = "images"`` a step descends that in expectation, whatever share of a batch is labelled; with
+    ``"batch"`` labelled and other images weigh what they are of the batch.
     """
 
     condition = "labels"
@@ -37,12 +39,15 @@ class SSLVAE(Model, Generates, Infers, Conditional, Classifies):
         backbone: Literal["mlp", "conv"] = "mlp",
         latent_dim: int = 50,
         classification_weight: float = 0.1,
+        weighting: Weighting = "images",
     ) -> None:
         super().__init__()
         check_positive(latent_dim=latent_dim)
         check_choice("backbone", backbone, ("mlp", "conv"))
+        check_choice("weighting", weighting, get_args(Weighting))
         self.latent_dim = latent_dim
         self.classification_weight = classification_weight
+        self.weighting = weighting
         self.networks = M2Networks(spec, latent_dim, convolutional=backbone == "conv")
 
     def players(self) -> dict[str, nn.Module]:
@@ -71,7 +76,7 @@ class SSLVAE(Model, Generates, Infers, Conditional, Classifies):
         q = class_logits[hidden]
         unlabelled = (expected(bounds[len(labels) :], q) - entropy(q)).mean()
         classification = F.cross_entropy(class_logits[known].float(), batch.labels[known])
-        share = len(labels) / len(batch)
+        share = labelled_share(batch, known, self.weighting)
         loss = share * labelled + (1 - share) * unlabelled + self.classification_weight * classification
         update("vae", loss)
         return {"loss": loss, "labelled": labelled, "unlabelled": unlabelled, "classification": classification}

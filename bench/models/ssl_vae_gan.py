@@ -5,17 +5,17 @@ After Kingma et al., https://arxiv.org/abs/1406.5298, and Larsen et al., https:/
 
 from __future__ import annotations
 
-from typing import Any, final
+from typing import Any, final, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.contract import HIDDEN, Batch, Classifies, Conditional, Generates, ImageSpec, Infers, Model, Update
-from bench.networks.blocks import check_positive, one_hot, reparameterised
+from bench.networks.blocks import check_choice, check_positive, one_hot, reparameterised
 from bench.networks.conditional import discriminator
 from bench.networks.losses import bernoulli_nll_each, gaussian_kl_each, squared_error_each
-from bench.networks.semi_supervised import M2Networks, entropy, expected
+from bench.networks.semi_supervised import M2Networks, Weighting, entropy, expected, labelled_share
 
 TRAINING: dict[str, Any] = {"learning_rate": 1e-4, "batch_size": 100}  # document 004, section 4
 
@@ -29,8 +29,9 @@ class SSLVAEGAN(Model, Generates, Infers, Conditional, Classifies):
     steps on MNIST, whatever ``feature_variance``. Document 004 says of its DRAW that the layer's loss "did not give satisfactory
     performance".
 
-    ``classification_weight`` is that of ``ssl_vae``. ``entropy_weight`` multiplies H(q(y | x)) in the loss of unlabelled images:
-    the document prints + H, which makes the classifier decide; -1 gives M2's own bound, which keeps it undecided.
+    ``classification_weight`` and ``weighting`` are those of ``ssl_vae``, the latter of both players' losses. ``entropy_weight``
+    multiplies H(q(y | x)) in the loss of unlabelled images: the document prints + H, which makes the classifier decide; -1 gives
+    M2's own bound, which keeps it undecided.
     """
 
     condition = "labels"
@@ -44,13 +45,16 @@ class SSLVAEGAN(Model, Generates, Infers, Conditional, Classifies):
         feature_variance: float = 10.0,
         classification_weight: float = 0.1,
         entropy_weight: float = 1.0,
+        weighting: Weighting = "images",
     ) -> None:
         super().__init__()
+        check_choice("weighting", weighting, get_args(Weighting))
         check_positive(latent_dim=latent_dim, feature_variance=feature_variance)
         self.latent_dim = latent_dim
         self.feature_variance = feature_variance if feature_loss else None
         self.classification_weight = classification_weight
         self.entropy_weight = entropy_weight
+        self.weighting = weighting
         self.networks = M2Networks(spec, latent_dim, convolutional=True)
         self.discriminator = discriminator(spec, self.networks.classes + 1)
 
@@ -77,7 +81,7 @@ class SSLVAEGAN(Model, Generates, Infers, Conditional, Classifies):
         logits = networks.decode(z, y)
         reconstructed = logits.sigmoid()
         drawn = networks.decode(torch.randn_like(z), y).sigmoid()
-        share = labelled / len(batch)
+        share = labelled_share(batch, known, self.weighting)
 
         def averaged(losses: Tensor, class_logits: Tensor) -> tuple[Tensor, Tensor]:
             return losses[:labelled].mean(), expected(losses[labelled:], class_logits).mean()

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.contract import ImageSpec, Unsupported
+from bench.contract import Batch, ImageSpec, Unsupported
 from bench.networks.blocks import Activation, conv, dense, mlp, normal_weights, one_hot
 
 HIDDEN_WIDTH = 1024
+
+Weighting = Literal["images", "batch"]
+"""Whether labelled and other images weigh in a loss by how many there are to learn from, or by how many stand in a batch."""
 
 
 class M2Networks(nn.Module):
@@ -21,11 +26,9 @@ class M2Networks(nn.Module):
 
     def __init__(self, spec: ImageSpec, latent_dim: int, *, convolutional: bool) -> None:
         super().__init__()
-        self.classes = len(spec.classes)
-        if self.classes < 2:
-            raise Unsupported(f"semi-supervised learning needs labelled classes, and these images have {self.classes}")
+        self.classes = _classes(spec)
         activation: Activation = nn.ReLU if convolutional else nn.Softplus
-        self.trunk = _conv_trunk(spec) if convolutional else _linear_trunk(spec)
+        self.trunk = _trunk(spec, convolutional)
         self.log_variance = nn.Linear(HIDDEN_WIDTH, latent_dim)
         self.classifier = nn.Linear(HIDDEN_WIDTH, self.classes)
         # One layer on the concatenation of h1 and y, in two summands: over all labels, h1 goes through it once.
@@ -86,6 +89,28 @@ def expected(values: Tensor, class_logits: Tensor) -> Tensor:
     return (class_logits.float().softmax(1) * values.view(class_logits.shape[1], -1).T).sum(1)
 
 
+def classifier(spec: ImageSpec, *, convolutional: bool) -> nn.Sequential:
+    """q(y | x) by itself: images ``[B, C, H, W]`` to logits ``[B, K]``.
+
+    Raises:
+        Unsupported: there are no classes to tell apart.
+    """
+    network = nn.Sequential(_trunk(spec, convolutional), nn.Linear(HIDDEN_WIDTH, _classes(spec)))
+    normal_weights(network)
+    return network
+
+
+def labelled_share(batch: Batch, known: Tensor, weighting: Weighting) -> Tensor | float:
+    """What the mean over the labelled images of a batch weighs, where the mean over the others weighs the rest of 1.
+
+    Args:
+        known: bool ``[B]``, which have a label.
+    """
+    if weighting == "batch" or batch.weights is None:
+        return int(known.sum()) / len(batch)
+    return batch.weights[known].sum() / len(batch)
+
+
 def entropy(class_logits: Tensor) -> Tensor:
     """H(q(y | x)) in nats, of logits ``[B, K]``: ``[B]``."""
     log_probabilities = F.log_softmax(class_logits.float(), 1)
@@ -126,6 +151,16 @@ class _ConvDecoder(nn.Module):
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
         logits: Tensor = self.output(torch.cat((self.image(z), labels), dim=1))
         return logits
+
+
+def _classes(spec: ImageSpec) -> int:
+    if len(spec.classes) < 2:
+        raise Unsupported(f"semi-supervised learning needs labelled classes, and these images have {len(spec.classes)}")
+    return len(spec.classes)
+
+
+def _trunk(spec: ImageSpec, convolutional: bool) -> nn.Sequential:
+    return _conv_trunk(spec) if convolutional else _linear_trunk(spec)
 
 
 def _linear_trunk(spec: ImageSpec) -> nn.Sequential:
