@@ -1,6 +1,7 @@
 """DRAW, the deep recurrent attentive writer: Gregor et al., 2015, https://arxiv.org/abs/1502.04623.
 
-Document 004, sections 2.4 and 4.6. Conditional DRAW gives the label to encoder and decoder.
+Document 004, sections 2.4 and 4.6, whose sizes are those of `bench.networks.recurrent`. Conditional DRAW gives the label to
+encoder and decoder.
 """
 
 from __future__ import annotations

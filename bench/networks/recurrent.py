@@ -1,6 +1,7 @@
 """The DRAW network: Gregor et al., DRAW: A Recurrent Neural Network for Image Generation, 2015, https://arxiv.org/abs/1502.04623.
 
-Document 004, sections 2.4 and 4.6: LSTMs of 256 units, ten glimpses, a code of ten numbers in each.
+Document 004, sections 2.4 and 4.6, which print LSTMs of 256 units and no more. Ten glimpses, a code of ten numbers in each and
+windows of 5x5 are those of its authors' code, https://github.com/Jianbo-Lab/vae-gan.
 """
 
 from __future__ import annotations
