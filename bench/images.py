@@ -112,6 +112,7 @@ def side_by_side(pictures: Mapping[str, Picture], columns: int = 3) -> Picture:
     return np.asarray(sheet)
 
 
+Style = Literal[":", "--", "-"]
 Curve = Mapping[int, Sequence[float]]  # epoch -> the value of each seed
 Panels = Mapping[str, Mapping[str, Mapping[str, Curve]]]  # loss term -> variant -> split -> curve
 
@@ -119,8 +120,9 @@ Panels = Mapping[str, Mapping[str, Mapping[str, Curve]]]  # loss term -> variant
 def curves(panels: Panels, xlabel: str = "epoch") -> Picture:
     """Loss curves, a panel for each term and a colour for each variant.
 
-    Lines are means over seeds, bands the range from the lowest seed to the highest; the training split is dashed. An
-    axis is logarithmic only where its values are positive and span two decades.
+    Lines are means over seeds, bands the range from the lowest seed to the highest. Training images are dashed as they compare
+    with held-out ones (``train_eval``), and dotted as the steps took them (``train``). An axis is logarithmic only where its
+    values are positive and span two decades.
     """
     variants = list(dict.fromkeys(variant for panel in panels.values() for variant in panel))
     colours = dict(zip(variants, _colours(len(variants)), strict=True))
@@ -157,7 +159,7 @@ def curves(panels: Panels, xlabel: str = "epoch") -> Picture:
     return picture(content.getvalue())
 
 
-def _draw(axes: Axes, curve: Curve, colour: str, style: Literal["--", "-"]) -> None:
+def _draw(axes: Axes, curve: Curve, colour: str, style: Style) -> None:
     epochs = sorted(curve)
     marker = "o" if len(epochs) == 1 else None
     means = [float(np.mean(curve[epoch])) for epoch in epochs]
@@ -166,8 +168,9 @@ def _draw(axes: Axes, curve: Curve, colour: str, style: Literal["--", "-"]) -> N
     axes.fill_between(epochs, lows, highs, color=colour, alpha=0.15, linewidth=0)
 
 
-def _style(split: str) -> Literal["--", "-"]:
-    return "--" if split == "train" else "-"
+def _style(split: str) -> Style:
+    styles: dict[str, Style] = {"train": ":", "train_eval": "--"}
+    return styles.get(split, "-")
 
 
 def _colours(n: int) -> list[str]:

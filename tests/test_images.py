@@ -130,11 +130,13 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
 
 
 def test_a_curve_is_the_mean_over_seeds_in_a_band_from_lowest_to_highest(drawn: list[Figure]) -> None:
-    curves({"loss": {"a": {"train": {1: [3.0, 4.0], 2: [2.0, 2.5]}, "test": {2: [3.0], 1: [4.0]}}}})
-    train, test = drawn[0].axes[0].lines
-    assert np.asarray(train.get_xydata()).tolist() == [[1, 3.5], [2, 2.25]]
+    seeds = {1: [3.0, 4.0], 2: [2.0, 2.5]}
+    curves({"loss": {"a": {"train": seeds, "train_eval": seeds, "test": {2: [3.0], 1: [4.0]}}}})
+    steps, train, test = drawn[0].axes[0].lines
+    assert np.asarray(steps.get_xydata()).tolist() == [[1, 3.5], [2, 2.25]]
     assert np.asarray(test.get_xydata()).tolist() == [[1, 4], [2, 3]]
-    assert (train.get_linestyle(), test.get_linestyle()) == ("--", "-")
+    assert [line.get_linestyle() for line in (steps, train, test)] == [":", "--", "-"]
+    assert [text.get_text() for text in drawn[0].legends[0].texts] == ["a", "train", "train_eval", "test"]
     band = np.asarray(drawn[0].axes[0].collections[0].get_paths()[0].vertices)
     assert (band[:, 1].min(), band[:, 1].max()) == (2.0, 4.0)
 

@@ -281,7 +281,7 @@ def test_a_report_is_a_page_two_tables_and_pictures_and_the_same_bytes_again(
         [
             (run, f"{split}/loss", epoch, 100.0 / epoch if epoch else 900.0)
             for run in runs["run_id"]
-            for split in ("train", "test")
+            for split in ("train", "train_eval", "test")
             for epoch in range(4)
         ],
         columns=["run_id", "name", "step", "value"],
@@ -419,6 +419,7 @@ def test_curves_leave_out_epoch_0_and_infinities_and_go_by_seed(
 ) -> None:
     rows = [("r2-1", "test/loss", 1, 7.0), ("r2-0", "test/loss", 1, 5.0), ("r2-0", "test/loss", 0, 900.0)]
     rows += [("r2-0", "train/kl", 1, 1.0), ("r2-0", "train/loss", 1, LARGEST), ("r10-1", "test/loss", 1, 3.0)]
+    rows += [("r2-0", "validation/kl", 1, 2.0), ("r2-0", "train_eval/kl", 1, 3.0)]
     seen: list[Any] = []
 
     def curves(panels: Any) -> Picture:
@@ -428,9 +429,13 @@ def test_curves_leave_out_epoch_0_and_infinities_and_go_by_seed(
     monkeypatch.setattr(page, "drawn_curves", curves)
     page.write(study, runs, pd.DataFrame(rows, columns=["run_id", "name", "step", "value"]), {}, tmp_path)
     assert seen == [
-        {"loss": {"latent_dim=2": {"test": {1: [5.0, 7.0]}}}, "kl": {"latent_dim=2": {"train": {1: [1.0]}}}}
+        {
+            "loss": {"latent_dim=2": {"test": {1: [5.0, 7.0]}}},
+            "kl": {"latent_dim=2": {"train": {1: [1.0]}, "train_eval": {1: [3.0]}, "validation": {1: [2.0]}}},
+        }
     ]
     assert list(seen[0]) == ["loss", "kl"]
+    assert list(seen[0]["kl"]["latent_dim=2"]) == ["train", "train_eval", "validation"]
 
 
 def test_a_printed_table_fits_a_terminal_and_lacks_no_row(known: Catalogue, study: Study, runs: pd.DataFrame) -> None:

@@ -35,7 +35,7 @@ def playing(metric: str, values: Callable[[Trial], float]) -> Play:
             value = values(trial)
             yield trial, Started(1, {}, {"sha256": "0" * 64})
             for epoch in range(EPOCHS + 1):
-                if (yield trial, Epoch(Progress(epoch, {}, {"loss": value}, 1.0, 1.0, 1.0), {})):
+                if (yield trial, Epoch(Progress(epoch, {}, {}, {"loss": value}, 1.0, 1.0, 1.0), {})):
                     break
             else:
                 yield trial, Finished({metric: Score(value)}, {})

@@ -60,7 +60,13 @@ def writer(store: Store) -> Iterator[Writer]:
 
 def follow(writer: Writer, trial: Trial, epochs: range) -> None:
     for epoch in epochs:
-        measures = {"train/loss": 9.0 - epoch, "test/loss": 10.0 - epoch, "time/epoch_s": 0.5, "memory/peak_mb": 7.0}
+        measures = {
+            "train/loss": 9.0 - epoch,
+            "train_eval/loss": 8.0 - epoch,
+            "test/loss": 10.0 - epoch,
+            "time/epoch_s": 0.5,
+            "memory/peak_mb": 7.0,
+        }
         writer.epoch(trial, epoch, measures, {"samples": PNG.getvalue()} if epoch in (0, 2) else {})
 
 

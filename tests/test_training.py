@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 from bench.batches import DataOptions, prepare
-from bench.contract import Diverged, Model, in_order
+from bench.contract import HIDDEN, Diverged, Model, in_order
 from bench.data import Data
 from bench.models.dcgan import DCGAN
 from bench.models.gan import GAN
+from bench.models.ssl_vae import SSLVAE
 from bench.models.vae import VAE
 from bench.optimizers import Optimizers, TrainingOptions
-from bench.training import Checkpoint, Progress, mean_terms, train
+from bench.training import Checkpoint, Progress, counterpart, mean_terms, train
 
 OPTIONS = TrainingOptions(epochs=4, batch_size=16)
 
@@ -43,11 +45,45 @@ def test_progress_begins_before_the_first_step_and_counts_epochs(few_digits: Dat
     assert [p.epoch for p in progress] == [0, 1, 2, 3, 4]
     assert progress[0].train == {}
     assert progress[0].held_out == untrained
-    assert set(progress[1].train) == set(progress[1].held_out) == {"loss", "reconstruction", "kl"}
+    assert progress[0].train_eval == mean_terms(vae(few_digits), in_order(counterpart(few_digits)))
+    assert (
+        set(progress[1].train)
+        == set(progress[1].train_eval)
+        == set(progress[1].held_out)
+        == {"loss", "reconstruction", "kl"}
+    )
     assert progress[4].held_out["loss"] < progress[0].held_out["loss"]
     for each in progress[1:]:
         assert each.train["loss"] == pytest.approx(each.train["reconstruction"] + each.train["kl"], rel=1e-5)
         assert each.images_per_second == pytest.approx(96 / each.seconds)  # 6 whole batches of 16 in 100 images
+
+
+@pytest.mark.parametrize("options", [{}, {"labelled": 20}, {"horizontal_flip": True}, {"binarise": "dynamic"}])
+@pytest.mark.parametrize("make", [gan, lambda data: SSLVAE(data.spec, latent_dim=2)])
+def test_training_images_are_looked_at_as_held_out_ones_are(
+    make: type[Model], options: dict[str, Any], digits: Data
+) -> None:
+    """So that of the same images it is the same number, whatever the steps saw of them."""
+    few = digits.held_out.take(digits.held_out.spaced(50))
+    data = prepare("digits", digits.spec, few, few, DataOptions(**options))
+    data = replace(
+        data, train=replace(data.train, images=data.held_out.images)
+    )  # where they are drawn, they are drawn apart
+    for progress in train(make(data), data, replace(OPTIONS, epochs=2), seed=0):
+        assert progress.train_eval == progress.held_out
+    assert progress.train != progress.held_out
+
+
+def test_as_many_training_images_are_looked_at_as_are_held_out_up_to_a_thousand(digits: Data) -> None:
+    assert len(counterpart(digits)) == len(digits.held_out)
+    assert len(counterpart(replace(digits, held_out=digits.train))) == 1000
+    withheld = prepare("digits", digits.spec, digits.train, digits.held_out, DataOptions(labelled=10))
+    assert torch.equal(counterpart(withheld).labels, counterpart(digits).labels)
+    unknown = digits.train_labels.clone()
+    unknown[100:] = HIDDEN
+    assert len(counterpart(replace(digits, train_labels=unknown))) == 100
+    without = replace(digits, spec=replace(digits.spec, classes=()), train_labels=torch.full_like(unknown, HIDDEN))
+    assert len(counterpart(without)) == len(digits.held_out)
 
 
 def test_one_step_of_plain_descent_is_the_gradient_times_the_rate(few_digits: Data) -> None:
@@ -153,7 +189,7 @@ def test_a_checkpoint_keeps_the_random_state_of_the_gpu(
     monkeypatch.setattr(torch.cuda, "set_rng_state", lambda given: gpu.update(state=given))
     model = vae(few_digits)
     checkpoint = Checkpoint(tmp_path, model, Optimizers(model, OPTIONS), {"order": torch.Generator()})
-    history = [Progress(1, {}, {}, 0.0, 0.0, 0.0)]
+    history = [Progress(1, {}, {}, {}, 0.0, 0.0, 0.0)]
     with monkeypatch.context() as on_gpu:
         on_gpu.setattr(Model, "device", torch.device("cuda"))
         checkpoint.save(history)

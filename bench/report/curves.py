@@ -1,7 +1,8 @@
 """What the curves of a loss term come to: the numbers by which claims about training itself are judged.
 
 A curve is a term's value after each epoch, the first epoch first. The training curve is averaged over an epoch's steps as they
-were taken, the held-out one is taken at the epoch's end: so a gap is a little smaller than one between values of one moment.
+were taken, the held-out one is taken at the epoch's end, in eval mode. A gap is between held-out images and training images that
+are taken likewise: under batch normalisation or dropout train mode makes another function of the same images.
 """
 
 from __future__ import annotations
@@ -76,10 +77,10 @@ def of_curves(trials: pd.DataFrame, curves: pd.DataFrame, metric: str) -> pd.Ser
     what, split, term = curve_of(metric) or ("", "", "")
     found = {}
     for run, seed, held_out in trials[["run_id", "seed", "split"]].itertuples(index=False):
-        own = {name: _curve(curves, run, f"{name}/{term}") for name in ("train", held_out)}
+        own = {name: _curve(curves, run, f"{name}/{term}") for name in ("train", "train_eval", held_out)}
         curve = own["train" if split == "train" else held_out]
-        if what == "gap" and all(own.values()):
-            found[seed] = curve[-1] - own["train"][-1]
+        if what == "gap" and own["train_eval"] and curve:
+            found[seed] = curve[-1] - own["train_eval"][-1]
         elif what != "gap" and curve:
             found[seed] = COMES_TO[what](curve)
     return pd.Series(found, dtype=float).dropna()

@@ -149,7 +149,9 @@ def _illustrations(
     shown: list[tuple[str, str, bytes]] = []
     trials = trials[trials["variant"].isin(rows["variant"]) & (trials["state"] == "finished")]
     if panels := _panels(rows, trials, curves):
-        title = "Losses; training dashed, held-out solid, bands from the lowest seed to the highest"
+        title = (
+            "Losses: held-out solid; training dashed in eval mode, which compares with it, dotted as its steps took it"
+        )
         shown.append(("curves.png", title, png(drawn_curves(panels))))
     for name, title in PICTURES.items():
         found = {}
@@ -169,7 +171,8 @@ def _panels(rows: pd.DataFrame, trials: pd.DataFrame, curves: pd.DataFrame) -> P
     joined = trials[["run_id", "variant"]].merge(curves, on="run_id")
     joined = joined[(joined["step"] > 0) & (joined["value"].abs() < LARGEST)]
     names = (name.split("/", 1) for name in set(joined["name"]))
-    for split, term in sorted(names, key=lambda name: (name[1] != "loss", name[1], name[0] != "train")):
+    training = ("train", "train_eval")  # in this order, before the held-out split
+    for split, term in sorted(names, key=lambda name: (name[1] != "loss", name[1], name[0] not in training, name[0])):
         for variant in rows["variant"]:
             own = joined[(joined["name"] == f"{split}/{term}") & (joined["variant"] == variant)]
             if len(own):

@@ -56,6 +56,7 @@ class Epoch:
         """Its numbers under the names they are tracked by; ``held_out`` names the split it is measured on."""
         progress = self.progress
         measures = {f"train/{name}": value for name, value in progress.train.items()}
+        measures |= {f"train_eval/{name}": value for name, value in progress.train_eval.items()}
         measures |= {f"{held_out}/{name}": value for name, value in progress.held_out.items()}
         measures |= {"time/epoch_s": progress.seconds, "memory/peak_mb": progress.peak_megabytes}
         if progress.epoch:

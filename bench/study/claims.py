@@ -42,8 +42,9 @@ class Claim:
         text: in a reader's words, a clause that can follow "that".
         where: the document and its section, figure or table.
         why: why it cannot be judged; empty where it can, and then the rest says how.
-        metric: a metric of the study's, one of `COSTS`, or of a loss term its last value (``train/<term>``, ``test/<term>``), the
-            second less the first (``gap/<term>``), or what one of the two curves comes to (``settling/test/<term>``).
+        metric: a metric of the study's, one of `COSTS`, or of a loss term its last value (``train/<term>``, ``test/<term>``),
+            held-out less training images, both in eval mode (``gap/<term>``), or what one of the two curves comes to
+            (``settling/test/<term>``).
         datasets: those that it is about; empty for every one that the study is run on.
         relation: what holds between the two of every pair, by that metric.
         pairs: what is compared. An order is every step along it, the later value first.

@@ -98,7 +98,7 @@ class Store:
         rows = []
         for run_id in run_ids:
             for name in self.client.get_run(run_id).data.metrics:
-                if name.startswith(("train/", "test/", "validation/")):
+                if name.startswith(("train/", "train_eval/", "test/", "validation/")):
                     rows += [(run_id, name, m.step, m.value) for m in self.client.get_metric_history(run_id, name)]
         return pd.DataFrame(rows, columns=["run_id", "name", "step", "value"])
 
