@@ -167,19 +167,20 @@ def test_digits_are_the_1797_of_the_package_divided_once(tmp_path: Path) -> None
     assert not any(image.numpy().tobytes() in seen for image in source.test.images)
 
 
-def test_a_line_is_sixteen_pixels_long_and_points_where_its_angle_says() -> None:
+def test_a_line_is_fifteen_pixels_long_and_points_where_its_angle_says() -> None:
     angles = torch.tensor([0.0, math.pi / 2, math.pi])
     right, up, left = draw(angles)[:, 0]
     assert torch.allclose(right, left.flip(1), atol=1e-5)
     assert torch.allclose(up, right.rot90(1), atol=1e-4)
     assert right[:, :14].sum() == 0
-    assert right[15:17, 16:].min() == 1  # both rows beside the axis, from the centre to the edge
+    assert right[15:17, 16:31].min() == 1  # both rows beside the axis, from the centre to the 15th pixel
+    assert right[15:17, 31].tolist() == pytest.approx([1.5 - math.hypot(0.5, 0.5)] * 2, abs=1e-5)
 
 
 def test_lines_have_the_mass_of_their_length_and_every_angle() -> None:
     mass = draw(torch.linspace(0, 2 * math.pi, 50)).sum(dim=(1, 2, 3))
-    assert mass.min() > 30
-    assert mass.max() < 38  # 16 pixels long and two wide, and the antialiased end
+    assert mass.min() > 28
+    assert mass.max() < 36  # 15 pixels long and two wide, and the antialiased end
     images = registry.load("datasets", "lines").load("test", Path()).images.float()
     assert images.mean(dim=0).std() < 30
 
