@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from bench import registry
-from bench.applications import Applied, held_out, pegasus
+from bench.applications import Applied, held_out, pegasus, spread
 from bench.cli import main
 from bench.contract import (
     Autoencodes,
@@ -155,6 +155,20 @@ class TestKnown:
             assert set(pixels) == {round(25.5 * label + 1e-6)} or abs(pixels[0] - 25.5 * label) <= 1
         made: Applied = registry.load("applications", "generate").apply(Oracle(), data, count=20)
         assert [row["label"] for row in made.rows] == list(data.spec.classes) * 2
+
+    def test_a_style_is_that_of_a_drawn_code_or_of_the_mean(self, few_digits: Data) -> None:
+        torch.manual_seed(0)
+        model = CVAE(few_digits.spec, backbone="mlp")
+        apply = registry.load("applications", "style_transfer").apply
+        drawn = [apply(model, few_digits, count=2, seed=seed).grid for seed in (0, 0, 1)]
+        assert drawn[0] == drawn[1] != drawn[2]
+        means = [apply(model, few_digits, count=2, seed=seed, sampled=False) for seed in (0, 1)]
+        assert means[0].grid == means[1].grid != drawn[0]
+        batch = held_out(few_digits, spread(few_digits, 2))
+        with eval_mode(model):
+            decoded = model.decode(model.encode(batch.images, batch.labels), torch.full_like(batch.labels, 3))
+        shown = picture(means[0].files[f"images/{int(spread(few_digits, 2)[1]):05}_as_3.png"]).convert("L").tobytes()
+        assert (torch.tensor(list(shown)) - decoded[1].flatten() * 255).abs().max() <= 1
 
     def test_a_file_is_classified_at_the_models_size(self, few_digits: Data, tmp_path: Path) -> None:
         data = grey(torch.tensor([0.0, 0.9]), few_digits)

@@ -232,3 +232,23 @@ class TestStudies:
             assert (training["learning_rate"], training["batch_size"]) == (1e-4, 64)
             assert training["epochs"] * 50_000 >= 1_200_000
         assert load(STUDIES / "interpolation.toml", known).seeds == 3
+
+    @pytest.mark.parametrize(("study", "told"), [("completion", "left_half"), ("style_transfer", "labels")])
+    def test_document_004s_applications_are_of_a_simple_fully_connected_cvae(
+        self, study: str, told: str, known: Catalogue
+    ) -> None:
+        trial = trials(study, "mnist", known)["fully connected"]
+        assert trial.model == "cvae"
+        assert (trial.settings["params"]["backbone"], trial.settings["params"]["condition"]) == ("mlp", told)
+        training = trial.settings["training"]
+        assert (training["batch_size"], training["learning_rate"]) == (100, 1e-3)
+
+    def test_anchors_are_the_papers_systems_and_acai_is_trained_once(self, known: Catalogue) -> None:
+        """ACAI's trial is that of the study of interpolations, so a store that holds one of them has both."""
+        found = trials("anchors", "mnist", known)
+        vae = found["vae 200-200-50"].settings
+        assert (vae["params"]["hidden_dims"], vae["params"]["latent_dim"]) == ([200, 200], 50)
+        assert (vae["data"]["binarise"], vae["evaluation"]["likelihood_draws"]) == ("dynamic", 5000)
+        labels = {trial.settings["data"]["labelled"] for name, trial in found.items() if name.startswith("M2")}
+        assert labels == {100, 600, 1000, 3000}
+        assert trials("anchors", "lines", known)["acai"].key == trials("interpolation", "lines", known)["acai"].key

@@ -323,6 +323,15 @@ def test_the_convolutional_m2_is_section_4_5_of_document_004() -> None:
     assert count(Supervised(LABELLED, backbone="conv")) == trunk - linear(1024, 50)
 
 
+@pytest.mark.parametrize(("told", "numbers"), [("labels", 10), ("left_half", 28 * 14)])
+def test_the_fully_connected_cvae_is_as_wide_as_the_fully_connected_m2(told: str, numbers: int) -> None:
+    model = CVAE(LABELLED, backbone="mlp", condition=told)  # type: ignore[arg-type]
+    encoder = linear(784 + numbers, 1024) + linear(1024, 1024) + 2 * normalised(1024) + 2 * linear(1024, 50)
+    decoder = linear(50 + numbers, 1024) + linear(1024, 1024) + 2 * normalised(1024) + linear(1024, 784)
+    assert (count(model.encoder), count(model.decoder)) == (encoder, decoder)
+    assert not any(isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)) for layer in model.modules())
+
+
 @pytest.mark.parametrize(("attention", "seen"), [(True, 25), (False, 784)])
 @pytest.mark.parametrize(("conditional", "classes"), [(True, 10), (False, 0)])
 def test_draw_is_section_4_6_of_document_004(attention: bool, seen: int, conditional: bool, classes: int) -> None:

@@ -1,17 +1,21 @@
-"""The style of one image with every label: its code decoded under each. Document 004, section 4.4.2 and figure 9."""
+"""The style of one image with every label: a code of it decoded under each. Document 004, section 4.4.2 and figure 9."""
 
 from __future__ import annotations
 
 import torch
 
 from bench.applications import Applied, class_name, held_out, no_codes, spread
-from bench.contract import Autoencodes, Model, Unsupported, conditioned_on, eval_mode
+from bench.contract import Autoencodes, Infers, Model, Unsupported, conditioned_on, eval_mode
 from bench.data import Data
 from bench.images import png, strips, tile
+from bench.networks.blocks import reparameterised
 
 
-def apply(model: Model, data: Data, *, count: int = 10) -> Applied:
-    """Rows of a held-out image and its mean code decoded with every label.
+def apply(model: Model, data: Data, *, count: int = 10, sampled: bool = True, seed: int = 0) -> Applied:
+    """Rows of a held-out image and a code of it decoded with every label.
+
+    Args:
+        sampled: draw the code, as the document does, where the model has a distribution over codes; else decode its mean.
 
     Raises:
         Unsupported: the model has no codes, or is not told the label.
@@ -26,8 +30,11 @@ def apply(model: Model, data: Data, *, count: int = 10) -> Applied:
     batch = held_out(data, places)
     classes = len(data.spec.classes)
     columns = [batch.images]
-    with eval_mode(model):
-        codes = model.encode(batch.images, batch.labels)
+    with eval_mode(model, seed):
+        if sampled and isinstance(model, Infers):
+            codes = reparameterised(*model.posterior(batch.images, batch.labels))
+        else:
+            codes = model.encode(batch.images, batch.labels)
         columns += [model.decode(codes, torch.full_like(batch.labels, label)) for label in range(classes)]
     table = torch.stack(columns, dim=1)
     files, rows = {}, []
@@ -36,5 +43,6 @@ def apply(model: Model, data: Data, *, count: int = 10) -> Applied:
             name = f"images/{place:05}_as_{label}.png"
             files[name] = png(tile(table[row, 1 + label]))
             own = class_name(data, int(batch.labels[row]))
-            rows.append({"file": name, "image": place, "label": own, "decoded_as": class_name(data, label)})
+            drawn_as = class_name(data, label)
+            rows.append({"file": name, "image": place, "label": own, "decoded_as": drawn_as, "seed": seed})
     return Applied(png(strips(table)), files, rows)

@@ -1,19 +1,19 @@
 """The conditional variational autoencoder: Sohn, Lee and Yan, Learning Structured Output Representation, 2015.
 
-https://papers.nips.cc/paper/5775. Losses of document 004, section 2.2; networks of its section 4.3; its section 4.4.1 takes the
-left half of the image for a condition.
+https://papers.nips.cc/paper/5775. Losses of document 004, section 2.2; networks of its section 4.3. Its section 4.4 has "a simple
+fully-connected CVAE" in their place, whose sizes it does not print, and takes the left half of the image for a condition.
 """
 
 from __future__ import annotations
 
-from typing import Any, final
+from typing import Any, Literal, final
 
 import torch
 from torch import Tensor, nn
 
 from bench.contract import Batch, Condition, Conditional, Generates, ImageSpec, Infers, Model, Update, condition_of
 from bench.networks.blocks import check_choice, check_positive, reparameterised
-from bench.networks.conditional import as_vector, condition_width, decoder, encoder
+from bench.networks.conditional import as_vector, condition_width, decoder, encoder, mlp_decoder, mlp_encoder
 from bench.networks.losses import negative_elbo
 
 TRAINING: dict[str, Any] = {"batch_size": 100}  # document 004, section 4
@@ -21,18 +21,32 @@ TRAINING: dict[str, Any] = {"batch_size": 100}  # document 004, section 4
 
 @final
 class CVAE(Model, Generates, Infers, Conditional):
-    """A VAE whose encoder and decoder are told the label of the image, or its left half."""
+    """A VAE whose encoder and decoder are told the label of the image, or its left half.
 
-    def __init__(self, spec: ImageSpec, *, latent_dim: int = 50, condition: Condition = "labels") -> None:
+    ``backbone = "mlp"`` has two hidden layers each way, as wide as those of the document's fully connected M2 and like them
+    batch-normalised, with softplus.
+    """
+
+    def __init__(
+        self,
+        spec: ImageSpec,
+        *,
+        backbone: Literal["conv", "mlp"] = "conv",
+        latent_dim: int = 50,
+        condition: Condition = "labels",
+    ) -> None:
         super().__init__()
         check_positive(latent_dim=latent_dim)
+        check_choice("backbone", backbone, ("conv", "mlp"))
         check_choice("condition", condition, ("labels", "left_half"))
         self.spec = spec
         self.latent_dim = latent_dim
         self.condition = condition
         numbers = condition_width(spec, condition)
-        self.encoder = encoder(spec, latent_dim, numbers)
-        self.decoder = decoder(spec, latent_dim + numbers)
+        if backbone == "mlp":
+            self.encoder, self.decoder = mlp_encoder(spec, latent_dim, numbers), mlp_decoder(spec, latent_dim + numbers)
+        else:
+            self.encoder, self.decoder = encoder(spec, latent_dim, numbers), decoder(spec, latent_dim + numbers)
 
     def players(self) -> dict[str, nn.Module]:
         """One: the vae."""

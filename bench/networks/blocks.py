@@ -34,9 +34,12 @@ def dense(inputs: int, outputs: int, activation: Activation, *, batch_norm: bool
     return nn.Sequential(nn.Linear(inputs, outputs), *([nn.BatchNorm1d(outputs)] if batch_norm else []), activation())
 
 
-def image_mlp(spec: ImageSpec, widths: Sequence[int], activation: Activation = nn.ReLU) -> nn.Sequential:
+def image_mlp(
+    spec: ImageSpec, widths: Sequence[int], activation: Activation = nn.ReLU, *, batch_norm: bool = False
+) -> nn.Sequential:
     """Codes ``[B, widths[0]]`` through ``widths`` to logits or values of an image, ``[B, C, H, W]``."""
-    return nn.Sequential(*mlp([*widths, spec.pixels], activation), nn.Unflatten(1, spec.shape))
+    layers = mlp([*widths, spec.pixels], activation, batch_norm=batch_norm)
+    return nn.Sequential(*layers, nn.Unflatten(1, spec.shape))
 
 
 def conv(

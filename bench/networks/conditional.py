@@ -1,4 +1,4 @@
-"""The networks of the conditional systems: document 004, section 4.3, and the discriminator that its other systems share."""
+"""The networks of the conditional systems: document 004, sections 4.3 and 4.4, and the discriminator that its others share."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from bench.networks.blocks import (
     conv,
     conv_transpose,
     dense,
+    image_mlp,
     leaky_relu,
     mlp,
     normal_weights,
     one_hot,
 )
 
+HIDDEN_WIDTH = 1024  # of section 4.5's fully connected network; section 4.4 prints no size of its own
 DRAWN_FOR = 28  # pixels along MNIST's sides, whose widths the document prints; for SVHN's 32 they grow by 8/7
 
 
@@ -73,6 +75,23 @@ def encoder(spec: ImageSpec, latent_dim: int, condition: int) -> GaussianEncoder
     return network
 
 
+def mlp_encoder(spec: ImageSpec, latent_dim: int, condition: int) -> GaussianEncoder:
+    """Pixels and ``condition`` numbers through two hidden layers, then mean and log-variance."""
+    first = dense(spec.pixels + condition, HIDDEN_WIDTH, nn.Softplus, batch_norm=True)
+    layers = nn.Sequential(*first, *dense(HIDDEN_WIDTH, HIDDEN_WIDTH, nn.Softplus, batch_norm=True))
+    heads = (nn.Linear(HIDDEN_WIDTH, latent_dim) for _ in range(2))
+    network = GaussianEncoder(_Joined(nn.Flatten(), layers), *heads)
+    normal_weights(network)
+    return network
+
+
+def mlp_decoder(spec: ImageSpec, inputs: int) -> nn.Sequential:
+    """Code and condition, ``[B, inputs]``, through two hidden layers to logits ``[B, C, H, W]``."""
+    network = image_mlp(spec, [inputs, HIDDEN_WIDTH, HIDDEN_WIDTH], nn.Softplus, batch_norm=True)
+    normal_weights(network)
+    return network
+
+
 def decoder(spec: ImageSpec, inputs: int) -> nn.Sequential:
     """Code and condition, ``[B, inputs]``, through FC-7*7*128, deconv5-64 and deconv5-32 to logits ``[B, C, H, W]``.
 
@@ -111,11 +130,13 @@ def discriminator(spec: ImageSpec, outputs: int) -> Discriminator:
 
 
 class _Joined(nn.Module):
-    """Images through convolutions, flattened and joined with a condition."""
+    """Images through convolutions, if any, flattened and joined with a condition, and both of them through ``layers``."""
 
-    def __init__(self, convolutions: nn.Sequential) -> None:
+    def __init__(self, convolutions: nn.Module, layers: nn.Module | None = None) -> None:
         super().__init__()
         self.convolutions = convolutions
+        self.layers = layers or nn.Identity()
 
     def forward(self, images: Tensor, condition: Tensor) -> Tensor:
-        return torch.cat((self.convolutions(images).flatten(1), condition), dim=1)
+        joined: Tensor = self.layers(torch.cat((self.convolutions(images).flatten(1), condition), dim=1))
+        return joined

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.contract import Batch, ImageSpec, Unsupported
-from bench.networks.blocks import Activation, conv, dense, mlp, normal_weights, one_hot
+from bench.networks.blocks import Activation, conv, dense, image_mlp, mlp, normal_weights, one_hot
 
 HIDDEN_WIDTH = 1024
 
@@ -120,8 +120,8 @@ def entropy(class_logits: Tensor) -> Tensor:
 class _LinearDecoder(nn.Module):
     def __init__(self, spec: ImageSpec, latent_dim: int, classes: int) -> None:
         super().__init__()
-        widths = [latent_dim + classes, HIDDEN_WIDTH, HIDDEN_WIDTH, spec.pixels]
-        self.layers = nn.Sequential(*mlp(widths, nn.Softplus, batch_norm=True), nn.Unflatten(1, spec.shape))
+        widths = [latent_dim + classes, HIDDEN_WIDTH, HIDDEN_WIDTH]
+        self.layers = image_mlp(spec, widths, nn.Softplus, batch_norm=True)
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
         logits: Tensor = self.layers(torch.cat((z, labels), dim=1))
