@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from bench.applications import Applied, class_name, held_out, no_codes, spread
-from bench.contract import Autoencodes, Infers, Model, Unsupported, conditioned_on, eval_mode
+from bench.contract import Autoencodes, Batch, Infers, Model, Unsupported, conditioned_on, eval_mode
 from bench.data import Data
 from bench.images import png, strips, tile
 from bench.networks.blocks import reparameterised
@@ -31,10 +32,7 @@ def apply(model: Model, data: Data, *, count: int = 10, sampled: bool = True, se
     classes = len(data.spec.classes)
     columns = [batch.images]
     with eval_mode(model, seed):
-        if sampled and isinstance(model, Infers):
-            codes = reparameterised(*model.posterior(batch.images, batch.labels))
-        else:
-            codes = model.encode(batch.images, batch.labels)
+        codes = _codes(model, batch, sampled=sampled)
         columns += [model.decode(codes, torch.full_like(batch.labels, label)) for label in range(classes)]
     table = torch.stack(columns, dim=1)
     files, rows = {}, []
@@ -46,3 +44,9 @@ def apply(model: Model, data: Data, *, count: int = 10, sampled: bool = True, se
             drawn_as = class_name(data, label)
             rows.append({"file": name, "image": place, "label": own, "decoded_as": drawn_as, "seed": seed})
     return Applied(png(strips(table)), files, rows)
+
+
+def _codes(model: Autoencodes, batch: Batch, *, sampled: bool) -> Tensor:
+    if sampled and isinstance(model, Infers):
+        return reparameterised(*model.posterior(batch.images, batch.labels))
+    return model.encode(batch.images, batch.labels)
