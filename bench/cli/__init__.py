@@ -11,6 +11,8 @@ COMMANDS = {
     "check": ("bench.cli.check:check", "Try what every component promises, on your own or the suite's."),
     "define": ("bench.cli.define:define", "Write a study file."),
     "doctor": ("bench.cli.doctor:doctor", "Check this machine and the stores."),
+    "export": ("bench.cli.transfer:export_runs", "Write a study's runs to one file, for another machine."),
+    "import": ("bench.cli.transfer:import_runs", "Take in the runs of such files."),
     "list": ("bench.cli.catalogue:list_names", "List studies, models, data sets, metrics and so on."),
     "new": ("bench.cli.new:new", "Write a component of your own that works, to start from."),
     "report": ("bench.cli.report:report", "Write the comparison of a study's trials."),

@@ -204,12 +204,19 @@ def _provenance(runs: pd.DataFrame) -> list[str]:
         f"* device: {'; '.join(sorted({*runs['device']} - {''}))}",
         *(f"* data: {line}" for line in _data_lines(runs)),
         *(f"* of the user's own: {line}" for line in _guest_lines(runs)),
+        *_origins(runs),
         f"* trials: {len(finished)} finished of {len(runs)}, about {hours:.2f} hours of training in all, "
         f"started {first} to {last} UTC",
         "* again with:\n\n```",
         *sorted({*runs["command"]} - {""}),
         "```",
     ]
+
+
+def _origins(runs: pd.DataFrame) -> list[str]:
+    counts = runs.loc[runs["origin"] != "", "origin"].value_counts().sort_index()
+    words = [f"{count} from {origin}" for origin, count in counts.items()]
+    return [f"* imported: {', '.join(words)}"] if words else []
 
 
 def _guest_lines(runs: pd.DataFrame) -> list[str]:

@@ -142,6 +142,8 @@ class Work:
     def _measure(self, trial: Trial) -> Iterator[Event]:
         device = choose_device()
         weights, metrics = self.again[trial.key]
+        if not weights.is_file():
+            raise DataError(f"{weights.name} is gone, or the run came here without it: train it again with --rerun")
         data = self._data(trial).to(device)
         model = build(trial, data.spec).to(device)
         model.load_state_dict(load_file(weights, device=str(device)))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 COMMIT = "mlflow.source.git.commit"  # every one that trained or measured the run, the first one first
+ORIGIN = "origin"  # where an imported run was trained, in its owner's words
 FINAL = "final/"  # what begins the name of a metric that was measured once, at the end
 REASON, PROTOCOL = "reason.", "protocol."  # what begin the names of the tags that go with it
 
@@ -96,6 +97,7 @@ def row(run: Run) -> dict[str, Any]:
         "device": tags.get("device", ""),
         "versions": tags.get("versions", "{}"),
         "guests": tags.get("guests", "{}"),
+        "origin": tags.get(ORIGIN, ""),
         "data": json.dumps(data(run)),
         "started": pd.Timestamp(run.info.start_time, unit="ms", tz="UTC"),
         "duration_s": seconds(run),
@@ -114,11 +116,15 @@ def row(run: Run) -> dict[str, Any]:
 
 
 def scores(run: Run) -> dict[str, Score]:
-    """What the run's writer was told last of every metric; a value from before, which MLflow keeps, does not outlive a reason."""
-    tags = run.data.tags
+    """What the run's writer was told last of every metric."""
+    return scores_of(run.data.tags, run.data.metrics)
+
+
+def scores_of(tags: Mapping[str, str], metrics: Mapping[str, float]) -> dict[str, Score]:
+    """The same from a run's tags and last values; a value from before, which MLflow keeps, does not outlive a reason."""
     found = {}
     for name in (tag.removeprefix(REASON) for tag in tags if tag.startswith(REASON)):
-        reason, value = tags[REASON + name], run.data.metrics.get(FINAL + name)
+        reason, value = tags[REASON + name], metrics.get(FINAL + name)
         blank = reason or value is None or abs(value) > LARGEST
         found[name] = Score(None if blank else value, reason, json.loads(tags[PROTOCOL + name]))
     return found

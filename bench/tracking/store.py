@@ -19,13 +19,14 @@ from mlflow import MlflowClient
 from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 
-from bench.tracking.rows import FINAL, Record, record, row
+from bench.tracking.rows import FINAL, ORIGIN, Record, record, row
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
 
 DATABASE = "mlflow.db"  # the name of a store's own
+WEIGHTS = "model.safetensors"  # the file of a run's trained weights
 
 
 class StoreError(Exception):
@@ -88,10 +89,14 @@ class Store:
         for run_id in self.open_runs():
             self.client.set_terminated(run_id, "KILLED")
 
-    def table(self) -> pd.DataFrame:
-        """One row per trial, as `bench.report.page` wants it; of several runs of a key, the one `records` names."""
+    def chosen(self) -> list[Run]:
+        """One run of every key, the newest first: of several, the one `records` names."""
         chosen = {each.run_id for each in self.records().values()}
-        return pd.DataFrame([self._row(run) for run in self._runs() if run.info.run_id in chosen])
+        return [run for run in self._runs() if run.info.run_id in chosen]
+
+    def table(self) -> pd.DataFrame:
+        """One row per trial, as `bench.report.page` wants it."""
+        return pd.DataFrame([self._row(run) for run in self.chosen()])
 
     def curves(self, run_ids: Iterable[str]) -> pd.DataFrame:
         """Every loss term of these runs by epoch: ``run_id, name, step, value``."""
@@ -117,6 +122,24 @@ class Store:
     def artifact(self, run_id: str, name: str) -> Path:
         """One of the run's files: where it lies, or a copy that this process removes at its end."""
         return _file(self.client, run_id, name)
+
+    def artifacts(self, run_id: str) -> Path:
+        """The folder of all of the run's files: where they lie, or a copy that this process removes at its end."""
+        return _file(self.client, run_id, "")
+
+    def unfinished_imports(self) -> list[str]:
+        """Runs that were being written from a file when that was stopped."""
+        return [run.info.run_id for run in self._runs() if ORIGIN in run.data.tags and "key" not in run.data.tags]
+
+    def remove(self, run_id: str) -> None:
+        """Delete a run; its files too, where they lie here."""
+        if self.local:
+            shutil.rmtree(self.artifacts(run_id).parent, ignore_errors=True)
+        self.client.delete_run(run_id)
+
+    def question(self) -> str:
+        """What the study asks."""
+        return str(self.client.get_experiment(str(self.experiment_id)).tags.get("mlflow.note.content", ""))
 
     def link(self) -> str:
         """The path of this experiment's page in the MLflow UI, in the view that shows curves and pictures."""
@@ -146,6 +169,19 @@ def address(folder: Path, uri: str | None) -> str:
     return uri or f"sqlite:///{folder.resolve()}/{DATABASE}"
 
 
+def opened(folder: Path, uri: str | None, study: str) -> Store:
+    """The runs of a study that has some.
+
+    Raises:
+        StoreError: it has none, or the store cannot be reached.
+    """
+    if uri or (folder / DATABASE).exists():
+        store = Store(folder, uri, study, "", create=False)
+        if store.experiment_id is not None:
+            return store
+    raise StoreError(f"no run of a study {study!r} in {without_password(uri) if uri else folder}")
+
+
 def studies(folder: Path, uri: str | None) -> list[str]:
     """The experiments in a store."""
     client = MlflowClient(tracking_uri=address(folder, uri))
@@ -172,9 +208,14 @@ def finished_run(folder: Path, uri: str | None, name: str) -> Path:
         several = f"{len(keys)} trials answer to it: {', '.join(names[:5])}"
         raise StoreError(f"no finished run {name!r}: {several if keys else 'see the run IDs with bench ui'}")
     run_id = next(iter(keys.values())).info.run_id
-    for artifact in ("trial.toml", "model.safetensors"):
-        place = _file(client, run_id, artifact)
-    return place.parent
+    try:
+        for artifact in ("trial.toml", WEIGHTS):
+            place = _file(client, run_id, artifact)
+        if place.exists():
+            return place.parent
+    except MlflowException:  # which a server has for a file that it lacks
+        pass
+    raise StoreError(f"run {run_id} has no {WEIGHTS} any more, or came here without its weights")
 
 
 def _file(client: MlflowClient, run_id: str, name: str) -> Path:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
@@ -26,6 +26,9 @@ from bench.score import Score
 from bench.study.definition import Failure, Trial
 from bench.tracking.rows import COMMIT, FINAL, PROTOCOL, REASON, Record
 from bench.tracking.store import Store, first_line, without_password
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 log = logging.getLogger(__name__)
 
@@ -205,14 +208,7 @@ class _RunLog:
                 self.drawn.add((f"images/{name}", epoch))
 
     def finish(self, scores: Mapping[str, Score], files: Mapping[str, bytes]) -> None:
-        now = int(time.time() * 1000)
-        metrics, tags = [], []
-        for name, score in scores.items():
-            tags.append(RunTag(PROTOCOL + name, json.dumps(dict(score.protocol), sort_keys=True)))
-            tags.append(RunTag(REASON + name, score.reason))
-            if score.value is not None:
-                metrics.append(Metric(FINAL + name, score.value, now, 0))
-        self.store.client.log_batch(self.run_id, metrics=metrics, tags=tags)
+        write_scores(self.store.client, self.run_id, scores)
         for path, content in files.items():
             self._file(path, content)
         self.end("finished", "FINISHED", {})
@@ -235,3 +231,15 @@ class _RunLog:
             file.write_bytes(content)
             parent = str(Path(path).parent)
             self.store.client.log_artifact(self.run_id, str(file), None if parent == "." else parent)
+
+
+def write_scores(client: MlflowClient, run_id: str, scores: Mapping[str, Score]) -> None:
+    """Each metric's value, protocol and reason, in one transaction."""
+    now = int(time.time() * 1000)
+    metrics, tags = [], []
+    for name, score in scores.items():
+        tags.append(RunTag(PROTOCOL + name, json.dumps(dict(score.protocol), sort_keys=True)))
+        tags.append(RunTag(REASON + name, score.reason))
+        if score.value is not None:
+            metrics.append(Metric(FINAL + name, score.value, now, 0))
+    client.log_batch(run_id, metrics=metrics, tags=tags)

@@ -1,0 +1,73 @@
+"""`bench export` and `bench import`: runs carried between machines and people in one file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from bench.cli.common import UsageLine, near, one_line, surroundings
+
+
+@click.command("export")
+@click.argument("studies", nargs=-1, required=True, metavar="STUDY...")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--no-weights", is_flag=True, help="Leave the trained weights out: no metric can be added later.")
+@click.option(
+    "--origin", metavar="WORDS", help="Where they were trained, for reports of them. Default: this machine's name."
+)
+def export_runs(studies: tuple[str, ...], file: Path, no_weights: bool, origin: str | None) -> None:
+    """Write the runs of studies to FILE, with their pictures, histories and weights.
+
+    bench export latent_dim hidden_dim vaes.zip
+    """
+    import socket
+
+    from bench.tracking.store import StoreError, opened
+    from bench.tracking.transfer import export
+
+    with one_line():
+        paths = surroundings()
+        stores = [opened(paths.store, paths.tracking, study) for study in studies]
+        try:
+            names = export(stores, file, origin or socket.gethostname(), weights=not no_weights)
+        except OSError as error:
+            raise StoreError(f"{file} cannot be written: {error.strerror or error}") from None
+    click.echo(f"{len(names)} runs: {near(file.resolve())} ({file.stat().st_size / 1e6:.1f} MB)")
+
+
+@click.command("import")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+def import_runs(files: tuple[Path, ...]) -> None:
+    """Take in the runs of files that `bench export` wrote; a trial that is finished here already stays as it is.
+
+    A metric that a run here has blank is taken over where all else agrees. Exit status 1 where both have finished a trial
+    to other values: those here are kept.
+
+    bench import vaes.zip
+    """
+    from bench.run.lock import sole_driver
+    from bench.tracking.archive import Archive, ArchiveError
+    from bench.tracking.store import Store
+    from bench.tracking.transfer import take_in
+
+    paths, conflicts = surroundings(), 0
+    with one_line():
+        for file in files:
+            try:
+                with Archive(file) as archive:
+                    for study, run_ids in archive.studies().items():
+                        with sole_driver(paths.store / "locks", study):
+                            question = archive.run(run_ids[0]).question
+                            store = Store(paths.store, paths.tracking, study, question, create=True)
+                            taken = take_in(store, archive, run_ids)
+                        click.echo(f"{study}: {len(taken.new)} runs taken in, {len(taken.known)} known already")
+                        for name, metrics in taken.supplied.items():
+                            click.echo(f"  {name}: {', '.join(metrics)} added")
+                        for line in taken.conflicts:
+                            click.echo(f"  {line}")
+                        conflicts += len(taken.conflicts)
+            except ArchiveError as error:
+                raise UsageLine(str(error)) from None
+    if conflicts:
+        raise SystemExit(1)

@@ -1,0 +1,256 @@
+"""Runs carried from one store to another in a file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import pandas as pd
+import pytest
+from click.testing import CliRunner, Result
+
+import bench
+from bench.cli import main
+from bench.paths import Paths
+from bench.score import Score
+from bench.tracking.archive import Archive, ArchiveError
+from bench.tracking.store import opened
+from bench.tracking.writer import write_scores
+from tests.conftest import SMOKE
+
+FILE = "runs.zip"
+Change = Callable[[dict[str, bytes]], None]
+
+
+def command(*words: str) -> Result:
+    return CliRunner().invoke(main, list(words), catch_exceptions=False)
+
+
+def place(folder: Path, empty_database: Path) -> Path:
+    (folder / "studies").mkdir(parents=True)
+    (folder / "studies" / "smoke.toml").write_text(SMOKE)
+    (folder / "mlruns").mkdir()
+    shutil.copy(empty_database, folder / "mlruns" / "mlflow.db")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Path:
+    """A folder in which half of the study has been run and exported."""
+    folder = place(tmp_path_factory.mktemp("elsewhere") / "there", empty_database)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        bench.run("smoke", seeds=1)
+        result = command("export", "smoke", FILE, "--origin", "the attic")
+    assert result.output.startswith(f"2 runs: {FILE} (")
+    return folder
+
+
+def rewritten(source: Path, target: Path, change: Change, *, honest: bool = True) -> Path:
+    """The file with its members changed, and where ``honest`` its checksums made right again."""
+    with zipfile.ZipFile(source) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    change(members)
+    if honest:
+        sums = {name: hashlib.sha256(content).hexdigest() for name, content in members.items() if name != "SHA256SUMS"}
+        members["SHA256SUMS"] = "".join(f"{digest}  {name}\n" for name, digest in sums.items()).encode()
+    with zipfile.ZipFile(target, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return target
+
+
+def of_runs(**changes: Any) -> Change:
+    """Change fields of every run."""
+
+    def change(members: dict[str, bytes]) -> None:
+        for name in members:
+            if name.endswith("/run.json"):
+                members[name] = json.dumps({**json.loads(members[name]), **changes}).encode()
+
+    return change
+
+
+def test_a_study_finished_in_two_places_reports_as_one_that_ran_in_one(
+    inside: Paths, elsewhere: Path, tmp_path_factory: pytest.TempPathFactory, empty_database: Path
+) -> None:
+    assert "smoke: 2 runs taken in, 0 known already" in command("import", str(elsewhere / FILE)).output
+    assert "smoke: 4 trials, 2 finished already, 2 to train" in command("run", "study", "smoke", "--dry-run").output
+    here = bench.run("smoke")
+    at_once = bench.run("smoke", folder=place(tmp_path_factory.mktemp("one") / "place", empty_database))
+    costs = [name for name in map(str, here) if "second" in name or "megabytes" in name]
+    pd.testing.assert_frame_equal(here.drop(columns=costs), at_once.drop(columns=costs))
+    bench.report("smoke")
+    page = (inside.reports / "smoke" / "README.md").read_text()
+    assert "* imported: 2 from the attic\n" in page
+    assert "bench run study smoke --seeds 1\n" in page
+
+
+def test_a_run_arrives_whole(inside: Paths, elsewhere: Path) -> None:
+    command("import", str(elsewhere / FILE))
+    stores = [opened(folder / "mlruns", None, "smoke") for folder in (elsewhere, inside.studies.parent)]
+    there, here = ({run.data.tags["key"]: run for run in store.chosen()} for store in stores)
+    assert there.keys() == here.keys()
+    for key, run in there.items():
+        other = here[key]
+        assert {**run.data.tags, "origin": "the attic"} == other.data.tags
+        assert run.data.params == other.data.params
+        assert run.data.metrics == other.data.metrics
+        assert (run.info.start_time, run.info.end_time) == (other.info.start_time, other.info.end_time)
+        assert (run.info.run_name, run.info.status) == (other.info.run_name, other.info.status)
+        assert run.inputs is not None
+        assert other.inputs is not None
+        assert run.inputs.to_dictionary() == other.inputs.to_dictionary()
+        files = []
+        for store, each in zip(stores, (run, other), strict=True):
+            folder = store.artifacts(each.info.run_id)
+            found = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
+            files.append({name: path.read_bytes() for name, path in found.items()})
+        assert files[0] == files[1]
+        assert Path("model.safetensors") in files[0]
+    key = next(iter(here))
+    assert "10 rows" in command("apply", "generate", key, "--set", "count=10").output
+
+
+def test_a_file_is_taken_in_once_and_handed_on(inside: Paths, elsewhere: Path) -> None:
+    command("import", str(elsewhere / FILE))
+    assert "smoke: 0 runs taken in, 2 known already" in command("import", str(elsewhere / FILE)).output
+    assert command("export", "smoke", "again.zip", "--origin", "the cellar").exit_code == 0
+    with Archive(Path("again.zip")) as archive:
+        assert {archive.run(run).origin for runs in archive.studies().values() for run in runs} == {"the attic"}
+    assert not list(Path().glob(".*partial"))
+
+
+def test_what_was_measured_elsewhere_is_added_and_other_values_are_shown(inside: Paths, elsewhere: Path) -> None:
+    command("import", str(elsewhere / FILE))
+    store = opened(inside.store, None, "smoke")
+    runs = store.chosen()
+    for run in runs:
+        write_scores(store.client, run.info.run_id, {"ssim": Score(0.5, "", {"split": "test"})})
+    command("export", "smoke", "measured.zip")
+    for run in runs:
+        write_scores(store.client, run.info.run_id, {"ssim": Score(None, "no time")})
+    result = command("import", "measured.zip")
+    assert result.exit_code == 0
+    assert result.output.count("ssim added") == 2
+    values = bench.table("smoke").query("metric == 'ssim'")
+    assert list(values["value"]) == [0.5, 0.5]
+    assert list(values["reason"]) == ["", ""]
+    for run in runs:
+        write_scores(store.client, run.info.run_id, {"test_loss": Score(1.25, "")})
+    result = command("import", "measured.zip")
+    assert result.exit_code == 1
+    assert result.output.count("test_loss is 1.25 here and 5") == 2
+    assert result.output.count("the run here is kept") == 2
+
+
+def test_without_weights_a_file_is_smaller_and_its_runs_still_stand_in_reports(inside: Paths, elsewhere: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(elsewhere)
+        command("export", "smoke", "light.zip", "--no-weights")
+    light = elsewhere / "light.zip"
+    assert light.stat().st_size < (elsewhere / FILE).stat().st_size
+    command("import", str(light))
+    assert command("report", "smoke").exit_code == 0
+    result = command("apply", "generate", str(bench.table("smoke", wide=True)["key"].iloc[0]))
+    assert result.exit_code == 2
+    assert "without its weights" in result.output
+
+
+def test_what_was_cut_off_while_it_was_taken_in_is_taken_in_again(
+    inside: Paths, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(self: Archive, *_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Archive, "unpack", cut)
+        with pytest.raises(click.Abort):
+            main(["import", str(elsewhere / FILE)], standalone_mode=False)
+    assert opened(inside.store, None, "smoke").unfinished_imports()
+    assert "smoke: 2 runs taken in" in command("import", str(elsewhere / FILE)).output
+    assert opened(inside.store, None, "smoke").unfinished_imports() == []
+    assert len(list((inside.store / "artifacts" / "smoke").iterdir())) == 2
+
+
+def _without_sums(members: dict[str, bytes]) -> None:
+    del members["SHA256SUMS"]
+
+
+def _outside(members: dict[str, bytes]) -> None:
+    run = next(name for name in members if name.endswith("/run.json")).removesuffix("run.json")
+    members[f"{run}artifacts/../../../../evil.txt"] = b"out"
+
+
+def _newer(members: dict[str, bytes]) -> None:
+    members["export.json"] = json.dumps({**json.loads(members["export.json"]), "format": 2}).encode()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_without_sums, "no SHA256SUMS in it"),
+        (_newer, "it has format 2, and this is bench"),
+        (_outside, "is no name for a file of a run"),
+        (of_runs(study="../../x"), "'../../x' is no name for a study"),
+        (of_runs(metrics={"final/test_loss": [["one", 2]]}), "it is not what bench export writes"),
+        (of_runs(tags={}), "it is not what bench export writes (KeyError"),
+        (of_runs(run_id="other"), "it says that it is run 'other'"),
+        (of_runs(surplus=1), "fields 'surplus' are missing or none of a run's"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_file_that_is_not_what_it_says_is_one_line_and_changes_nothing(
+    change: Change, message: str, inside: Paths, elsewhere: Path, tmp_path: Path
+) -> None:
+    honest = change is not _without_sums
+    file = rewritten(elsewhere / FILE, tmp_path / "changed.zip", change, honest=honest)
+    result = command("import", str(file))
+    assert result.exit_code == 2
+    assert message in result.output
+    assert len(result.output.strip().splitlines()) == 1
+    assert bench.table("smoke").empty
+    assert not list(tmp_path.rglob("evil.txt"))
+
+
+def test_a_trial_under_the_key_of_another_is_refused(inside: Paths, elsewhere: Path, tmp_path: Path) -> None:
+    def change(members: dict[str, bytes]) -> None:
+        for name in members:
+            if name.endswith("/run.json"):
+                run = json.loads(members[name])
+                run["tags"]["trial"] = run["tags"]["trial"].replace('"seed": 0', '"seed": 1')
+                members[name] = json.dumps(run).encode()
+
+    file = rewritten(elsewhere / FILE, tmp_path / "changed.zip", change)
+    result = command("import", str(file))
+    assert result.exit_code == 2
+    assert "its trial has key" in result.output
+
+
+@pytest.mark.parametrize("where", [0.1, 0.5, 0.9])
+def test_a_damaged_file_is_one_line_and_changes_nothing(
+    where: float, inside: Paths, elsewhere: Path, tmp_path: Path
+) -> None:
+    content = bytearray((elsewhere / FILE).read_bytes())
+    content[int(where * len(content))] ^= 0xFF
+    (tmp_path / "damaged.zip").write_bytes(content)
+    for file in (tmp_path / "damaged.zip", tmp_path / "absent.zip", inside.study("smoke")):
+        result = command("import", str(file))
+        assert result.exit_code == 2
+        assert str(file) in result.output
+        assert len(result.output.strip().splitlines()) == 1
+    assert bench.table("smoke").empty
+    with pytest.raises(ArchiveError, match=r"damaged\.zip: "), Archive(tmp_path / "damaged.zip") as archive:
+        archive.studies()
+
+
+def test_what_cannot_be_exported_is_one_line(inside: Paths) -> None:
+    result = command("export", "smoke", FILE)
+    assert (result.exit_code, result.output) == (2, f"Error: no run of a study 'smoke' in {inside.store}\n")
+    assert command("export", FILE).exit_code == 2
