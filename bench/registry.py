@@ -29,6 +29,7 @@ KINDS = {
     "executors": "executor",
     "applications": "application",
 }
+PACKAGE = Path(__file__).parent
 GUESTS = "bench_guests"  # the package under which a user's own files are imported: they import one another from it
 
 _home: Path | None = None
@@ -81,7 +82,7 @@ def visit(folder: Path | None) -> None:
 
 
 def names(kind: str) -> list[str]:
-    """The names of a kind (``models``, ``metrics``, ...), sorted; nothing is imported but the package's own front door."""
+    """The names of a kind (``models``, ``metrics``, ...), sorted; nothing is imported."""
     return sorted(_found(kind))
 
 
@@ -104,11 +105,7 @@ def load(kind: str, name: str) -> ModuleType:
         UnknownName: there is none of that name.
         BrokenGuest: it is a guest whose name is taken, or that cannot be imported.
     """
-    component = find(kind, name)
-    if component.clash:
-        raise BrokenGuest(
-            f"{component.origin}: the {KINDS[kind]} {name!r} comes from {component.clash} too; give yours another name"
-        )
+    component = _sole(kind, name)
     if not component.is_guest:
         return importlib.import_module(component.module)
     before, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # nothing is left in a user's folders
@@ -118,6 +115,19 @@ def load(kind: str, name: str) -> ModuleType:
         raise BrokenGuest(_why(component, error)) from error
     finally:
         sys.dont_write_bytecode = before
+
+
+def file(kind: str, name: str) -> Path:
+    """The file of a component, which need not be there: a plug-in may keep its own elsewhere.
+
+    Raises:
+        UnknownName: there is none of that name.
+        BrokenGuest: it is a guest whose name is taken.
+    """
+    component = _sole(kind, name)
+    if component.module.startswith(f"{GUESTS}."):
+        return Path(str(_home)) / kind / f"{name}.py"
+    return PACKAGE / kind / f"{name}.py" if not component.is_guest else Path(component.module)
 
 
 def digest(kind: str, name: str) -> str:
@@ -133,9 +143,9 @@ def guests(**names: str) -> dict[str, str]:
     return {find(kind, name).origin: digest(kind, name) for kind, name in found.items()}
 
 
-def first_line(module: ModuleType) -> str:
-    """What a component says it is, in a line."""
-    return next(iter((module.__doc__ or "").strip().splitlines()), "")
+def first_line(doc: str | None) -> str:
+    """What a docstring says its module is, in a line."""
+    return next(iter((doc or "").strip().splitlines()), "")
 
 
 def unknown(kind: str, name: str, known: Sequence[str]) -> str:
@@ -145,10 +155,20 @@ def unknown(kind: str, name: str, known: Sequence[str]) -> str:
     return f"no {kind} {name!r}{hint}; there are: {', '.join(known)}"
 
 
+def _sole(kind: str, name: str) -> Component:
+    """The component of a name, which no other has."""
+    component = find(kind, name)
+    if component.clash:
+        raise BrokenGuest(
+            f"{component.origin}: the {KINDS[kind]} {name!r} comes from {component.clash} too; give yours another name"
+        )
+    return component
+
+
 def _found(kind: str) -> dict[str, Component]:
     """Every component of a kind, by name: a guest takes the place of whatever has its name, and says so."""
-    shipped = importlib.import_module(f"bench.{kind}")
-    found = {name: Component(kind, name, f"bench.{kind}.{name}", "bench") for name in _modules(shipped.__path__)}
+    shipped = _modules([str(PACKAGE / kind)])
+    found = {name: Component(kind, name, f"bench.{kind}.{name}", "bench") for name in shipped}
     guests = [*_plugins(kind)]
     if _home is not None and (folder := _home / kind).is_dir():
         package = f"{GUESTS}.{kind}"

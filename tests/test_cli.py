@@ -21,11 +21,26 @@ def bench(*words: str) -> Result:
     return CliRunner().invoke(main, list(words), catch_exceptions=False)
 
 
-def test_help_imports_nothing_heavy() -> None:
-    code = "import sys\nfrom bench.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\nprint(*sys.modules)"
-    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    modules = {name.split(".")[0] for name in output.splitlines()[-1].split()}
-    assert not modules & {"torch", "mlflow", "optuna", "pandas", "numpy", "rich", "matplotlib"}
+HEAVY = {"torch", "mlflow", "optuna", "pandas", "numpy", "scipy", "rich", "matplotlib", "sklearn"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--help"],
+        ["list"],
+        ["show", "study", "adversarial_vae"],
+        ["run", "study", "--help"],
+        ["run", "study", "latent_dim", "--seeds", "0"],
+        ["show", "study", "latent_dmi"],
+    ],
+    ids=" ".join,
+)
+def test_what_needs_no_training_imports_nothing_heavy(words: list[str]) -> None:
+    code = f"import sys\nfrom bench.cli import main\ntry: main({words})\nexcept SystemExit: pass\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    modules = {name.split(".")[0] for name in done.stdout.splitlines()[-1].split()}
+    assert not modules & HEAVY
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))

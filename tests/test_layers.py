@@ -21,16 +21,9 @@ ALLOWED = {
     "augmentation": set(),
     "cache": set(),
     "images": set(),
-    "study": {"paths", "registry", "score", "study"},
-    "study/catalogue": {
-        "batches",
-        "contract",
-        "measure",
-        "models/__init__",
-        "optimizers",
-        "registry",
-        "score",
-    },
+    "source": {"registry"},
+    "study": {"paths", "registry", "score", "source", "study"},
+    "study/catalogue": {"measure", "models/__init__", "registry", "score", "source"},
     "networks": {"contract", "networks"},
     "batches": {"augmentation", "contract", "data", "seeds"},
     "models/__init__": {"contract", "registry"},
@@ -53,6 +46,7 @@ ALLOWED = {
         "networks",
         "registry",
         "score",
+        "source",
     },
     "metrics/__init__": set(),
     "metrics": {"contract", "data", "measure", "score", "training"},
@@ -80,6 +74,7 @@ ALLOWED = {
         "registry",
         "run",
         "score",
+        "source",
         "study",
         "training",
     },
@@ -144,6 +139,7 @@ ALLOWED = {
         "previews",
         "registry",
         "run",
+        "source",
         "study",
         "tracking",
     },
@@ -160,7 +156,7 @@ OWNERS = {
     "matplotlib": {"images"},
     "pandas": {"api", "report", "tracking"},
 }
-NO_TORCH = {"study", "registry", "paths", "score", "report", "tracking", "run/queue", "executors"}
+NO_TORCH = {"source", "study", "registry", "paths", "score", "report", "tracking", "run/queue", "executors"}
 FILES = sorted(path.relative_to(PACKAGE).with_suffix("").as_posix() for path in PACKAGE.rglob("*.py"))
 
 

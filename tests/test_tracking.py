@@ -21,8 +21,9 @@ from bench.score import Score
 from bench.study.catalogue import Catalogue
 from bench.study.definition import Failure, Trial
 from bench.study.file import build
+from bench.tracking.errors import StoreError
 from bench.tracking.repair import moved_from, orphans
-from bench.tracking.store import Store, StoreError, finished_run, without_password
+from bench.tracking.store import Store, finished_run, without_password
 from bench.tracking.writer import Writer
 
 PROTOCOL = {"split": "test", "images": "9"}

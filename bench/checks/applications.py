@@ -61,7 +61,7 @@ def subject(name: str) -> Subject:
 def check_its_first_line_says_what_it_is(application: Subject) -> None:
     """The file's docstring begins with a line that says what the application does; lists show it."""
     expect(
-        len(registry.first_line(application.module)) > 20,
+        len(registry.first_line(application.module.__doc__)) > 20,
         "the file's docstring must begin with a line that says what it does",
     )
 

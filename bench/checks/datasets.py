@@ -68,7 +68,7 @@ def subject(name: str) -> Subject:
 def check_its_first_line_says_what_it_is(dataset: Subject) -> None:
     """The file's docstring begins with a line that says what the images are; lists show it."""
     expect(
-        len(registry.first_line(dataset.module)) > 20,
+        len(registry.first_line(dataset.module.__doc__)) > 20,
         "the file's docstring must begin with a line that says what the images are",
     )
 

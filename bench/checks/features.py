@@ -58,7 +58,7 @@ def subject(name: str) -> Subject:
 def check_its_first_line_says_what_it_is(features: Subject) -> None:
     """The file's docstring begins with a line that says what the features are; lists show it."""
     expect(
-        len(registry.first_line(features.module)) > 30,
+        len(registry.first_line(features.module.__doc__)) > 30,
         "the file's docstring must begin with a line that says what the features are",
     )
 

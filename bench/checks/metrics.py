@@ -85,7 +85,7 @@ def subject(name: str) -> Subject:
 def check_its_lines_say_what_it_measures(measurement: Subject) -> None:
     """The docstring's first line says what is measured; of several values, lines of their own tell them apart."""
     expect(
-        len(registry.first_line(measurement.module)) > 30,
+        len(registry.first_line(measurement.module.__doc__)) > 30,
         "the file's docstring must begin with a line that says what it measures",
     )
     lines = [describe(value, measurement.name) for value in measurement.module.VALUES]

@@ -32,7 +32,8 @@ from bench.contract import (
 )
 from bench.data import Data
 from bench.optimizers import Optimizers, TrainingOptions
-from bench.study.catalogue import Option, hyperparameters
+from bench.source import Option
+from bench.study.catalogue import keywords
 
 SPECS = ImageSpec(1, 28, 28, tuple("0123456789")), ImageSpec(3, 32, 32, tuple("0123456789"))
 BATCH = 8
@@ -73,7 +74,7 @@ class Subject:
     @property
     def options(self) -> dict[str, Option]:
         """Its hyperparameters."""
-        return hyperparameters(self.kind)
+        return keywords(self.kind.__init__)
 
     def build(self, spec: ImageSpec, **settings: Any) -> Model:
         """The model, the same at every call."""

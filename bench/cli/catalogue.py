@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING
 
 import click
@@ -35,17 +34,16 @@ def list_names(kind: str | None) -> None:
 @click.argument("name")
 def show(kind: str, name: str) -> None:
     """Show a study's question, variants and settings, or a model's hyperparameters."""
-    from bench import registry
-    from bench.models import model_class, training_defaults
-    from bench.study.catalogue import catalogue, hyperparameters
+    from bench.source import doc
+    from bench.study.catalogue import catalogue, hyperparameters, training_defaults
     from bench.study.file import load
 
     with one_line():
         paths = surroundings()
         if kind == "model":
-            click.echo(inspect.cleandoc(registry.load("models", name).__doc__ or ""))
+            click.echo(doc("models", name))
             click.echo("\nhyperparameters:")
-            for option, value in hyperparameters(model_class(name)).items():
+            for option, value in hyperparameters(name).items():
                 click.echo(f"  {option} = {value.default!r}")
             click.echo("training, where it differs from the defaults:")
             for option, default in training_defaults(name).items():
@@ -98,11 +96,12 @@ def _metrics() -> list[tuple[str, str, str]]:
 def _components(kind: str) -> list[tuple[str, str, str]]:
     """Name, origin and first line of every component of a kind; of one that cannot be used, why."""
     from bench import registry
+    from bench.source import doc
 
     rows = []
     for name in registry.names(kind):
         try:
-            text = registry.first_line(registry.load(kind, name))
+            text = registry.first_line(doc(kind, name))
         except registry.BrokenGuest as error:
             text = str(error)
         rows.append((name, registry.find(kind, name).origin, text))

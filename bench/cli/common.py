@@ -26,7 +26,7 @@ def one_line() -> Iterator[None]:
     """Turn the errors that the suite foresees into one line and exit status 2; any other keeps its traceback."""
     from bench.registry import RegistryError
     from bench.study.definition import StudyError
-    from bench.tracking.store import StoreError
+    from bench.tracking.errors import StoreError
 
     try:
         yield

@@ -23,7 +23,8 @@ def export_runs(studies: tuple[str, ...], file: Path, no_weights: bool, origin: 
     """
     import socket
 
-    from bench.tracking.store import StoreError, opened
+    from bench.tracking.errors import StoreError
+    from bench.tracking.store import opened
     from bench.tracking.transfer import export
 
     with one_line():

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from bench import registry
 from bench.score import Metric
+from bench.source import Unread, doc, source
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ def measurements() -> Measurements:
     unread: dict[str, str] = {}
     for file in registry.names("metrics"):
         try:
-            found = {name: Metric(name, better) for name, better in registry.load("metrics", file).VALUES.items()}
+            found = {name: Metric(name, better) for name, better in _values(file).items()}
         except registry.BrokenGuest as error:
             unread[file] = str(error)
         except (AttributeError, ValueError) as error:
@@ -50,6 +52,14 @@ def measurements() -> Measurements:
 
 def describe(name: str, file: str) -> str:
     """What a value is, in a line: its own line in the docstring of its file, or the first."""
-    module = registry.load("metrics", file)
-    own = (line for line in (module.__doc__ or "").splitlines() if line.startswith(f"{name}: "))
-    return next(own, registry.first_line(module)).removeprefix(f"{name}: ")
+    text = doc("metrics", file)
+    own = (line for line in text.splitlines() if line.startswith(f"{name}: "))
+    return next(own, registry.first_line(text)).removeprefix(f"{name}: ")
+
+
+def _values(file: str) -> Mapping[str, Any]:
+    try:
+        values: Mapping[str, Any] = source(registry.file("metrics", file)).constant("VALUES")
+    except Unread:
+        values = registry.load("metrics", file).VALUES
+    return values

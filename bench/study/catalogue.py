@@ -1,4 +1,7 @@
-"""What there is to choose from, read from the folders and from the signatures of the code that a study sets to work."""
+"""What there is to choose from, read from the folders and from the text of the code that a study sets to work.
+
+Nothing is imported where the text says it plainly, which all of the suite's own does: so it is known without waiting for torch.
+"""
 
 from __future__ import annotations
 
@@ -6,26 +9,21 @@ import inspect
 import itertools
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from bench import registry
-from bench.batches import DataOptions
-from bench.contract import Model
-from bench.measure.context import EvaluationOptions
 from bench.measure.measurements import measurements
-from bench.models import model_class, training_defaults
-from bench.optimizers import PlayerOptions, TrainingOptions
+from bench.registry import PACKAGE
 from bench.score import Metric
+from bench.source import Option, Unread, source
 
-
-@dataclass(frozen=True)
-class Option:
-    """One setting: its type as annotated where it is defined, and its default there."""
-
-    type: Any
-    default: Any
+OPTIONS = {  # section of settings -> the file and the dataclass that hold them
+    "training": ("optimizers.py", "TrainingOptions"),
+    "data": ("batches.py", "DataOptions"),
+    "evaluation": ("measure/context.py", "EvaluationOptions"),
+}
 
 
 @dataclass(frozen=True)
@@ -67,19 +65,15 @@ class Catalogue:
 
 
 def catalogue() -> Catalogue:
-    """What there is to choose from, read from the folders and the signatures in them."""
-    options = {
-        "training": _fields(TrainingOptions),
-        "data": _fields(DataOptions),
-        "evaluation": _fields(EvaluationOptions),
-    }
+    """What there is to choose from, read from the folders and the text of the files in them."""
+    options = {section: source(PACKAGE / file).fields(name) for section, (file, name) in OPTIONS.items()}
     del options["training"]["players"]
     models = registry.names("models")
     measured = measurements()
     return Catalogue(
-        params=_OnDemand(models, lambda name: hyperparameters(model_class(name))),
+        params=_OnDemand(models, hyperparameters),
         options=options,
-        player_options=frozenset(_fields(PlayerOptions)),
+        player_options=frozenset(source(PACKAGE / "optimizers.py").fields("PlayerOptions")),
         training_defaults=_OnDemand(models, training_defaults),
         datasets=registry.names("datasets"),
         metrics=measured.metrics,
@@ -106,9 +100,35 @@ class _OnDemand(Mapping[str, Any]):
         return len(self._names)
 
 
-def hyperparameters(model: type[Model]) -> dict[str, Option]:
-    """The keyword arguments of a model's constructor, which are its hyperparameters."""
-    return keywords(model.__init__)
+def hyperparameters(model: str) -> dict[str, Option]:
+    """The keyword arguments of a model's constructor, which are its hyperparameters.
+
+    Raises:
+        RegistryError: there is no such model, or its file cannot be imported where its text does not say it plainly.
+    """
+    try:
+        text = source(registry.file("models", model))
+        return text.keywords("__init__", of=text.model())
+    except Unread:
+        from bench.models import model_class  # which reads torch
+
+        return keywords(model_class(model).__init__)
+
+
+def training_defaults(model: str) -> Mapping[str, Any]:
+    """The training options that a model wants where they differ from the suite's.
+
+    Raises:
+        RegistryError: as of `hyperparameters`, or the file says nothing of them.
+    """
+    try:
+        if isinstance(found := source(registry.file("models", model)).constant("TRAINING"), Mapping):
+            return found
+    except Unread:
+        pass
+    from bench.models import training_defaults  # which reads torch
+
+    return training_defaults(model)
 
 
 def keywords(function: Callable[..., Any]) -> dict[str, Option]:
@@ -116,12 +136,3 @@ def keywords(function: Callable[..., Any]) -> dict[str, Option]:
     hints = typing.get_type_hints(function)
     parameters = inspect.signature(function).parameters.values()
     return {p.name: Option(hints[p.name], p.default) for p in parameters if p.kind is p.KEYWORD_ONLY}
-
-
-def _fields(options: type) -> dict[str, Option]:
-    hints = typing.get_type_hints(options)
-    found = {}
-    for field in fields(options):
-        default = field.default if field.default_factory is MISSING else field.default_factory()
-        found[field.name] = Option(hints[field.name], default)
-    return found

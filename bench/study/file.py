@@ -12,7 +12,8 @@ from typing import Any
 from bench.paths import shipped
 from bench.registry import unknown
 from bench.score import Metric
-from bench.study.catalogue import Catalogue, Option
+from bench.source import Option
+from bench.study.catalogue import Catalogue
 from bench.study.claims import Claim, read_claims
 from bench.study.definition import SECTIONS, Confirm, Range, Study, StudyError, Variant, plain
 from bench.study.types import convert, describe, fits, is_number

@@ -19,6 +19,7 @@ from mlflow import MlflowClient
 from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 
+from bench.tracking.errors import StoreError
 from bench.tracking.rows import FINAL, ORIGIN, Record, record, row
 
 if TYPE_CHECKING:
@@ -27,10 +28,6 @@ if TYPE_CHECKING:
 
 DATABASE = "mlflow.db"  # the name of a store's own
 WEIGHTS = "model.safetensors"  # the file of a run's trained weights
-
-
-class StoreError(Exception):
-    """The tracking store cannot be used: one line that says which, why, and what to do."""
 
 
 class Store:
