@@ -167,9 +167,8 @@ def _sole(kind: str, name: str) -> Component:
 
 def _found(kind: str) -> dict[str, Component]:
     """Every component of a kind, by name: a guest takes the place of whatever has its name, and says so."""
-    shipped = _modules([str(PACKAGE / kind)])
-    found = {name: Component(kind, name, f"bench.{kind}.{name}", "bench") for name in shipped}
-    guests = [*_plugins(kind)]
+    found = {name: Component(kind, name, f"bench.{kind}.{name}", "bench") for name in _shipped(kind)}
+    guests = list(_plugins()[kind])
     if _home is not None and (folder := _home / kind).is_dir():
         package = f"{GUESTS}.{kind}"
         state = sorted((file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in folder.glob("*.py"))
@@ -185,14 +184,24 @@ def _found(kind: str) -> dict[str, Component]:
 
 
 @cache
-def _plugins(kind: str) -> tuple[Component, ...]:
-    """What installed packages declare; read once, since it takes a look at every package there is."""
-    return tuple(
-        Component(
-            kind, entry.name, entry.module, f"{entry.dist.name} {entry.dist.version}" if entry.dist else "a plug-in"
-        )
-        for entry in importlib.metadata.entry_points(group=f"bench.{kind}")
-    )
+def _plugins() -> dict[str, list[Component]]:
+    """What installed packages declare, by kind; read once, since it takes a look at every package there is."""
+    entries = importlib.metadata.entry_points()
+    return {
+        kind: [
+            Component(
+                kind, entry.name, entry.module, f"{entry.dist.name} {entry.dist.version}" if entry.dist else "a plug-in"
+            )
+            for entry in entries.select(group=f"bench.{kind}")
+        ]
+        for kind in KINDS
+    }
+
+
+@cache
+def _shipped(kind: str) -> tuple[str, ...]:
+    """The names of the package's own, which do not change while it runs."""
+    return tuple(_modules([str(PACKAGE / kind)]))
 
 
 def _modules(folders: Sequence[str]) -> list[str]:

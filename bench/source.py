@@ -10,6 +10,8 @@ from __future__ import annotations
 import ast
 import builtins
 import collections.abc
+import inspect
+import tokenize
 import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -45,11 +47,6 @@ class Source:
             self._tree = ast.parse(file.read_bytes())
         except (OSError, SyntaxError, ValueError, RecursionError) as error:
             raise Unread(str(file)) from error
-
-    @property
-    def doc(self) -> str:
-        """Its docstring."""
-        return ast.get_docstring(self._tree) or ""
 
     def constant(self, name: str) -> Any:
         """The value that it gives to a name."""
@@ -181,4 +178,10 @@ def doc(kind: str, name: str) -> str:
     """
     if registry.find(kind, name).is_guest:
         return registry.load(kind, name).__doc__ or ""
-    return source(registry.file(kind, name)).doc
+    with tokenize.open(registry.file(kind, name)) as text:  # no further than it goes, where a folder is listed
+        for token in tokenize.generate_tokens(text.readline):
+            if token.type == tokenize.STRING:
+                return inspect.cleandoc(ast.literal_eval(token.string))
+            if token.type not in (tokenize.COMMENT, tokenize.NL):
+                break
+    return ""
