@@ -38,6 +38,8 @@ def show_study(name: str) -> None:
         study = load(surroundings().study(name), known)
         metrics = ", ".join(metric.name for metric in study.metrics)
         click.echo(f"{study.name}: {study.question}\nsource: {study.source}\nmetrics: {metrics}")
+        if study.pictures:
+            click.echo(f"pictures: also of epoch {', '.join(map(str, study.pictures))}")
         for claim in study.claims:
             click.echo(f"claim: {claim.text} ({claim.where})")
         for dataset in study.datasets:
