@@ -214,6 +214,10 @@ def write_report(study: Study, known: Catalogue, paths: Paths, store: Store) -> 
             raise StudyError(f"{study.name}: {left_out}; give the same --set, or run: bench run study {study.name}")
     curves = store.curves(wanted["run_id"] if len(wanted) else [])
     pictures = store.pictures(page.pictured(wanted))
+    for run_id, files in pictures.items():
+        drawn = {epoch: path for (name, epoch), path in store.drawn(run_id).items() if name == "images/samples"}
+        chosen = page.followed(study, drawn)
+        files |= page.in_a_row({epoch: store.artifact(run_id, drawn[epoch]).read_bytes() for epoch in chosen})
     path = page.write(study, wanted, curves, pictures, paths.reports / study.name)
     judgements = judge(study, wanted, curves)
     return Written(path, "\n\n".join(filter(None, (plain(judgements), console(study, wanted)))), left_out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,9 +35,12 @@ MANIFOLD = 20  # images along each side of the latent plane
 MILESTONES = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
 
-def picture_epochs(epochs: int) -> set[int]:
-    """The epochs after which pictures are drawn: alike in every run of so many epochs, so that the UI lines them up."""
-    return {epoch for epoch in MILESTONES if epoch < epochs} | {epochs}
+def picture_epochs(epochs: int, named: Sequence[int] = ()) -> set[int]:
+    """The epochs after which pictures are drawn: alike in every run of so many epochs, so that the UI lines them up.
+
+    Those that a study has ``named`` come beside them; one beyond the last epoch is left out.
+    """
+    return {epoch for epoch in (*MILESTONES, *named) if epoch < epochs} | {epochs}
 
 
 def progress_pictures(model: Model, data: Data) -> dict[str, Picture]:

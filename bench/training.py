@@ -42,6 +42,7 @@ class Progress:
         seconds: spent on the epoch's steps alone.
         images_per_second: training images per second of them.
         peak_megabytes: the most memory held so far, on the GPU where there is one and else by the process.
+        past: told again from a checkpoint: the model may be further on, and is not to be looked at for this epoch.
     """
 
     epoch: int
@@ -51,6 +52,7 @@ class Progress:
     seconds: float
     images_per_second: float
     peak_megabytes: float
+    past: bool = False
 
 
 def train(
@@ -222,7 +224,7 @@ class Checkpoint:
         torch.set_rng_state(state["random"])
         if state["cuda"] is not None and self.model.device.type == "cuda":
             torch.cuda.set_rng_state(state["cuda"])
-        return [Progress(**progress) for progress in json.loads(state["history"])]
+        return [Progress(**{**progress, "past": True}) for progress in json.loads(state["history"])]
 
 
 def _check_finite(losses: Mapping[str, float], split: str, epoch: int) -> None:

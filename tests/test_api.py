@@ -16,10 +16,10 @@ import torch
 
 import bench
 from bench import api
+from bench.cli.common import parse_setting
 from bench.contract import Generates
 from bench.paths import Paths
 from bench.study.definition import StudyError
-from bench.study.file import parse_setting
 
 OWN = {"models": "mine.py", "metrics": "shade.py"}
 

@@ -231,6 +231,14 @@ def re_line(output: str, state: str) -> bool:
     return any(line.startswith(f"  {state} ") for line in output.splitlines())
 
 
+def test_a_picture_that_no_trial_comes_to_is_a_broken_promise(inside: Paths) -> None:
+    file = inside.study("smoke")
+    file.write_text(f"pictures = [1, 3]\n{file.read_text()}")
+    checked = bench("check", "studies/smoke").output
+    words = "its pictures come before its end: pictures: epoch [3] is never reached; the longest of its trials has 2"
+    assert f"  BROKEN  {words}\n" in checked
+
+
 def test_a_study_that_is_defined_in_words_keeps_its_promises(inside: Paths) -> None:
     assert bench("define", "width", "--model", "vae", "--vary", "hidden_dims=[8],[16]").exit_code == 0
     checked = bench("check", "studies/width")

@@ -97,9 +97,8 @@ def test_commands_on_the_page_of_sources_name_what_there_is() -> None:
                 assert name in studies()
             case ["run", "trial", name, *options]:
                 assert name in registry.names("models")
-            case ["show", "model", name]:
+            case ["show", "model", name, *options]:
                 assert name in registry.names("models")
-                options = []
             case ["apply", name, *options]:
                 assert name in registry.names("applications")
             case ["ui"]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ import psutil
 import pytest
 import torch
 from optuna.trial import TrialState
+from PIL import Image
 from safetensors.torch import load_file
 
 from bench.contract import Diverged, Generates
@@ -93,6 +97,51 @@ def test_a_metric_that_is_added_is_taken_of_the_saved_models(smoke: Study, known
     errors = 10 ** (-table["metric.psnr"] / 10)  # of the geometric mean, which is at most the arithmetic one
     assert (errors <= table["metric.reconstruction_mse"] * 1.001).all()
     assert statuses(paths) == ["FINISHED"] * 4
+
+
+def test_an_epoch_that_is_named_for_a_picture_is_drawn_and_named_later_trains_nothing(
+    known: Catalogue, paths: Paths
+) -> None:
+    """Pictures are no settings: the key is the same, so a run that has none says so, and only --rerun makes it one."""
+    file, written = paths.study("smoke"), paths.study("smoke").read_text().replace("epochs = 2", "epochs = 4")
+    options: dict[str, Any] = {"given": {"latent_dim": 2}, "seeds": 1}
+    file.write_text(written)
+    _, outcome = drive(load(file, known, **options), known, paths)
+    store, trial = Store(paths.store, None, "smoke", "", create=False), outcome.finished[0]
+
+    def drawn() -> list[int]:
+        return sorted(epoch for name, epoch in store.drawn(store.records()[trial.key].run_id) if "samples" in name)
+
+    assert drawn() == [0, 1, 2, 4]
+    file.write_text(f"pictures = [2, 3, 400]\n{written}")
+    named = load(file, known, **options)
+    events, outcome = drive(named, known, paths)
+    assert events == []
+    assert outcome.notes == ["no pictures of epoch 3 in 1 finished trials; to train them again for it: --rerun"]
+    _, outcome = drive(named, known, paths, rerun=True)
+    assert [each.key for each in outcome.finished] == [trial.key]
+    assert drawn() == [0, 1, 2, 3, 4]
+    assert drive(named, known, paths)[1].notes == []
+    frames = store.artifact(store.records()[trial.key].run_id, "final/training.gif").read_bytes()
+    assert Image.open(io.BytesIO(frames)).n_frames == 5  # type: ignore[attr-defined]
+
+
+def test_a_trial_that_goes_on_draws_no_picture_of_an_epoch_that_is_past(
+    known: Catalogue, paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Epoch 3 is named while the trial rests at 4, whose weights are not those of 3."""
+    monkeypatch.setattr(worker, "train", partial(train, checkpoint_seconds=0))
+    trial = next(load(paths.study("smoke"), known, given={"epochs": 6}).grid(known, {}))
+    first = Work(("test_loss",), tmp_path, tmp_path, {})
+    for event in first(trial):
+        if isinstance(event, Epoch) and event.progress.epoch == 5:  # the checkpoint is of epoch 4
+            break
+    pictures = {}
+    for event in replace(first, pictures=(3, 5))(trial):
+        if isinstance(event, Epoch):
+            pictures[event.progress.epoch] = set(event.pictures)
+    both = {"samples", "reconstructions"}
+    assert pictures == {0: both, 1: both, 2: both, 3: set(), 4: set(), 5: both, 6: both}
 
 
 def test_a_saved_model_loads_in_two_lines_without_the_stores(

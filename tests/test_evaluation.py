@@ -115,16 +115,44 @@ def test_a_metric_that_raises_fails_alone(
     monkeypatch.setattr(registry.load("metrics", "prdc"), "measure", broken)
     partly = {"reconstruction_mse": Score(float("nan")), "psnr": Score(3.0)}
     monkeypatch.setattr(registry.load("metrics", "reconstruction"), "measure", lambda *_: partly)
-    metrics = ["precision", "reconstruction_mse", "psnr", "ssim", "recall", "test_loss", "nonsense"]
+    metrics = ["precision", "reconstruction_mse", "psnr", "reconstruction_sharpness", "recall", "test_loss", "nonsense"]
     scores = evaluate(vae, few_digits, metrics, OPTIONS, cache=cache, data_dir=tmp_path)
     assert list(scores) == metrics
     assert {scores[name].reason for name in ("precision", "recall")} == {"ZeroDivisionError: by zero"}
     assert len(calls) == 1
     assert scores["reconstruction_mse"] == Score(None, "came out as nan")
     assert scores["psnr"] == Score(3.0, "", {"split": "test", "images": "50", "precision": "float32"})
-    assert scores["ssim"] == Score(None, "was not among what its file measured")
+    assert scores["reconstruction_sharpness"] == Score(None, "was not among what its file measured")
     assert scores["test_loss"].value is not None
     assert scores["nonsense"].reason.startswith("no metric 'nonsense'; there are: active_units, ")
+
+
+def test_structural_similarity_is_taken_where_it_is_asked_for(
+    vae: VAE, few_digits: Data, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = []
+
+    def counted(decoded: torch.Tensor, originals: torch.Tensor) -> torch.Tensor:
+        images.append(len(decoded))
+        return torch.ones(len(decoded))
+
+    monkeypatch.setattr(registry.load("metrics", "ssim"), "similarity", counted)
+    for metrics, taken in ((["reconstruction_mse", "psnr", "reconstruction_sharpness"], 0), (["ssim"], 50)):
+        scores = evaluate(vae, few_digits, metrics, OPTIONS, cache=cache, data_dir=tmp_path)
+        assert all(score.value is not None for score in scores.values())
+        assert sum(images) == taken
+
+
+def test_too_few_images_for_their_neighbours_are_a_reason_and_no_failure(
+    vae: VAE, few_digits: Data, cache: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    few = replace(few_digits, held_out=few_digits.held_out.take(torch.arange(5)))
+    names = list(registry.load("metrics", "prdc").VALUES)
+    scores = evaluate(vae, few, names, OPTIONS, cache=cache, data_dir=tmp_path)
+    assert {score.value for score in scores.values()} == {None}
+    reason = "needs more than 5 images of each kind, not 5 held out and 64 generated"
+    assert {score.reason for score in scores.values()} == {reason}
+    assert not caplog.records
 
 
 @pytest.fixture
@@ -145,7 +173,7 @@ def test_metrics_of_a_users_own_harm_those_who_ask_for_them_alone(guests: Path) 
     measured = measurements()
     assert measured.files["mine"] == "claims"
     assert measured.metrics["mine"] == Metric("mine", "higher")
-    assert measured.files["ssim"] == "reconstruction"
+    assert measured.files["reconstruction_mse"] == "reconstruction"
     assert set(measured.metrics) == set(measured.files)
     assert measured.unread == {
         "broken": "metrics/broken.py:1: cannot be imported: ModuleNotFoundError: No module named 'nowhere'",

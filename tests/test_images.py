@@ -211,3 +211,8 @@ def test_pictures_come_at_the_same_epochs_and_at_both_ends() -> None:
     assert sorted(picture_epochs(7)) == [0, 1, 2, 5, 7]
     assert sorted(picture_epochs(100)) == [0, 1, 2, 5, 10, 20, 50, 100]
     assert sorted(picture_epochs(1)) == [0, 1]
+
+
+def test_a_study_has_pictures_after_the_epochs_it_names_too() -> None:
+    assert sorted(picture_epochs(50, [20, 45])) == [0, 1, 2, 5, 10, 20, 45, 50]
+    assert sorted(picture_epochs(30, [20, 45])) == [0, 1, 2, 5, 10, 20, 30]

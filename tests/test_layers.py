@@ -134,6 +134,7 @@ ALLOWED = {
         "features/__init__",
         "measure",
         "models/__init__",
+        "networks",
         "optimizers",
         "paths",
         "previews",

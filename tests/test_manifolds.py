@@ -9,6 +9,7 @@ import scipy.stats
 import torch
 from torch import Tensor
 
+from bench.contract import Unmeasurable
 from bench.measure.manifolds import calibrated, expected_coverage, manifolds
 
 
@@ -116,5 +117,8 @@ def test_outliers_among_the_real_do_not_raise_the_clipped_density() -> None:
 
 
 def test_sets_too_small_for_their_neighbours_are_refused() -> None:
-    with pytest.raises(ValueError, match="more than 5 feature vectors, not 5"):
-        manifolds(torch.zeros(9, 2), torch.zeros(5, 2), neighbours=5)
+    for real, generated in ((9, 5), (5, 9), (1, 0)):
+        line = f"^needs more than 5 images of each kind, not {real} held out and {generated} generated$"
+        with pytest.raises(Unmeasurable, match=line):
+            manifolds(torch.zeros(real, 2), torch.zeros(generated, 2), neighbours=5)
+    manifolds(torch.arange(12.0).view(6, 2), torch.arange(12.0).view(6, 2), neighbours=5)

@@ -39,7 +39,7 @@ from bench.measure.distances import kernel_distances
 from bench.measure.evaluation import evaluate
 from bench.measure.interpolation import nearest_line
 from bench.measure.likelihood import evidence_bounds, importance_weighted_bounds, log_weights
-from bench.metrics.reconstruction import similarity
+from bench.metrics.ssim import similarity
 from bench.models.cvae import CVAE
 from bench.models.gan import GAN
 from bench.models.vae import VAE

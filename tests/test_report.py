@@ -318,6 +318,47 @@ def test_a_report_is_a_page_two_tables_and_pictures_and_the_same_bytes_again(
     assert {file.name: file.read_bytes() for file in path.parent.iterdir()} == files
 
 
+@pytest.mark.parametrize(
+    ("named", "drawn", "shown"),
+    [
+        ((), [0, 1, 2, 5, 10, 20, 30], [1, 10, 30]),  # the first, one in the middle, the last
+        ((), [0, 1, 2, 5, 10, 20, 50, 100], [1, 50, 100]),
+        ((), [0, 1], [1]),
+        ((), [], []),  # of a model that makes no images
+        ((20, 45), [0, 1, 2, 5, 10, 20, 45, 50], [20, 45, 50]),
+        ((20, 45), [0, 1, 2, 5, 10, 20, 50], [20, 50]),  # trained before 45 was named
+        ((20, 45), [0, 1], [1]),
+    ],
+)
+def test_a_report_follows_samples_through_training(
+    study: Study, named: tuple[int, ...], drawn: list[int], shown: list[int]
+) -> None:
+    assert page.followed(dataclasses.replace(study, pictures=named), drawn) == shown
+
+
+def test_samples_of_one_run_are_in_a_row_and_those_of_each_variant_in_a_row_of_its_own(
+    study: Study, runs: pd.DataFrame, no_curves: pd.DataFrame, tmp_path: Path
+) -> None:
+    def shade(number: int) -> Picture:
+        return np.broadcast_to(np.array([number, 200, 100], np.uint8), (80, 80, 3))  # no grey, which captions have
+
+    rows = {}
+    for place, run in enumerate(page.pictured(runs)):
+        rows[run] = page.in_a_row({epoch: png(shade(10 * place + epoch)) for epoch in (9, 1, 5)})
+    page.write(study, runs, no_curves, rows, tmp_path)
+    sheet = picture((tmp_path / "digits-test-training.png").read_bytes())
+    corners = {}
+    for number in (21, 25, 29, 11, 15, 19, 1, 5, 9):  # latent_dim 2 is the last of `pictured` and the first row
+        down, across = np.nonzero((sheet == shade(number)[0, 0]).all(axis=2))
+        assert len(down) == 80 * 80
+        corners[number] = down.min(), across.min()
+    tops = [sorted({corners[number][0] for number in (base + 1, base + 5, base + 9)}) for base in (20, 10, 0)]
+    assert all(len(top) == 1 for top in tops)
+    assert tops == sorted(tops)
+    assert corners[21][1] < corners[25][1] < corners[29][1]
+    assert page.in_a_row({1: png(shade(1))}) == {}
+
+
 def test_no_trial_is_one_line(study: Study) -> None:
     with pytest.raises(StudyError, match="no trial of study x is tracked yet; run: bench run study x"):
         summary(study, pd.DataFrame())

@@ -14,7 +14,8 @@ from tqdm import tqdm
 
 from bench.measure.distances import frechet_distance, kernel_distances
 from bench.measure.manifolds import manifolds
-from bench.metrics.reconstruction import decibels, similarity
+from bench.metrics.reconstruction import decibels
+from bench.metrics.ssim import similarity
 
 tqdm.monitor_interval = 0  # of torch-fidelity's progress bars: the thread behind them would outlive its test
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from bench.cli.common import parse_setting
 from bench.paths import Paths
 from bench.study.catalogue import Catalogue
 from bench.study.definition import Range, Study, StudyError, Trial
-from bench.study.file import build, load, parse_setting
+from bench.study.file import build, load
 from tests.promises import SYSTEMS, promises, try_promise
 
 BASE: dict[str, Any] = {
@@ -104,6 +105,12 @@ def test_the_key_forgets_names_and_order_and_nothing_else(known: Catalogue) -> N
     assert len({trial.key, *(other.key for other in others)}) == 5
 
 
+def test_the_key_does_not_hang_on_when_a_trial_is_looked_at(known: Catalogue) -> None:
+    looked_at = make(known, pictures=[20, 45])
+    assert looked_at.pictures == (20, 45)
+    assert [trial.key for trial in expand(looked_at, known)] == [trial.key for trial in expand(make(known), known)]
+
+
 def test_a_whole_number_for_a_float_makes_the_same_key(known: Catalogue) -> None:
     one = expand(make(known, training={"learning_rate": 1}), known)[0]
     same = expand(make(known, training={"learning_rate": 1.0}), known)[0]
@@ -173,6 +180,13 @@ def test_a_range_makes_a_search(known: Catalogue) -> None:
         ({"vary": {"latent_dim": {"low": 1, "hi": 2}}}, r"no key in \[vary\] latent_dim 'hi'"),
         ({"vary": {"latent_dim": {"low": 2, "high": 4}}}, r"trials = None: must be the number of configurations"),
         ({"trials": 5}, r"trials = 5: must be left out"),
+        ({"pictures": 20}, r"pictures = 20: must be epochs from 1 on, rising, as in \[1, 20, 50\]"),
+        ({"pictures": [20, "last"]}, r"pictures = \[20, 'last'\]: must be epochs from 1 on"),
+        ({"pictures": [0, 20]}, r"pictures = \[0, 20\]: must be epochs from 1 on"),
+        ({"pictures": [45, 20]}, r"pictures = \[45, 20\]: must be epochs from 1 on, rising"),
+        ({"pictures": [20, 20]}, r"pictures = \[20, 20\]: must be epochs from 1 on, rising"),
+        ({"pictures": [True]}, r"pictures = \[True\]: must be epochs from 1 on"),
+        ({"smoke": {"pictures": [1]}}, r"no key in \[smoke\] 'pictures'"),
         ({"confirm": {"top": 3}}, r"confirm = {'top': 3}: must be left out: it is for searches"),
         ({"prune": True}, r"prune = True: must be left out"),
         (

@@ -137,6 +137,9 @@ def test_the_layout_is_the_one_that_the_ui_shows_well(store: Store, writer: Writ
         entry.path.split("+step+")[1].split("+")[0] for entry in store.client.list_artifacts(run.info.run_id, "images")
     }
     assert images == {"0", "2"}
+    drawn = store.drawn(run.info.run_id)
+    assert set(drawn) == {("images/samples", 0), ("images/samples", 2)}
+    assert store.artifact(run.info.run_id, drawn["images/samples", 2]).read_bytes().startswith(b"\x89PNG")
     assert run.inputs is not None
     assert run.inputs.dataset_inputs[0].dataset.name == "digits"
     experiment = store.client.get_experiment(str(store.experiment_id))

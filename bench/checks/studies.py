@@ -89,6 +89,22 @@ def check_its_claims_name_loss_terms_that_there_are(study: Subject) -> None:
                 expect(claim.term in terms[name], wrong)
 
 
+def check_its_pictures_come_before_its_end(study: Subject) -> None:
+    """Every epoch that it names for its pictures is one that a trial of it comes to."""
+    read = study.read()
+    if not read.pictures or read.is_search:
+        raise NotPromised(
+            "a search finds its configurations" if read.pictures else "it names no epochs for its pictures"
+        )
+    longest = max(
+        read.trial(study.known, variant, dataset, 0, cell).settings["training"]["epochs"]
+        for dataset in read.meant_for
+        for variant, cell in itertools.product(read.variants_on(dataset), read.cells())
+    )
+    beyond = [epoch for epoch in read.pictures if epoch > longest]
+    expect(not beyond, f"pictures: epoch {beyond} is never reached; the longest of its trials has {longest}")
+
+
 def check_its_smoke_is_small(study: Subject) -> None:
     """``--smoke`` trains a tiny subset for an epoch or two."""
     smoke = study.read(smoke=True)

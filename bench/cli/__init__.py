@@ -17,7 +17,7 @@ COMMANDS = {
     "new": ("bench.cli.new:new", "Write a component of your own that works, to start from."),
     "report": ("bench.cli.report:report", "Write the comparison of a study's trials."),
     "run": ("bench.cli.run:run", "Run a study, or a single trial."),
-    "show": ("bench.cli.catalogue:show", "Show a study or a model."),
+    "show": ("bench.cli.show:show", "Show a study, or a model with its layers."),
     "ui": ("bench.cli.ui:ui", "Browse the runs in MLflow."),
 }
 

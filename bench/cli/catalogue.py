@@ -1,4 +1,4 @@
-"""`bench list` and `bench show`: what there is."""
+"""`bench list`: what there is."""
 
 from __future__ import annotations
 
@@ -27,47 +27,6 @@ def list_names(kind: str | None) -> None:
             widths = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
             for name, origin, text in rows:
                 click.echo(f"  {name:<{widths[0]}}  {origin:<{widths[1]}}  {text}")
-
-
-@click.command()
-@click.argument("kind", type=click.Choice(["study", "model"]))
-@click.argument("name")
-def show(kind: str, name: str) -> None:
-    """Show a study's question, variants and settings, or a model's hyperparameters."""
-    from bench.source import doc
-    from bench.study.catalogue import catalogue, hyperparameters, training_defaults
-    from bench.study.file import load
-
-    with one_line():
-        paths = surroundings()
-        if kind == "model":
-            click.echo(doc("models", name))
-            click.echo("\nhyperparameters:")
-            for option, value in hyperparameters(name).items():
-                click.echo(f"  {option} = {value.default!r}")
-            click.echo("training, where it differs from the defaults:")
-            for option, default in training_defaults(name).items():
-                click.echo(f"  {option} = {default!r}")
-            return
-        known = catalogue()
-        study = load(paths.study(name), known)
-        metrics = ", ".join(metric.name for metric in study.metrics)
-        click.echo(f"{study.name}: {study.question}\nsource: {study.source}\nmetrics: {metrics}")
-        for claim in study.claims:
-            click.echo(f"claim: {claim.text} ({claim.where})")
-        for dataset in study.datasets:
-            for variant in study.variants_on(dataset):
-                if study.is_search:
-                    click.echo(f"  {variant.name or variant.model} on {dataset}: {study.trials} configurations of")
-                    for axis, choices in study.vary.items():
-                        click.echo(f"    {axis}: {choices}")
-                    continue
-                for cell in study.cells():
-                    trial = study.trial(known, variant, dataset, 0, cell)
-                    click.echo(f"  {trial.variant} on {dataset}, {study.seeds} seed(s)")
-                    for section, values in trial.settings.items():
-                        words = ", ".join(f"{key}={value}" for key, value in values.items() if value is not None)
-                        click.echo(f"    {section}: {words}")
 
 
 def _studies(paths: Paths) -> list[tuple[str, str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -69,10 +70,21 @@ def selection(command: Command) -> Command:
     return command
 
 
+def parse_setting(text: str) -> tuple[str, Any]:
+    """``key=value`` from the command line, the value read as TOML and else as a bare word."""
+    from bench.study.definition import StudyError
+
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise StudyError(f"--set {text}: must be key=value, as in --set epochs=5")
+    try:
+        return name.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return name.strip(), value.strip()
+
+
 def read_settings(texts: tuple[str, ...]) -> dict[str, Any]:
     """``--set`` options by name; ``critic.learning_rate=1e-4`` is one player's own."""
-    from bench.study.file import parse_setting
-
     given: dict[str, Any] = {}
     for text in texts:
         name, value = parse_setting(text)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bench.contract import Unmeasurable
 from bench.measure.distances import ROWS, checked, squared_distances
 
 NEIGHBOURS = 5  # as Naeem et al. and Salvy et al. take them
@@ -45,12 +46,15 @@ def manifolds(real: Tensor, generated: Tensor, neighbours: int = NEIGHBOURS) -> 
     """Compare features ``[N, D]`` and ``[M, D]``, each ball reaching to the ``neighbours``-th nearest of its own set.
 
     Raises:
-        ValueError: a set has no more vectors than ``neighbours``, or one that is not finite.
+        Unmeasurable: a set has no more vectors than ``neighbours``.
+        ValueError: one is not finite.
     """
+    if min(len(real), len(generated)) <= neighbours:
+        raise Unmeasurable(
+            f"needs more than {neighbours} images of each kind, not {len(real)} held out and {len(generated)} generated"
+        )
     for features in (real, generated):
         checked(features)
-        if len(features) <= neighbours:
-            raise ValueError(f"needs more than {neighbours} feature vectors, not {len(features)}")
     real, generated = real.double(), generated.double()
     (own, places), (generated_own, _) = (_nearest(features, neighbours) for features in (real, generated))
     reach, generated_reach = own.amax(dim=1), generated_own.amax(dim=1)

@@ -42,7 +42,7 @@ def measure(model: Model, data: Data, context: Context) -> dict[str, Score]:
     """With balls that reach to the fifth neighbour.
 
     Raises:
-        Unmeasurable: the data set has no labels.
+        Unmeasurable: the data set has no labels, or there are no more than five images of a kind.
     """
     compared = context.features(EXTRACTOR)
     found = manifolds(compared.held_out, compared.generated)

@@ -7,7 +7,7 @@ import os
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -34,8 +34,10 @@ from bench.score import LARGEST
 from bench.study.definition import Study
 
 PLACE = re.compile(r"(?<![\w:/.~])/(?:[\w.+@~-]+/)+(?=[\w.+@~-])")  # folders of an absolute path: one machine's own
+TRAINING = "training.png"
 PICTURES = {
     "samples.png": "Samples, from the same noise in every variant",
+    TRAINING: "Samples while it trained, from that noise",
     "reconstructions.png": "Held-out images over their reconstructions",
     "interpolation.png": "Interpolations between held-out images",
     "manifold.png": "The latent plane, at quantiles of its prior",
@@ -48,6 +50,30 @@ def pictured(runs: pd.DataFrame) -> list[str]:
         return []
     finished = runs[runs["state"] == "finished"].sort_values("seed", kind="stable")
     return list(finished.drop_duplicates(ROW)["run_id"])
+
+
+def followed(study: Study, epochs: Collection[int]) -> list[int]:
+    """Of the ``epochs`` after which a run was looked at, those whose samples a report shows, rising.
+
+    They are those that the study names; where it names none, the first and one in the middle; and the last.
+    """
+    if not epochs:
+        return []
+    last = max(epochs)
+    between = sorted(epoch for epoch in epochs if 0 < epoch < last)
+    if study.pictures:
+        between = [epoch for epoch in between if epoch in study.pictures]
+    elif between:
+        between = [between[0], min(between, key=lambda epoch: abs(2 * epoch - last))]
+    return sorted({*between, last})
+
+
+def in_a_row(samples: Mapping[int, bytes]) -> dict[str, bytes]:
+    """The samples of one run by epoch as one picture, by its file name; nothing where there is no more than one epoch."""
+    if len(samples) < 2:
+        return {}
+    row = {f"epoch {epoch}": picture(samples[epoch]) for epoch in sorted(samples)}
+    return {TRAINING: png(side_by_side(row, len(row)))}
 
 
 def write(
@@ -161,7 +187,8 @@ def _illustrations(
             if content:
                 found[variant] = picture(content)
         if found:
-            shown.append((name, title, png(side_by_side(found))))
+            sheet = side_by_side(found, 1) if name == TRAINING else side_by_side(found)
+            shown.append((name, title, png(sheet)))
     return shown
 
 

@@ -13,6 +13,7 @@ from bench import registry
 from bench.datasets import Track, untracked
 from bench.executors import Resources
 from bench.paths import Paths
+from bench.previews import picture_epochs
 from bench.run.lock import sole_driver
 from bench.run.plan import Plan, Planner
 from bench.run.provenance import provenance
@@ -91,7 +92,7 @@ class Driver:
         self._writer = Writer(self.store, provenance(self.command))
         try:
             self._work = self._work_of(plan)
-            self.outcome.notes += self.planner.fetch(bool(resources.gpus))
+            self.outcome.notes += [*self.planner.fetch(bool(resources.gpus)), *self._undrawn(plan)]
             drive = partial(self._drive, registry.load("executors", executor).run, resources)
             if self.study.is_search:
                 found = searches(self.planner, self._storage, self.planner.objectives(self.records))
@@ -114,7 +115,25 @@ class Driver:
             folder=self.paths.store,
             guests=self.paths.guests,
             again={key: (saved[key], metrics) for key, metrics in plan.again.items()},
+            pictures=self.study.pictures,
         )
+
+    def _undrawn(self, plan: Plan) -> list[str]:
+        """A line on the trials that were finished before the study named epochs for its pictures, and were not looked at then.
+
+        They are not trained again for it: what they came to is what it would come to again.
+        """
+        lacking, epochs = 0, set[int]()
+        for trial in plan.trials if self.study.pictures else ():
+            if trial.key in plan.done and (drawn := self.store.drawn(self.records[trial.key].run_id)):
+                due = picture_epochs(trial.settings["training"]["epochs"], self.study.pictures)
+                missing = due.intersection(self.study.pictures) - {epoch for _, epoch in drawn}
+                lacking += bool(missing)
+                epochs |= missing
+        if not lacking:
+            return []
+        listed = ", ".join(map(str, sorted(epochs)))
+        return [f"no pictures of epoch {listed} in {lacking} finished trials; to train them again for it: --rerun"]
 
     def _drive(self, run: Callable[..., Events], resources: Resources, queues: Sequence[TrialQueue]) -> Events:
         """Feed an executor from ``queues`` and hand on its events until nothing is open."""

@@ -85,6 +85,7 @@ class Work:
         folder: holds checkpoints by key, and the caches that trials share.
         again: trials that are trained already: their saved weights, and the metrics to take of them, by key.
         guests: the folder that holds the user's own components, where there is one.
+        pictures: epochs after which pictures are drawn beside the usual ones.
     """
 
     metrics: tuple[str, ...]
@@ -92,6 +93,7 @@ class Work:
     folder: Path
     again: Mapping[str, tuple[Path, tuple[str, ...]]]
     guests: Path | None = None
+    pictures: tuple[int, ...] = ()
 
     def __call__(self, trial: Trial) -> Iterator[Event]:
         """Train and measure; what goes wrong comes out as the last event, under the class of its cause."""
@@ -127,9 +129,9 @@ class Work:
         yield Started(parameter_count(model), tags, _data_facts(data))
         folder = self.checkpoint(trial)
         options = TrainingOptions.from_settings(trial.settings["training"])
-        due = picture_epochs(options.epochs)
+        due = picture_epochs(options.epochs, self.pictures)
         for progress in train(model, data, options, seed=trial.seed, folder=folder):
-            if progress.epoch in due and not kept(folder, progress.epoch):
+            if progress.epoch in due and not progress.past and not kept(folder, progress.epoch):
                 keep(folder, progress.epoch, progress_pictures(model, data))
             yield Epoch(progress, kept(folder, progress.epoch))
         files = {f"final/{name}.png": png(picture) for name, picture in final_pictures(model, data).items()}

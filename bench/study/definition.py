@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.score import Metric
 from bench.study.claims import Claim
+from bench.study.naming import initials, short
 
 if TYPE_CHECKING:
     from bench.study.catalogue import Catalogue
@@ -86,7 +87,7 @@ class Trial:
     def name(self) -> str:
         """The run's name: varied values first, zero-padded so that names sort (``ld=010 s2 mnist``)."""
         own = self.variant.split("=")[0].rpartition(" ")[0] if self.varied else self.variant
-        values = [f"{_initials(name)}={_short(value)}" for name, value in self.varied.items()]
+        values = [f"{initials(name)}={short(value)}" for name, value in self.varied.items()]
         return " ".join(filter(None, (own, *values, f"s{self.seed}", self.dataset.rstrip("/").rpartition("/")[2])))
 
     def as_dict(self) -> dict[str, Any]:
@@ -164,6 +165,8 @@ class Study:
         claims: what the source says, in a form that the report judges; they decide nothing of a trial.
         trials: how many configurations a search tries in all; 0 for a grid.
         overrides: settings given for this invocation (a smoke run, ``--set``); they win over everything but the grid.
+        pictures: epochs after which pictures are drawn too, beside those after which every run draws some; rising. They are no
+            settings: what a trial comes to does not hang on when it was looked at, so they decide nothing of its key.
     """
 
     name: str
@@ -182,6 +185,7 @@ class Study:
     prune: bool = True
     confirm: Confirm | None = None
     claims: tuple[Claim, ...] = ()
+    pictures: tuple[int, ...] = ()
 
     @property
     def objective(self) -> Metric:
@@ -261,7 +265,7 @@ class Study:
 
 def label(variant: Variant, cell: Cell) -> str:
     """The name under which a variant at one point of the grid is compared."""
-    values = " ".join(f"{name}={_short(value, pad=False)}" for name, value in cell.items())
+    values = " ".join(f"{name}={short(value, pad=False)}" for name, value in cell.items())
     return " ".join(filter(None, (variant.name, values))) or variant.model
 
 
@@ -282,19 +286,3 @@ def _merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
             table = isinstance(value, Mapping) and isinstance(merged.get(name), Mapping)
             merged[name] = _merge(merged[name], value) if table else value
     return merged
-
-
-def _initials(name: str) -> str:
-    return "".join(word[0] for word in name.replace(".", "_").split("_") if word)
-
-
-def _short(value: Any, pad: bool = True) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if isinstance(value, int):
-        return f"{value:03d}" if pad else str(value)
-    if isinstance(value, float):
-        return f"{value:.3g}"
-    if isinstance(value, (list, tuple)):
-        return "-".join(_short(item, pad) for item in value)
-    return str(value)

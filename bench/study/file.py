@@ -6,6 +6,7 @@ import tomllib
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from bench.study.claims import Claim, read_claims
 from bench.study.definition import SECTIONS, Confirm, Range, Study, StudyError, Variant, plain
 from bench.study.types import convert, describe, fits, is_number
 
-TOP = ("question", "source", "model", "datasets", "seeds", "metrics", "trials", "prune")
+TOP = ("question", "source", "model", "datasets", "seeds", "metrics", "pictures", "trials", "prune")
 TABLES = (*SECTIONS, "vary", "on", "smoke", "confirm", "variants", "claims")
 SMOKE: dict[str, Any] = {  # of a study that nobody wrote a [smoke] for
     "seeds": 1,
@@ -42,17 +43,6 @@ def read(path: Path) -> dict[str, Any]:
         raise StudyError(f"{path}: {unknown('study', path.stem, known)}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise StudyError(f"{path}: not TOML: {error}") from None
-
-
-def parse_setting(text: str) -> tuple[str, Any]:
-    """``key=value`` from the command line, the value read as TOML and else as a bare word."""
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise StudyError(f"--set {text}: must be key=value, as in --set epochs=5")
-    try:
-        return name.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return name.strip(), value.strip()
 
 
 def load(
@@ -148,6 +138,7 @@ def build(
         trials=trials,
         prune=prune,
         confirm=reader.confirm(tables) if not smoke else None,
+        pictures=reader.epochs(tables, "pictures"),
     )
     # What is given for this invocation may vary and measure something else; the source speaks of the study as it is written.
     claims = build(written, path, catalogue).claims if smoke or given else reader.claims(tables, study)
@@ -191,6 +182,12 @@ class _Reader:
         if not isinstance(value, int) or isinstance(value, bool) or (key in tables and value < 1):
             self.fail(key, value, "a whole number of at least 1")
         return value
+
+    def epochs(self, tables: Mapping[str, Any], key: str) -> tuple[int, ...]:
+        value = tables.get(key, [])
+        if not fits(value, tuple[int, ...]) or any(one >= next_one for one, next_one in pairwise((0, *value))):
+            self.fail(key, value, "epochs from 1 on, rising, as in [1, 20, 50]")
+        return tuple(value)
 
     def metric(self, name: str) -> Metric:
         if name not in self.catalogue.metrics:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 DATABASE = "mlflow.db"  # the name of a store's own
 WEIGHTS = "model.safetensors"  # the file of a run's trained weights
+DRAWN = re.compile(r"images/(.+?)[+%]step[+%](\d+)[+%].*\.png")  # as MLflow names the images of a step
 
 
 class Store:
@@ -115,6 +116,14 @@ class Store:
                 if name.endswith(".png")
             }
         return pictures
+
+    def drawn(self, run_id: str) -> dict[tuple[str, int], str]:
+        """The pictures that a run drew while it trained: their artifact paths by name (``images/samples``) and epoch."""
+        found = {}
+        for entry in self.client.list_artifacts(run_id, "images"):
+            if match := DRAWN.fullmatch(entry.path):
+                found[match[1].replace("~", "/"), int(match[2])] = str(entry.path)
+        return found
 
     def artifact(self, run_id: str, name: str) -> Path:
         """One of the run's files: where it lies, or a copy that this process removes at its end."""

@@ -9,7 +9,6 @@ import io
 import json
 import logging
 import queue
-import re
 import tempfile
 import threading
 import time
@@ -176,11 +175,7 @@ class _RunLog:
                 if name in before:
                     client.delete_tag(self.run_id, name)
             self.logged = {metric.step for metric in client.get_metric_history(self.run_id, "time/epoch_s")}
-            self.drawn = {
-                (match[1].replace("~", "/"), int(match[2]))
-                for entry in client.list_artifacts(self.run_id, "images")
-                if (match := re.match(r"images/(.+?)[+%]step[+%](\d+)", entry.path))
-            }
+            self.drawn = set(self.store.drawn(self.run_id))
 
     def facts(self, tags: Mapping[str, str], params: Mapping[str, Any], data: Mapping[str, str]) -> None:
         trial = self.trial

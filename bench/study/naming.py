@@ -1,0 +1,23 @@
+"""Settings in words: what the names of runs and variants are made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def initials(name: str) -> str:
+    """The name of a setting by the first letters of its words: ``ld`` for ``latent_dim``."""
+    return "".join(word[0] for word in name.replace(".", "_").split("_") if word)
+
+
+def short(value: Any, pad: bool = True) -> str:
+    """A value in few letters; a whole number with zeros in front, so that names sort, unless it is not to ``pad``."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, int):
+        return f"{value:03d}" if pad else str(value)
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    if isinstance(value, (list, tuple)):
+        return "-".join(short(item, pad) for item in value)
+    return str(value)
