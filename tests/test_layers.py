@@ -13,15 +13,16 @@ PACKAGE = Path(__file__).parent.parent / "bench"
 ALLOWED = {
     "__init__": {"api"},  # when it is asked
     "contract": set(),
-    "registry": set(),
-    "paths": set(),
+    "text": set(),
+    "registry": {"text"},
+    "paths": {"text"},
     "score": set(),
     "data": {"contract"},
     "seeds": set(),
     "augmentation": set(),
     "cache": set(),
     "images": set(),
-    "study": {"paths", "registry", "score", "study"},
+    "study": {"paths", "registry", "score", "study", "text"},
     "study/catalogue": {
         "batches",
         "contract",
@@ -94,7 +95,7 @@ ALLOWED = {
         "score",
     },
     "executors": {"study", "executors/__init__"},
-    "tracking": {"score", "study", "tracking"},
+    "tracking": {"score", "study", "text", "tracking"},
     "report": {"images", "report", "score", "study"},
     "run/queue": {"score", "study"},
     "run": {
@@ -145,6 +146,7 @@ ALLOWED = {
         "registry",
         "run",
         "study",
+        "text",
         "tracking",
     },
 }
@@ -160,7 +162,7 @@ OWNERS = {
     "matplotlib": {"images"},
     "pandas": {"api", "report", "tracking"},
 }
-NO_TORCH = {"study", "registry", "paths", "score", "report", "tracking", "run/queue", "executors"}
+NO_TORCH = {"text", "study", "registry", "paths", "score", "report", "tracking", "run/queue", "executors"}
 FILES = sorted(path.relative_to(PACKAGE).with_suffix("").as_posix() for path in PACKAGE.rglob("*.py"))
 
 

@@ -20,7 +20,7 @@ def doctor(fix: bool) -> None:
 
     from bench.datasets import located
     from bench.features import inception
-    from bench.registry import names
+    from bench.registry import RegistryError, names
     from bench.tracking.repair import moved_from, orphans
     from bench.tracking.store import DATABASE
 
@@ -34,7 +34,11 @@ def doctor(fix: bool) -> None:
         click.echo(f"store     {paths.store} ({free:.1f} GiB free)")
         click.echo(f"data      {paths.data}")
         for name in names("datasets"):
-            click.echo(f"  {name:<10} {located(name, paths.data)}")
+            try:
+                place = located(name, paths.data)
+            except RegistryError as error:
+                place = str(error)
+            click.echo(f"  {name:<10} {place}")
         click.echo(f"weights   {inception.located(paths.data)}")
         unsound = 0
         if paths.tracking is None and (paths.store / DATABASE).exists():

@@ -19,6 +19,7 @@ from mlflow import MlflowClient
 from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 
+from bench.text import is_name, line
 from bench.tracking.rows import FINAL, ORIGIN, Record, record, row
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ WEIGHTS = "model.safetensors"  # the file of a run's trained weights
 
 class StoreError(Exception):
     """The tracking store cannot be used: one line that says which, why, and what to do."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(line(message))
 
 
 class Store:
@@ -183,9 +187,10 @@ def opened(folder: Path, uri: str | None, study: str) -> Store:
 
 
 def studies(folder: Path, uri: str | None) -> list[str]:
-    """The experiments in a store."""
+    """The studies in a store: its experiments, but for those of other programs whose names can be none of ours."""
     client = MlflowClient(tracking_uri=address(folder, uri))
-    return sorted(experiment.name for experiment in client.search_experiments() if experiment.name != "Default")
+    names = (experiment.name for experiment in client.search_experiments())
+    return sorted(name for name in names if is_name(name) and name != "Default")
 
 
 def finished_run(folder: Path, uri: str | None, name: str) -> Path:
