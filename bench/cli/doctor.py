@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from bench.cli.common import one_line, surroundings
+from bench.text import line
 
 
 @click.command()
@@ -22,7 +23,7 @@ def doctor(fix: bool) -> None:
     from bench.features import inception
     from bench.registry import RegistryError, names
     from bench.tracking.repair import moved_from, orphans
-    from bench.tracking.store import DATABASE
+    from bench.tracking.store import DATABASE, StoreError, studies
 
     with one_line():
         paths = surroundings()
@@ -41,6 +42,12 @@ def doctor(fix: bool) -> None:
             click.echo(f"  {name:<10} {place}")
         click.echo(f"weights   {inception.located(paths.data)}")
         unsound = 0
+        if paths.tracking:
+            try:
+                click.echo(line(f"tracking  {paths.tracking}: {len(studies(paths.store, paths.tracking))} studies"))
+            except StoreError as error:
+                unsound += 1
+                click.echo(f"tracking  {error}")
         if paths.tracking is None and (paths.store / DATABASE).exists():
             old = moved_from(paths.store, fix=fix)
             if old:
