@@ -11,6 +11,8 @@ LONGEST_LINE = 2000
 
 USER = re.compile(r"(?<=://)[^\s/]\S*@")  # up to the last @: one in a password may stand there as it is
 NO_PORT = re.compile(r"(?<=://)([^\s:/@\[]*):(?!\d+(?:[^\w@]|$)|\*\*\*)[^\s/'\"]+")
+# Backslashes and what can begin markup anywhere; _ within a word is no emphasis, & begins an entity, : an emoji of GitHub's.
+MARKUP = re.compile(r"[\\`*\[|~$]|<(?=[A-Za-z/!?])|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)|:(?=[\w+-]+:)")
 IN_QUERY = re.compile(r"([?&;][^=&;\s]*(?:pass|pwd|secret|token|key)[^=&;\s]*=)[^&;\s'\"]+", re.IGNORECASE)
 
 
@@ -34,10 +36,14 @@ def named(kind: str, text: str) -> str:
     return text
 
 
+def printable(text: str) -> str:
+    """A text whose line breaks, colours and other signs that are not printed are shown as Python writes them."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def line(text: object) -> str:
-    """A text as one line that can be shown: without passwords, what is no printable character escaped, what is endless cut."""
-    bounded = without_passwords(_cut(str(text), 10 * LONGEST_LINE))
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in bounded)
+    """A text as one line that can be shown: `printable`, without passwords, what is endless cut."""
+    shown = printable(without_passwords(_cut(str(text), 10 * LONGEST_LINE)))
     return _cut(re.sub(rf"\S{{{LONGEST_WORD + 1},}}", lambda word: _cut(word[0], LONGEST_WORD), shown), LONGEST_LINE)
 
 
@@ -49,6 +55,16 @@ def reason(error: BaseException) -> str:
 def without_passwords(text: str) -> str:
     """A text whose addresses name no user and no password: ``http://me:secret@host`` is shown as ``http://***@host``."""
     return IN_QUERY.sub(r"\1***", NO_PORT.sub(r"\1:***", USER.sub("***@", text)))
+
+
+def escaped(text: str) -> str:
+    """A text as Markdown, in a line or in a cell, that shows it as it is: no sign in it means anything.
+
+    CommonMark 0.31.2, section 2.4: any sign of ASCII may follow a backslash. Those are escaped that could mean something where
+    they stand, there and in GitHub's additions: HTML begins with ``<``, a list, a heading or a quotation with a line.
+    """
+    shown = MARKUP.sub(r"\\\g<0>", printable(" ".join(text.split())))
+    return re.sub(r"^(\d{0,9})([.)](?=\s|$)|#(?=[#\s]|$)|[-+](?=[-\s]|$)|>)", r"\1\\\2", shown)
 
 
 def _cut(text: str, most: int) -> str:

@@ -96,7 +96,7 @@ ALLOWED = {
     },
     "executors": {"study", "executors/__init__"},
     "tracking": {"score", "study", "text", "tracking"},
-    "report": {"images", "report", "score", "study"},
+    "report": {"images", "report", "score", "study", "text"},
     "run/queue": {"score", "study"},
     "run": {
         "batches",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from html import escape
+
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from bench.registry import RegistryError
 from bench.study.definition import Failure, StudyError
-from bench.text import LONGEST_LINE, BadName, is_name, line, named, reason, without_passwords
+from bench.text import LONGEST_LINE, BadName, escaped, is_name, line, named, printable, reason, without_passwords
 from bench.tracking.store import StoreError
 
 
@@ -83,3 +86,45 @@ def test_line_breaks_and_colours_are_shown_as_such() -> None:
     assert reason(ValueError("a\n  b")) == "a b"
     assert reason(MemoryError()) == "MemoryError"
     assert Failure("data", "a\nb").reason == "a\\nb"
+
+
+# Of CommonMark with GitHub's tables and strikethrough, a second reader: it shows what was written, and nothing else.
+READER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+SIGNS = st.text(alphabet="ab1 .\n#*_`~<>[]()|\\&;:!-+=$/\"'", max_size=30)
+
+
+@given(SIGNS | st.text(max_size=30))
+@example("# a")
+@example("1. a")
+@example("- a")
+@example("> a")
+@example("---")
+@example("```\na")
+@example("~~~")
+@example("[a]: /b")
+@example("![a](b)")
+@example("<script>alert(1)</script>")
+@example("<!-- a")
+@example("<http://a.b>")
+@example("__a__ _a_ a_b")
+@example("&lt;b&#62;")
+@example("a | b\n--|--")
+@example("\\\\*a*")
+@example("- [x] a")
+def test_a_text_in_markdown_is_shown_as_it_is_wherever_it_stands(text: str) -> None:
+    shown = escape(printable(" ".join(text.split()))).replace("&#x27;", "'")
+    assert READER.render(f"before\n\n{escaped(text)}\n\nafter") == (
+        f"<p>before</p>\n<p>{shown}</p>\n<p>after</p>\n" if shown else "<p>before</p>\n<p>after</p>\n"
+    )
+    table = READER.render(f"| a | b |\n|---|---|\n| {escaped(text)} | c |")
+    assert f"<td>{shown}</td>\n<td>c</td>" in table
+    assert f"<li>a: {shown}".rstrip() in READER.render(f"* a: {escaped(text)}")
+
+
+def test_what_needs_no_escape_is_left_as_it_reads() -> None:
+    for text in (
+        "latent_dim=2 against latent_dim=5: -9.80 ± 0.50 (n = 3), p < 0.0001",
+        "What does 1e-3 do?",
+        "-5 to 0.5",
+    ):
+        assert escaped(text) == text

@@ -17,7 +17,7 @@ import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Experiment, ViewType
 
-from bench.text import is_name
+from bench.text import escaped, is_name
 from bench.tracking.reach import StoreError as StoreError
 from bench.tracking.reach import answered, asking, check_address
 from bench.tracking.rows import FINAL, ORIGIN, Record, record, row
@@ -67,7 +67,7 @@ class Store:
         if found is not None and found.lifecycle_stage == "deleted":
             self.client.restore_experiment(found.experiment_id)
         if found is not None and create:
-            self.client.set_experiment_tag(found.experiment_id, "mlflow.note.content", question)
+            self.client.set_experiment_tag(found.experiment_id, "mlflow.note.content", escaped(question))  # Markdown
         return found
 
     @asking()
