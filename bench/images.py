@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -26,6 +27,7 @@ WHITE = 255
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 GIF_MILLISECONDS = 400
 CAPTION, LEADING = 18, 24  # height and line distance of captions, in pixels
+LEGEND = 100  # letters of a name that a legend has room for
 DECADES = 100  # an axis is logarithmic where its largest value is so many times its smallest
 
 
@@ -128,10 +130,10 @@ def curves(panels: Panels, xlabel: str = "epoch") -> Picture:
     colours = dict(zip(variants, _colours(len(variants)), strict=True))
     columns = min(3, len(panels))
     rows = math.ceil(len(panels) / columns)
-    names = [Line2D([], [], color=colour, label=variant) for variant, colour in colours.items()]
+    names = [Line2D([], [], color=colour, label=_label(variant)) for variant, colour in colours.items()]
     splits = dict.fromkeys(split for panel in panels.values() for curve in panel.values() for split in curve)
     names += [Line2D([], [], color="dimgrey", linestyle=_style(split), label=split) for split in splits]
-    entry = 0.7 + 0.075 * max(len(variant) for variant in variants)  # inches that the legend needs for a name
+    entry = 0.7 + 0.075 * max(len(_label(variant)) for variant in variants)  # inches that the legend needs for a name
     width = max(5.2 * columns, entry)
     across = min(8, int(width / entry))
     height = 3.6 * rows + 0.2 * math.ceil(len(names) / across)
@@ -146,16 +148,20 @@ def curves(panels: Panels, xlabel: str = "epoch") -> Picture:
         ]
         if 0 < DECADES * min(values) < max(values):
             axes.set_yscale("log")
-        axes.set_title(term, fontsize=11)
+        axes.set_title(term, fontsize=11, parse_math=False)
         axes.set_xlabel(xlabel)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
         if index % columns == 0:
             axes.set_ylabel("loss")
-    figure.legend(handles=names, loc="outside lower center", ncols=across, fontsize=8, frameon=False)
+    legend = figure.legend(handles=names, loc="outside lower center", ncols=across, fontsize=8, frameon=False)
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a name with two dollars is no formula
     content = io.BytesIO()
-    figure.savefig(content, format="png", metadata={"Software": None})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)  # a sign that the font lacks is a box
+        figure.savefig(content, format="png", metadata={"Software": None})
     return picture(content.getvalue())
 
 
@@ -166,6 +172,12 @@ def _draw(axes: Axes, curve: Curve, colour: str, style: Style) -> None:
     axes.plot(epochs, means, style, marker=marker, color=colour, linewidth=1.4)
     lows, highs = [min(curve[epoch]) for epoch in epochs], [max(curve[epoch]) for epoch in epochs]
     axes.fill_between(epochs, lows, highs, color=colour, alpha=0.15, linewidth=0)
+
+
+def _label(name: str) -> str:
+    """A name as a legend shows it: one that began with an underscore would be left out of it."""
+    name = f" {name}" if name.startswith("_") else name
+    return name if len(name) <= LEGEND else f"{name[: LEGEND - 3]}..."
 
 
 def _style(split: str) -> Style:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.text import named
+
 
 @dataclass(frozen=True)
 class Paths:
@@ -46,12 +48,16 @@ class Paths:
         )
 
     def study(self, name: str) -> Path:
-        """The file of the study ``name``: the user's own, else the one that comes with the package, else where it would be."""
-        return self.study_files().get(name, self.studies / f"{name}.toml")
+        """The file of the study ``name``: the user's own, else the one that comes with the package, else where it would be.
+
+        Raises:
+            BadName: no study can have that name.
+        """
+        return self.study_files().get(named("study", name), self.studies / f"{name}.toml")
 
     def study_files(self) -> dict[str, Path]:
-        """Every study by name, sorted; a user's own takes the place of the package's."""
-        files = [*shipped().glob("*.toml"), *self.studies.glob("*.toml")]
+        """Every study by name, sorted; a user's own takes the place of the package's. Hidden files are none."""
+        files = [*shipped().glob("[!.]*.toml"), *self.studies.glob("[!.]*.toml")]
         return dict(sorted({file.stem: file for file in files}.items()))
 
 

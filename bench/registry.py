@@ -21,6 +21,8 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
+from bench.text import BadName, line, named
+
 KINDS = {
     "models": "model",
     "datasets": "data set",
@@ -38,6 +40,9 @@ _seen: dict[str, object] = {}  # of each folder of the user's, the state in whic
 
 class RegistryError(LookupError):
     """A component that cannot be had: one line."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(line(message))
 
 
 class UnknownName(RegistryError):
@@ -103,7 +108,7 @@ def load(kind: str, name: str) -> ModuleType:
 
     Raises:
         UnknownName: there is none of that name.
-        BrokenGuest: it is a guest whose name is taken, or that cannot be imported.
+        BrokenGuest: it is a guest whose name is taken or is none, or that cannot be imported.
     """
     component = _sole(kind, name)
     if not component.is_guest:
@@ -122,7 +127,7 @@ def file(kind: str, name: str) -> Path:
 
     Raises:
         UnknownName: there is none of that name.
-        BrokenGuest: it is a guest whose name is taken.
+        BrokenGuest: it is a guest whose name is taken or is none.
     """
     component = _sole(kind, name)
     if component.module.startswith(f"{GUESTS}."):
@@ -158,6 +163,10 @@ def unknown(kind: str, name: str, known: Sequence[str]) -> str:
 def _sole(kind: str, name: str) -> Component:
     """The component of a name, which no other has."""
     component = find(kind, name)
+    try:
+        named(KINDS[kind], name)
+    except BadName as error:
+        raise BrokenGuest(f"{component.origin}: {error}") from None
     if component.clash:
         raise BrokenGuest(
             f"{component.origin}: the {KINDS[kind]} {name!r} comes from {component.clash} too; give yours another name"

@@ -13,8 +13,9 @@ PACKAGE = Path(__file__).parent.parent / "bench"
 ALLOWED = {
     "__init__": {"api"},  # when it is asked
     "contract": set(),
-    "registry": set(),
-    "paths": set(),
+    "text": set(),
+    "registry": {"text"},
+    "paths": {"text"},
     "score": set(),
     "data": {"contract"},
     "seeds": set(),
@@ -22,7 +23,7 @@ ALLOWED = {
     "cache": set(),
     "images": set(),
     "source": {"registry"},
-    "study": {"paths", "registry", "score", "source", "study"},
+    "study": {"paths", "registry", "score", "source", "study", "text"},
     "study/catalogue": {"measure", "models/__init__", "registry", "score", "source"},
     "networks": {"contract", "networks"},
     "batches": {"augmentation", "contract", "data", "seeds"},
@@ -89,8 +90,8 @@ ALLOWED = {
         "score",
     },
     "executors": {"study", "executors/__init__"},
-    "tracking": {"score", "study", "tracking"},
-    "report": {"images", "report", "score", "study"},
+    "tracking": {"score", "study", "text", "tracking"},
+    "report": {"images", "report", "score", "study", "text"},
     "run/queue": {"score", "study"},
     "run": {
         "batches",
@@ -142,6 +143,7 @@ ALLOWED = {
         "run",
         "source",
         "study",
+        "text",
         "tracking",
     },
 }
@@ -157,7 +159,7 @@ OWNERS = {
     "matplotlib": {"images"},
     "pandas": {"api", "report", "tracking"},
 }
-NO_TORCH = {"source", "study", "registry", "paths", "score", "report", "tracking", "run/queue", "executors"}
+NO_TORCH = {"source", "text", "study", "registry", "paths", "score", "report", "tracking", "run/queue", "executors"}
 FILES = sorted(path.relative_to(PACKAGE).with_suffix("").as_posix() for path in PACKAGE.rglob("*.py"))
 
 

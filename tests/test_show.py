@@ -185,7 +185,7 @@ def test_a_recurrent_layer_is_one_row_with_the_number_of_its_calls() -> None:
 @pytest.mark.parametrize("name", registry.names("models"))
 def test_every_layer_of_every_model_is_in_one_row_and_every_parameter_is_counted_once(name: str) -> None:
     kind = model_class(name)
-    bounded: list[dict[str, bool]] = [{"spectral_norm": True}] if "spectral_norm" in hyperparameters(kind) else []
+    bounded: list[dict[str, bool]] = [{"spectral_norm": True}] if "spectral_norm" in hyperparameters(name) else []
     for spec, settings in itertools.product(SPECS, [{}, *bounded]):
         model = kind(spec, **settings)
         before = {key: value.clone() for key, value in model.state_dict().items()}

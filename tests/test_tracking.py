@@ -23,7 +23,7 @@ from bench.study.definition import Failure, Trial
 from bench.study.file import build
 from bench.tracking.errors import StoreError
 from bench.tracking.repair import moved_from, orphans
-from bench.tracking.store import Store, finished_run, without_password
+from bench.tracking.store import Store, finished_run
 from bench.tracking.writer import Writer
 
 PROTOCOL = {"split": "test", "images": "9"}
@@ -328,8 +328,3 @@ def test_a_study_without_runs_is_an_empty_table(store: Store) -> None:
 def test_a_folder_that_no_address_can_name_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="holds #, which an SQLite address cannot"):
         Store(tmp_path / "c#" / "mlruns", None, "x", "", create=True)
-
-
-def test_passwords_are_not_shown() -> None:
-    assert without_password("postgresql+psycopg://me:secret@host/db") == "postgresql+psycopg://me:***@host/db"
-    assert without_password("sqlite:////a/b") == "sqlite:////a/b"

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import traceback
+from collections.abc import Iterator
+from typing import Any
 
 import click
+
+from bench.text import line, without_passwords
 
 COMMANDS = {
     "apply": ("bench.cli.apply:apply", "Put a trained model to use: generate, interpolate, classify, ..."),
@@ -22,8 +28,33 @@ COMMANDS = {
 }
 
 
+@contextlib.contextmanager
+def shown_safely() -> Iterator[None]:
+    """Whatever is told of an error is one line, or where nobody foresaw it a traceback, and holds no password."""
+    try:
+        yield
+    except click.ClickException as error:
+        vars(error)["message"] = line(error.message)  # click holds it to be final
+        raise
+    except (click.exceptions.Exit, click.Abort, BrokenPipeError):
+        raise
+    except Exception:
+        click.echo(without_passwords(traceback.format_exc()), err=True)
+        raise SystemExit(1) from None
+
+
 class LazyGroup(click.Group):
     """A group whose commands are imported on use; their one-line helps stand in ``COMMANDS``."""
+
+    def make_context(self, info_name: str | None, args: list[str], *more: Any, **options: Any) -> click.Context:
+        """Read the group's own options."""
+        with shown_safely():
+            return super().make_context(info_name, args, *more, **options)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command."""
+        with shown_safely():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names, sorted."""

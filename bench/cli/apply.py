@@ -73,6 +73,9 @@ def _options(module: ModuleType, application: str, given: dict[str, Any], files:
 
 
 def _write(applied: Applied, application: str, target: Path) -> None:
+    for name in applied.files:
+        if not (target / name).resolve().is_relative_to(target.resolve()):
+            raise UsageLine(f"{application} would write {name!r}, outside {target}")
     for name, content in {**applied.files, "grid.png": applied.grid}.items():
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         (target / name).write_bytes(content)

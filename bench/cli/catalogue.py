@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli.common import one_line, surroundings
+from bench.text import line
 
 if TYPE_CHECKING:
     from bench.paths import Paths
@@ -30,14 +31,19 @@ def list_names(kind: str | None) -> None:
 
 
 def _studies(paths: Paths) -> list[tuple[str, str, str]]:
-    """Name, origin and question of every study."""
+    """Name, origin and question of every study; of one that cannot be read, why."""
     from bench.paths import shipped
+    from bench.study.definition import StudyError
     from bench.study.file import read
 
     rows = []
     for name, file in paths.study_files().items():
         origin = "bench" if file.parent == shipped() else f"studies/{file.name}"
-        rows.append((name, origin, str(read(file).get("question", ""))))
+        try:
+            text = str(read(file).get("question", ""))
+        except StudyError as error:
+            text = str(error)
+        rows.append((line(name), line(origin), line(text)))
     return rows
 
 

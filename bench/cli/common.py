@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from bench.text import BadName, line, reason
+
 if TYPE_CHECKING:
     from bench.paths import Paths
 
@@ -21,18 +23,26 @@ class UsageLine(click.ClickException):
 
     exit_code = 2
 
+    def __init__(self, message: str) -> None:
+        super().__init__(line(message))
+
 
 @contextlib.contextmanager
 def one_line() -> Iterator[None]:
     """Turn the errors that the suite foresees into one line and exit status 2; any other keeps its traceback."""
+    from bench.contract import DataError, Unsupported
     from bench.registry import RegistryError
     from bench.study.definition import StudyError
     from bench.tracking.errors import StoreError
 
     try:
         yield
-    except (StudyError, StoreError, RegistryError) as error:
+    except (StudyError, StoreError, RegistryError, BadName, DataError, Unsupported) as error:
         raise UsageLine(str(error)) from None
+    except BrokenPipeError:  # whoever reads what is written has gone, which click ends quietly
+        raise
+    except OSError as error:  # a place that cannot be read or written: its path stands in the message
+        raise UsageLine(reason(error)) from None
 
 
 def settings_options(command: Command) -> Command:

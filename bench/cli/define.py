@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from bench.cli.common import UsageLine, here, one_line, read_settings, surroundings
+from bench.text import named
 
 
 @click.command()
@@ -67,7 +68,7 @@ def define(
         tables["smoke"] = SMOKE
         if len(models) > 1:
             tables["variants"] = [{"name": model, "model": model} for model in models]
-        path = (paths.guests or here()) / "studies" / f"{name}.toml"
+        path = (paths.guests or here()) / "studies" / f"{named('study', name)}.toml"
         if path.exists():
             raise UsageLine(f"{path} exists already; choose another name or edit it")
         build(tables, path, known)

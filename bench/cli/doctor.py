@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from bench.cli.common import one_line, surroundings
+from bench.text import line
 
 
 @click.command()
@@ -20,9 +21,10 @@ def doctor(fix: bool) -> None:
 
     from bench.datasets import located
     from bench.features import inception
-    from bench.registry import names
+    from bench.registry import RegistryError, names
+    from bench.tracking.errors import StoreError
     from bench.tracking.repair import moved_from, orphans
-    from bench.tracking.store import DATABASE
+    from bench.tracking.store import DATABASE, studies
 
     with one_line():
         paths = surroundings()
@@ -34,9 +36,19 @@ def doctor(fix: bool) -> None:
         click.echo(f"store     {paths.store} ({free:.1f} GiB free)")
         click.echo(f"data      {paths.data}")
         for name in names("datasets"):
-            click.echo(f"  {name:<10} {located(name, paths.data)}")
+            try:
+                place = located(name, paths.data)
+            except RegistryError as error:
+                place = str(error)
+            click.echo(f"  {name:<10} {place}")
         click.echo(f"weights   {inception.located(paths.data)}")
         unsound = 0
+        if paths.tracking:
+            try:
+                click.echo(line(f"tracking  {paths.tracking}: {len(studies(paths.store, paths.tracking))} studies"))
+            except StoreError as error:
+                unsound += 1
+                click.echo(f"tracking  {error}")
         if paths.tracking is None and (paths.store / DATABASE).exists():
             old = moved_from(paths.store, fix=fix)
             if old:

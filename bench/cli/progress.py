@@ -21,8 +21,8 @@ Item = TypeVar("Item")
 
 def track(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
     """The `bench.datasets.Track` of the command line: a bar while there is something to see, and nothing elsewhere."""
-    console = Console(stderr=True)
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    console = Console(stderr=True, emoji=False)
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         yield from bar.track(items, total, description=what)
 
@@ -31,12 +31,12 @@ class Display:
     """Shows events as they come; a context manager that leaves the terminal as it was."""
 
     def __init__(self, plan: Plan) -> None:
-        self._console = Console(stderr=True)
+        self._console = Console(stderr=True, emoji=False)  # names are text: neither markup nor signs for pictures
         self._bars = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[loss]}"),
+            TextColumn("{task.fields[loss]}", markup=False),
             TimeRemainingColumn(),
             console=self._console,
             disable=not self._console.is_terminal,

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
 import click
 
 from bench.cli.common import UsageLine, one_line, surroundings
+from bench.text import line, reason
+
+if TYPE_CHECKING:
+    import subprocess
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+# Under what names a browser may ask for the pages, as MLflow matches them: any other is a site that has its own name lead here.
+OWN_NAMES = ("localhost", "localhost:*", "127.0.0.1", "127.0.0.1:*", "[::1]", "[[]::1]:*")
+PATIENCE = 5.0  # seconds that the server has to end in
 
 
 @click.command()
@@ -13,10 +25,16 @@ from bench.cli.common import UsageLine, one_line, surroundings
     "--host", default="127.0.0.1", show_default=True, help="There is no login: think before opening it to others."
 )
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True)
-def ui(study: str | None, host: str, port: int) -> None:
+@click.option(
+    "--allowed-host",
+    "allowed_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="A name under which others ask for the pages; repeatable. Default: this machine's own, or private addresses.",
+)
+def ui(study: str | None, host: str, port: int, allowed_hosts: tuple[str, ...]) -> None:
     """Serve the MLflow UI, printing the link to STUDY's curves and pictures."""
     import os
-    import subprocess
     import sys
 
     from bench.tracking.store import DATABASE, Store, address, studies
@@ -30,17 +48,70 @@ def ui(study: str | None, host: str, port: int) -> None:
         names = studies(paths.store, paths.tracking)
         if study is not None and study not in names:
             raise UsageLine(f"no tracked study {study!r}; there are: {', '.join(names) or 'none'}")
+        _check_free(host, port)
+        place = f"[{host}]" if ":" in host else host
         for name in [study] if study else names:
             store = Store(paths.store, paths.tracking, name, "", create=False)
-            click.echo(f"{name}: http://{host}:{port}{store.link()}")
-        uri = address(paths.store, paths.tracking)
+            click.echo(f"{name}: http://{place}:{port}{store.link()}")
+        # Not an argument of the server, which everybody on the machine may read: it can hold a password.
+        environment = {**os.environ, "MLFLOW_BACKEND_STORE_URI": address(paths.store, paths.tracking)}
     # MLflow's job services and further workers cost five times the memory and time, and serve nothing here.
-    slim = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    server = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri]
-    server += ["--host", host, "--port", str(port), "--workers", "1"]
+    environment |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    if allowed := [*(OWN_NAMES if host in LOOPBACK or allowed_hosts else ()), *allowed_hosts]:
+        environment.setdefault("MLFLOW_SERVER_ALLOWED_HOSTS", ",".join(allowed))
+    server = [sys.executable, "-m", "mlflow", "ui", "--host", host, "--port", str(port), "--workers", "1"]
+    if (status := _serve(server, environment)) is not None:
+        raise click.ClickException(f"MLflow's server ended with exit status {status}")
+
+
+def _check_free(host: str, port: int) -> None:
+    """Refuse a place that cannot be listened on, which MLflow would tell in a traceback and end as if all were well."""
+    import socket
+
     try:
-        status = subprocess.run(server, env={**os.environ, **slim}, check=False).returncode
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        socket.create_server((host, port), family=family).close()
+    except (OSError, ValueError) as error:
+        place = line(f"port {port} of {host!r}")
+        raise click.ClickException(f"{place} cannot be listened on: {reason(error)}; choose another --port") from None
+
+
+def _serve(command: Sequence[str], environment: Mapping[str, str]) -> int | None:
+    """Run the server until it ends, and give its exit status; or until this process is told to end, with all that it started."""
+    import signal
+    import subprocess
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    # A group of its own: MLflow starts further processes, which a signal to the first does not reach.
+    process = subprocess.Popen(command, env=environment, process_group=0)
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        return process.wait()
     except KeyboardInterrupt:
-        return
-    if status:
-        raise click.ClickException(f"MLflow's server ended with exit status {status}; is port {port} in use?")
+        return None
+    finally:
+        for number in before:
+            signal.signal(number, signal.SIG_IGN)  # the end is on its way
+        _end(process)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process and its group: asked first, then made to."""
+    import contextlib
+    import os
+    import signal
+    import time
+
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGTERM)
+        until = time.monotonic() + PATIENCE
+        while time.monotonic() < until:
+            time.sleep(0.05)
+            process.poll()  # what has ended and was not waited for would stay in the group
+            os.killpg(process.pid, 0)
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

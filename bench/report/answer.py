@@ -11,6 +11,7 @@ import pandas as pd
 from bench.report.claims import Judgement
 from bench.report.tables import WIDTH, plain_table
 from bench.study.claims import Claim, Side
+from bench.text import escaped
 
 COLUMNS = ["source said", "data set", "here", "verdict"]
 MOST = 3  # claims that a sentence tells in full
@@ -49,7 +50,7 @@ def markdown(judgements: Sequence[Judgement]) -> str:
     for each, place in _rows(judgements):
         claim = "" if each.claim == said else f"{each.claim.text} ({each.claim.where})"
         said = each.claim
-        rows.append([cell.replace("|", "\\|") for cell in (claim, place, _here(each), _verdict(each))])
+        rows.append([escaped(claim), escaped(place), escaped(_here(each)), _verdict(each)])
     text = str(pd.DataFrame(rows, columns=COLUMNS).to_markdown(index=False, disable_numparse=True))
     return f"{text}\n\n{LEGEND}" if any(each.test for each in judgements) else text
 
@@ -150,11 +151,11 @@ def _signed(effect: float, half: float) -> str:
 
 
 def _verdict(each: Judgement) -> str:
-    """The word, and the test that it rests on or why there is none."""
+    """The word, and the test that it rests on or why there is none, as Markdown."""
     word = f"**{_word(each)}**" if each.verdict in ("holds", "does not hold") else _word(each)
     if each.test:
-        return f"{word}: {each.test}, p {f'= {each.p:.2g}' if each.p >= SMALLEST else f'< {SMALLEST}'}"
-    return f"{word}: {each.reason}" if each.reason else word
+        return f"{word}: " + escaped(f"{each.test}, p {f'= {each.p:.2g}' if each.p >= SMALLEST else f'< {SMALLEST}'}")
+    return f"{word}: {escaped(each.reason)}" if each.reason else word
 
 
 def _word(each: Judgement) -> str:

@@ -32,6 +32,7 @@ from bench.report.tables import (
 )
 from bench.score import LARGEST
 from bench.study.definition import Study
+from bench.text import escaped, printable
 
 PLACE = re.compile(r"(?<![\w:/.~])/(?:[\w.+@~-]+/)+(?=[\w.+@~-])")  # folders of an absolute path: one machine's own
 TRAINING = "training.png"
@@ -96,36 +97,41 @@ def write(
     runs = prepared(study, runs)
     table = summary(study, runs)
     judgements = judge(study, runs, curves)
-    lines = [f"# {study.name}", "", study.question, ""]
+    lines = [f"# {escaped(study.name)}", "", escaped(study.question), ""]
     if judgements:
-        lines += [answer(judgements), "", markdown(judgements), ""]
-    lines += [f"> {study.source}", ""]
+        lines += [escaped(answer(judgements)), "", markdown(judgements), ""]
+    lines += [f"> {escaped(study.source)}", ""]
     lines += ["Every number is in [summary.csv](summary.csv), every trial in [runs.csv](runs.csv).", ""]
     files: dict[str, bytes] = {}
     stems: Counter[str] = Counter()
     for (dataset, split), rows in table.groupby(["dataset", "split"], sort=False):
         trials = runs[(runs["dataset"] == dataset) & (runs["split"] == split)]
-        lines += [f"## {dataset}{unless_test(str(split))}", "", _caption(study, rows, trials, str(split)), ""]
+        lines += [
+            f"## {escaped(str(dataset))}{unless_test(str(split))}",
+            "",
+            _caption(study, rows, trials, str(split)),
+            "",
+        ]
         shown = rows.head(TOP) if study.is_search else rows
         lines += [markdown_table(study, shown), ""]
         if legend := legend_of(study, shown, best="Bold"):
             lines += [f"{legend}.", ""]
         if study.is_search and split != "test":
             lines += _prospects(study, trials)
-        stem = re.sub(r"[^\w.-]", "-", f"{Path(str(dataset)).stem}-{split}")
+        stem = re.sub(r"[^\w.-]", "-", f"{Path(str(dataset)).stem[:50]}-{split}")
         stems[stem] += 1
         stem += f"-{stems[stem]}" if stems[stem] > 1 else ""  # two paths may end alike
         for name, title, content in _illustrations(shown, trials, curves, pictures):
             files[f"{stem}-{name}"] = content
             lines += [f"### {title}", "", f"![{title}]({stem}-{name})", ""]
     if remarks := notes(study, runs):
-        lines += ["## Blanks and failures", "", *(f"* {remark}" for remark in remarks), ""]
+        lines += ["## Blanks and failures", "", *(f"* {escaped(remark)}" for remark in remarks), ""]
     lines += ["## How it was measured", "", *_protocol_lines(study, runs), "", "## Where it comes from", ""]
     lines += [*_provenance(runs), ""]
     tables = {"summary.csv": table, "runs.csv": runs} | ({"claims.csv": frame(judgements)} if judgements else {})
     pages = {name: rows.to_csv(index=False, float_format="%.6g") for name, rows in tables.items()}
     pages["README.md"] = "\n".join(lines)
-    files |= {name: PLACE.sub("", page).encode() for name, page in pages.items()}
+    files |= {name: PLACE.sub("", page).encode(errors="backslashreplace") for name, page in pages.items()}
     folder.mkdir(parents=True, exist_ok=True)
     # All is written before anything is replaced: a full disk leaves the report that was there.
     with tempfile.TemporaryDirectory(dir=folder, prefix=".partial-") as partial:
@@ -216,7 +222,8 @@ def _protocol_lines(study: Study, runs: pd.DataFrame) -> list[str]:
             for text, variants in sorted(taken.items()):
                 words = in_words(text) + (f" (of {', '.join(variants)})" if len(taken) > 1 else "")
                 lines.setdefault((dataset, words), []).append(metric)
-    return [f"* {', '.join(metrics)} on {dataset}: {words}" for (dataset, words), metrics in lines.items()]
+    told = [f"{', '.join(metrics)} on {dataset}: {words}" for (dataset, words), metrics in lines.items()]
+    return [f"* {escaped(each)}" for each in told]
 
 
 def _provenance(runs: pd.DataFrame) -> list[str]:
@@ -224,26 +231,29 @@ def _provenance(runs: pd.DataFrame) -> list[str]:
     versions = sorted({", ".join(f"{k} {v}" for k, v in json.loads(text).items()) for text in runs["versions"]})
     # Not from the start of a run to its end: between the two a run may have waited for days, or been measured again.
     hours = (pd.to_numeric(finished["seconds_per_epoch"]) * finished["epochs"]).sum() / 3600
+    commits = sorted({each for commits in runs["commit"] for each in commits.split(", ")} - {""})
+    commands = [printable(command) for command in sorted({*runs["command"]} - {""})]
+    fence = "`" * max([3, *(1 + len(ticks) for ticks in re.findall("`+", " ".join(commands)))])
     first, last = (f"{moment:%Y-%m-%d %H:%M}" for moment in (runs["started"].min(), runs["started"].max()))
     return [
-        f"* commit: {', '.join(sorted({each for commits in runs['commit'] for each in commits.split(', ')} - {''}))}",
-        f"* versions: {'; '.join(filter(None, versions))}",
-        f"* device: {'; '.join(sorted({*runs['device']} - {''}))}",
-        *(f"* data: {line}" for line in _data_lines(runs)),
-        *(f"* of the user's own: {line}" for line in _guest_lines(runs)),
+        f"* commit: {escaped(', '.join(commits))}",
+        f"* versions: {escaped('; '.join(filter(None, versions)))}",
+        f"* device: {escaped('; '.join(sorted({*runs['device']} - {''})))}",
+        *(f"* data: {escaped(line)}" for line in _data_lines(runs)),
+        *(f"* of the user's own: {escaped(line)}" for line in _guest_lines(runs)),
         *_origins(runs),
         f"* trials: {len(finished)} finished of {len(runs)}, about {hours:.2f} hours of training in all, "
         f"started {first} to {last} UTC",
-        "* again with:\n\n```",
-        *sorted({*runs["command"]} - {""}),
-        "```",
+        f"* again with:\n\n{fence}",
+        *commands,
+        fence,
     ]
 
 
 def _origins(runs: pd.DataFrame) -> list[str]:
     counts = runs.loc[runs["origin"] != "", "origin"].value_counts().sort_index()
     words = [f"{count} from {origin}" for origin, count in counts.items()]
-    return [f"* imported: {', '.join(words)}"] if words else []
+    return [f"* imported: {escaped(', '.join(words))}"] if words else []
 
 
 def _guest_lines(runs: pd.DataFrame) -> list[str]:

@@ -12,6 +12,7 @@ import pandas as pd
 from bench.report.significance import LEVEL, apart, holm, interval
 from bench.score import LARGEST, TRAINED, Metric
 from bench.study.definition import Study, StudyError
+from bench.text import escaped, printable
 
 TOP = 10  # rows of a search that are shown; all are in the CSV
 WIDTH = 118  # columns of a terminal that a printed table may fill
@@ -38,7 +39,7 @@ def summary(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
 def markdown_table(study: Study, rows: pd.DataFrame) -> str:
     """The rows of one data set and split for a reader: the best mean of each metric in bold, what is tied with it marked."""
     table = _readable(study, rows, best="**{}**")
-    table["variant"] = table["variant"].str.replace("|", "\\|", regex=False)
+    table["variant"] = table["variant"].map(escaped)
     return str(_laid_out(table).to_markdown(index=False, disable_numparse=True))
 
 
@@ -49,9 +50,9 @@ def console(study: Study, runs: pd.DataFrame) -> str:
     for (dataset, split), rows in summary(study, runs).groupby(["dataset", "split"], sort=False):
         table = _readable(study, rows.head(TOP) if study.is_search else rows, best="{} *")
         table = table.loc[:, (table != "").any()]
-        parts.append(f"{study.name} on {dataset}, {split} split\n{plain_table(_laid_out(table))}")
+        parts.append(f"{study.name} on {printable(str(dataset))}, {split} split\n{plain_table(_laid_out(table))}")
         parts[-1] += f"\n{legend}" if (legend := legend_of(study, rows, best="*")) else ""
-    return "\n\n".join([*parts, "\n".join(notes(study, runs))]).strip()
+    return "\n\n".join([*parts, "\n".join(map(printable, notes(study, runs)))]).strip()
 
 
 def legend_of(study: Study, rows: pd.DataFrame, best: str) -> str:
@@ -242,7 +243,7 @@ def plain_table(table: pd.DataFrame) -> str:
     cells = {str(name): list(map(str, table[name])) for name in table}
     widths = {name: max(map(len, (name, *column))) for name, column in cells.items()}
     title = next(iter(cells))
-    names = cells.pop(title)
+    names = [printable(name) for name in cells.pop(title)]
     blocks: list[list[str]] = [[]]
     for column in cells:
         if blocks[-1] and NAME + sum(2 + widths[each] for each in [*blocks[-1], column]) > WIDTH:

@@ -24,6 +24,7 @@ from bench.run.worker import Epoch, Event, Finished, Started, Work, forget
 from bench.score import Score
 from bench.study.catalogue import Catalogue
 from bench.study.definition import Failure, Study, Trial
+from bench.tracking.reach import answered, check_address
 from bench.tracking.store import Store
 from bench.tracking.writer import Writer
 
@@ -72,7 +73,9 @@ class Driver:
         self._stack.enter_context(sole_driver(locks, self.study.name))
         with FileLock(locks / "databases.lock"):
             self.store = Store(self.paths.store, self.paths.tracking, self.study.name, self.study.question, create=True)
-            self._storage = open_storage(self.paths.queue)
+            check_address("--storage", self.paths.queue)
+            opening = partial(open_storage, self.paths.queue)
+            self._storage = answered(self.paths.queue, opening, start=True, what="the queue's database")
         self.store.close_orphans()
         self.records = self.store.records()
         return self

@@ -27,7 +27,15 @@ Storage = RDBStorage  # for those who only hand it on
 
 
 def open_storage(url: str) -> Storage:
-    """The database that holds the queues; its folder is made where it is a local file."""
+    """The database that holds the queues; its folder is made where it is a local file.
+
+    Raises:
+        ValueError: it is no address of a database.
+    """
+    if "://" not in url:
+        raise ValueError("it must be an address such as sqlite:////folder/queue.db or postgresql://host/database")
+    if odd := set("{}") & set(url):
+        raise ValueError(f"it holds {' '.join(sorted(odd))}, which Optuna would fill in")
     if not url.startswith("sqlite:///"):
         return Storage(url)
     Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bench.score import Metric
 from bench.study.claims import Claim
 from bench.study.naming import initials, short
+from bench.text import line
 
 if TYPE_CHECKING:
     from bench.study.catalogue import Catalogue
@@ -27,6 +28,9 @@ Cell = Mapping[str, Any]  # setting -> value, one point of the grid
 
 class StudyError(Exception):
     """A study that cannot run as written: one line naming the file, the key, the wrong value and the right ones."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(line(message))
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,9 @@ class Failure:
     kind: str
     reason: str
     details: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", line(self.reason))
 
     @property
     def retriable(self) -> bool:

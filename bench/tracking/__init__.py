@@ -1,6 +1,7 @@
 """What is remembered: the only room that knows MLflow.
 
-One experiment per study, one flat run per trial. ``store.py`` reads, ``writer.py`` writes, ``repair.py`` fixes.
+One experiment per study, one flat run per trial. ``store.py`` reads, ``writer.py`` writes, ``repair.py`` fixes; ``reach.py`` is
+for a store that does not answer.
 """
 
 import os
@@ -11,3 +12,7 @@ os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+# MLflow's client would try for five minutes before it says a word; `writer` tries for as long as there is something to write.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")

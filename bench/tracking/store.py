@@ -7,7 +7,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -16,10 +16,11 @@ from urllib.request import url2pathname
 
 import pandas as pd
 from mlflow import MlflowClient
-from mlflow.entities import ViewType
-from mlflow.exceptions import MlflowException
+from mlflow.entities import Experiment, ViewType
 
+from bench.text import escaped, is_name
 from bench.tracking.errors import StoreError
+from bench.tracking.reach import answered, asking, check_address
 from bench.tracking.rows import FINAL, ORIGIN, Record, record, row
 
 if TYPE_CHECKING:
@@ -49,26 +50,30 @@ class Store:
         self.folder = folder
         if self.local and (odd := set("%?#") & set(str(folder.resolve()))):
             raise StoreError(f"{folder.resolve()} holds {' '.join(odd)}, which an SQLite address cannot; run elsewhere")
-        try:
-            self.client = MlflowClient(tracking_uri=self.uri)
-            found = self.client.get_experiment_by_name(study)
-            if found is None and create:
-                place = (folder.resolve() / "artifacts" / study).as_uri() if self.local else None
-                found = self.client.get_experiment(self.client.create_experiment(study, artifact_location=place))
-            if found is not None and found.lifecycle_stage == "deleted":
-                self.client.restore_experiment(found.experiment_id)
-            if found is not None and create:
-                self.client.set_experiment_tag(found.experiment_id, "mlflow.note.content", question)
-        except MlflowException as error:
-            raise StoreError(
-                f"the tracking store {without_password(self.uri)} cannot be used: {first_line(error)}"
-            ) from error
+        check_address("MLFLOW_TRACKING_URI", self.uri)
+        found = self._open(question, create=create)
         self.experiment_id = found.experiment_id if found is not None else None
         if self.local and found is not None and not found.artifact_location.startswith(folder.resolve().as_uri() + "/"):
             raise StoreError(
                 f"{folder} was moved: its runs still point to {found.artifact_location}; fix it with: bench doctor --fix"
             )
 
+    @asking(start=True)
+    def _open(self, question: str, *, create: bool) -> Experiment | None:
+        """The study's experiment, made or restored where need be."""
+        self.client = MlflowClient(tracking_uri=self.uri)
+        found = self.client.get_experiment_by_name(self.study)
+        if found is None and create:
+            place = (self.folder.resolve() / "artifacts" / self.study).as_uri() if self.local else None
+            found = self.client.get_experiment(self.client.create_experiment(self.study, artifact_location=place))
+        if found is not None and found.lifecycle_stage == "deleted":
+            self.client.restore_experiment(found.experiment_id)
+        if found is not None and create:
+            self.client.set_experiment_tag(found.experiment_id, "question", question)
+            self.client.set_experiment_tag(found.experiment_id, "mlflow.note.content", escaped(question))  # Markdown
+        return found
+
+    @asking()
     def records(self) -> dict[str, Record]:
         """The newest finished run of every key, or the newest of any state where none has finished."""
         records: dict[str, Record] = {}
@@ -78,24 +83,29 @@ class Store:
                 records[key] = found
         return records
 
+    @asking()
     def open_runs(self) -> list[str]:
         """The runs that MLflow calls RUNNING."""
         return [run.info.run_id for run in self._runs() if run.info.status == "RUNNING"]
 
+    @asking()
     def close_orphans(self) -> None:
         """Mark every run that a dead driver left RUNNING as killed; whoever calls this holds the study's lock."""
         for run_id in self.open_runs():
             self.client.set_terminated(run_id, "KILLED")
 
+    @asking()
     def chosen(self) -> list[Run]:
         """One run of every key, the newest first: of several, the one `records` names."""
         chosen = {each.run_id for each in self.records().values()}
         return [run for run in self._runs() if run.info.run_id in chosen]
 
+    @asking()
     def table(self) -> pd.DataFrame:
         """One row per trial, as `bench.report.page` wants it."""
         return pd.DataFrame([self._row(run) for run in self.chosen()])
 
+    @asking()
     def curves(self, run_ids: Iterable[str]) -> pd.DataFrame:
         """Every loss term of these runs by epoch: ``run_id, name, step, value``."""
         rows = []
@@ -105,6 +115,7 @@ class Store:
                     rows += [(run_id, name, m.step, m.value) for m in self.client.get_metric_history(run_id, name)]
         return pd.DataFrame(rows, columns=["run_id", "name", "step", "value"])
 
+    @asking()
     def pictures(self, run_ids: Iterable[str]) -> dict[str, dict[str, bytes]]:
         """The final pictures of these runs, PNG by file name."""
         pictures: dict[str, dict[str, bytes]] = {}
@@ -117,6 +128,7 @@ class Store:
             }
         return pictures
 
+    @asking()
     def drawn(self, run_id: str) -> dict[tuple[str, int], str]:
         """The pictures that a run drew while it trained: their artifact paths by name (``images/samples``) and epoch."""
         found = {}
@@ -125,6 +137,7 @@ class Store:
                 found[match[1].replace("~", "/"), int(match[2])] = str(entry.path)
         return found
 
+    @asking()
     def artifact(self, run_id: str, name: str) -> Path:
         """One of the run's files: where it lies, or a copy that this process removes at its end."""
         return _file(self.client, run_id, name)
@@ -145,7 +158,7 @@ class Store:
 
     def question(self) -> str:
         """What the study asks."""
-        return str(self.client.get_experiment(str(self.experiment_id)).tags.get("mlflow.note.content", ""))
+        return str(self.client.get_experiment(str(self.experiment_id)).tags.get("question", ""))
 
     def link(self) -> str:
         """The path of this experiment's page in the MLflow UI, in the view that shows curves and pictures."""
@@ -185,13 +198,22 @@ def opened(folder: Path, uri: str | None, study: str) -> Store:
         store = Store(folder, uri, study, "", create=False)
         if store.experiment_id is not None:
             return store
-    raise StoreError(f"no run of a study {study!r} in {without_password(uri) if uri else folder}")
+    raise StoreError(f"no run of a study {study!r} in {uri or folder}")
 
 
 def studies(folder: Path, uri: str | None) -> list[str]:
-    """The experiments in a store."""
-    client = MlflowClient(tracking_uri=address(folder, uri))
-    return sorted(experiment.name for experiment in client.search_experiments() if experiment.name != "Default")
+    """The studies in a store: its experiments, but for those of other programs whose names can be none of ours.
+
+    Raises:
+        StoreError: the store cannot be used.
+    """
+
+    def names() -> list[str]:
+        client = MlflowClient(tracking_uri=address(folder, uri))
+        return [experiment.name for experiment in client.search_experiments()]
+
+    found = answered(address(folder, uri), names, start=True)
+    return sorted(name for name in found if is_name(name) and name != "Default")
 
 
 def finished_run(folder: Path, uri: str | None, name: str) -> Path:
@@ -202,11 +224,17 @@ def finished_run(folder: Path, uri: str | None, name: str) -> Path:
     """
     if uri is None and not (folder / DATABASE).exists():
         raise StoreError(f"no run {name!r}: nothing is tracked in {folder} yet")
-    client = MlflowClient(tracking_uri=address(folder, uri))
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    runs = client.search_runs(experiments, "tags.state = 'finished'", ViewType.ACTIVE_ONLY, 50_000)
+    place = address(folder, uri)
+
+    def runs() -> list[Run]:
+        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        return list(client.search_runs(experiments, "tags.state = 'finished'", ViewType.ACTIVE_ONLY, 50_000))
+
+    client = answered(place, lambda: MlflowClient(tracking_uri=place), start=True)
     found = [
-        run for run in runs if name and (run.info.run_id.startswith(name) or run.data.tags["key"].startswith(name))
+        run
+        for run in answered(place, runs, start=True)
+        if name and (run.info.run_id.startswith(name) or run.data.tags.get("key", "").startswith(name))
     ]
     keys = {run.data.tags["key"]: run for run in reversed(found)}  # the newest comes first
     if len(keys) != 1:
@@ -216,10 +244,10 @@ def finished_run(folder: Path, uri: str | None, name: str) -> Path:
     run_id = next(iter(keys.values())).info.run_id
     try:
         for artifact in ("trial.toml", WEIGHTS):
-            place = _file(client, run_id, artifact)
-        if place.exists():
-            return place.parent
-    except MlflowException:  # which a server has for a file that it lacks
+            file = answered(place, partial(_file, client, run_id, artifact))
+        if file.exists():
+            return file.parent
+    except StoreError:  # which a server has for a file that it lacks
         pass
     raise StoreError(f"run {run_id} has no {WEIGHTS} any more, or came here without its weights")
 
@@ -239,13 +267,3 @@ def _scratch() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="bench-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
-
-
-def first_line(error: Exception) -> str:
-    """An error in one line."""
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-
-
-def without_password(uri: str) -> str:
-    """A URI that can be shown."""
-    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", uri)

@@ -23,8 +23,10 @@ from PIL import Image
 
 from bench.score import Score
 from bench.study.definition import Failure, Trial
+from bench.text import without_passwords
+from bench.tracking.reach import first_line
 from bench.tracking.rows import COMMIT, FINAL, PROTOCOL, REASON, Record
-from bench.tracking.store import Store, first_line, without_password
+from bench.tracking.store import Store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -115,9 +117,10 @@ class Writer:
         if written:
             self._thread.join()
             return ""
+        why = first_line(self._lost) if self._lost else "no answer"
         return (
-            f"{unwritten} writes did not reach {without_password(self.store.uri)} "
-            f"({self._lost or 'no answer'}); the next run of the study writes them from its checkpoints"
+            f"{unwritten} writes did not reach {without_passwords(self.store.uri)} "
+            f"({why}); the next run of the study writes them from its checkpoints"
         )
 
     def _write(self) -> None:

@@ -1,0 +1,101 @@
+"""Asking a tracking store that may be slow or away: what is waited for is said, and what goes wrong is one line."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import re
+import threading
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
+
+from bench.text import line
+from bench.tracking.errors import StoreError
+
+log = logging.getLogger(__name__)
+
+SAY_SECONDS = 3.0  # of silence, before it is said what is waited for
+START_SECONDS = 30.0  # of waiting at the start, where nothing is lost by giving up
+
+Parameters = ParamSpec("Parameters")
+Answer = TypeVar("Answer")
+
+
+def answered(uri: str, ask: Callable[[], Answer], *, start: bool = False, what: str = "the tracking store") -> Answer:
+    """``ask()``, which puts a question to ``what`` is at ``uri``.
+
+    Args:
+        start: give up after ``START_SECONDS``; else the answer may take as long as the store's own client gives it.
+
+    Raises:
+        StoreError: the store cannot be used, or does not answer in time.
+    """
+    what = f"{what} {uri}"
+    if uri.startswith("sqlite:"):
+        return _asked(what, ask)
+    found: list[Callable[[], Answer]] = []
+
+    def listen() -> None:
+        try:
+            answer = _asked(what, ask)
+            found.append(lambda: answer)
+        except BaseException as error:
+            found.append(functools.partial(_raise, error))
+
+    thread = threading.Thread(target=listen, daemon=True, name="asking")  # a connection that hangs cannot be broken off
+    thread.start()
+    thread.join(SAY_SECONDS)
+    if thread.is_alive():
+        most = f", for {START_SECONDS:g} s at most" if start else ""
+        log.warning("%s", line(f"waiting for {what} to answer{most}"))
+        thread.join(START_SECONDS - SAY_SECONDS if start else None)
+    if not found:
+        raise StoreError(f"{what} cannot be used: it does not answer within {START_SECONDS:g} s")
+    return found[0]()
+
+
+def asking(*, start: bool = False) -> Callable[[Callable[Parameters, Answer]], Callable[Parameters, Answer]]:
+    """A method of an object with a ``uri``, `answered`."""
+
+    def decorate(method: Callable[Parameters, Answer]) -> Callable[Parameters, Answer]:
+        @functools.wraps(method)
+        def ask(*args: Parameters.args, **options: Parameters.kwargs) -> Answer:
+            store: Any = args[0]
+            return answered(store.uri, lambda: method(*args, **options), start=start)
+
+        return ask
+
+    return decorate
+
+
+def check_address(what: str, uri: str) -> None:
+    """Refuse the address of a database whose password would be cut in two, and its second half be shown as the host.
+
+    Raises:
+        StoreError: it is such an address.
+    """
+    scheme, _, rest = uri.partition("://")
+    user = rest.rpartition("@")[0]
+    if not scheme.startswith("http") and re.search(r"[@/?#\[\]]", user.partition(":")[2]):
+        raise StoreError(f"{what} {uri}: the password holds a sign that ends it; write @ as %40, / as %2F, ? as %3F")
+
+
+def first_line(error: BaseException) -> str:
+    """An error in one line, without passwords; of a connection that was tried several times, what it came to in the end."""
+    text = str(error).strip().partition("\n")[0]
+    cause = re.search(r"Max retries exceeded .*\(Caused by (.+)\)$", text)
+    return line(cause[1] if cause else text or type(error).__name__)
+
+
+def _asked(what: str, ask: Callable[[], Answer]) -> Answer:
+    try:
+        return ask()
+    except (MlflowException, SQLAlchemyError, OSError, ImportError, ValueError) as error:
+        raise StoreError(f"{what} cannot be used: {first_line(error)}") from error
+
+
+def _raise(error: BaseException) -> Any:
+    raise error

@@ -1,0 +1,173 @@
+"""Names and questions that would be markup where they are shown: on a terminal, in a report, in MLflow and in a picture."""
+
+from __future__ import annotations
+
+import io
+import json
+from functools import partial
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from markdown_it import MarkdownIt
+from rich.console import Console
+
+import bench.cli.progress as progress
+from bench.cli import main
+from bench.images import curves, side_by_side
+from bench.paths import Paths
+from bench.report import page
+from bench.report.tables import console
+from bench.run.plan import Plan
+from bench.run.worker import Epoch, Finished
+from bench.score import Score
+from bench.study.catalogue import Catalogue
+from bench.study.definition import Failure, Study
+from bench.study.file import build
+from bench.tracking.store import Store
+from bench.training import Progress
+
+HOSTILE = "wide [/layer] <script>alert(1)</script> $\\frac{ | `` :bug: *a*"
+FENCE = "``` # not a heading"
+TABLES = {
+    "question": f"# {HOSTILE}\n\n## What?\n\n```",
+    "source": "<img src=x onerror=alert(1)>\n\n---\n\n[a]: javascript:alert(1)",
+    "model": "vae",
+    "datasets": ["digits"],
+    "metrics": ["test_loss"],
+    "variants": [{"name": HOSTILE}, {"name": FENCE}, {"name": "_plain"}],
+    "claims": [{"text": HOSTILE, "where": FENCE, "metric": "test_loss", "less": [HOSTILE, FENCE]}],
+}
+
+
+@pytest.fixture
+def study(known: Catalogue) -> Study:
+    return build(TABLES, Path("studies/x.toml"), known)
+
+
+class Tags(HTMLParser):
+    """The elements of a page, and the text between them."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.tags.add(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def runs_of(study: Study) -> pd.DataFrame:
+    rows = []
+    for variant in study.variants:
+        for seed in range(2):
+            failed = (
+                {"state": "failed", "failure": "error", "reason": "<b>\n# x", "metric.test_loss": None} if seed else {}
+            )
+            rows.append(
+                {
+                    "run_id": f"{variant.name}-{seed}",
+                    "key": "k",
+                    "configuration": variant.name,
+                    "study": "x",
+                    "variant": variant.name,
+                    "dataset": "a/<i>|\x1b.npz",
+                    "model": "vae",
+                    "seed": seed,
+                    "split": "test",
+                    "state": "finished",
+                    "failure": "",
+                    "reason": "",
+                    "commit": "abc",
+                    "command": f"bench run study x --set 'a={FENCE}\n```'",
+                    "device": "<b>CPU</b>",
+                    "versions": json.dumps({"<b>torch</b>": "2"}),
+                    "guests": json.dumps({"models/<b>.py": "3fa9" * 16}),
+                    "data": json.dumps({"sha256": "f00" * 10, "train": "1433", "test": "364"}),
+                    "started": pd.Timestamp("2026-01-02 03:04", tz="UTC"),
+                    "parameters": 1000,
+                    "epochs": 50,
+                    "seconds_per_epoch": 2.0,
+                    "images_per_second": 100.0,
+                    "peak_megabytes": 512.0,
+                    "metric.test_loss": 3.0,
+                    "protocol.test_loss": json.dumps({"split": "<b>|test"}),
+                    "reason.test_loss": "",
+                    **failed,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def test_in_a_report_it_stays_text(study: Study, tmp_path: Path) -> None:
+    runs = runs_of(study)
+    drawn = pd.DataFrame(
+        [(run, f"test/{HOSTILE}", step, 1.0) for run in runs["run_id"] for step in range(3)],
+        columns=["run_id", "name", "step", "value"],
+    )
+    blank = {run: {"samples.png": side_by_png()} for run in runs["run_id"]}
+    text = page.write(study, runs, drawn, blank, tmp_path).read_text()
+    shown = Tags(MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).render(text))
+    ours = {"h1", "h2", "h3", "p", "table", "thead", "tbody", "tr", "th", "td", "blockquote", "ul", "li"}
+    assert shown.tags <= ours | {"a", "img", "strong", "pre", "code"}
+    headings = [line for line in text.splitlines() if line.startswith("#")]
+    assert [line for line in headings if not line.startswith("###")] == [
+        "# x",
+        "## a/\\<i>\\|\\\\x1b.npz",
+        "## Blanks and failures",
+        "## How it was measured",
+        "## Where it comes from",
+    ]
+    assert shown.text.count(HOSTILE) >= 4  # question, claim, table, legend of failures
+    assert (tmp_path / "runs.csv").stat().st_size
+    assert "alert(1)" in console(study, runs)
+    assert "\x1b" not in console(study, runs)
+
+
+def side_by_png() -> bytes:
+    from bench.images import png
+
+    return png(curves({"loss": {HOSTILE: {"test": {1: [1.0]}}}}))
+
+
+@pytest.mark.parametrize("name", [HOSTILE, FENCE, "_plain", "x" * 5000, "多重星系 \U0001f41b"])
+def test_in_a_picture_it_stays_text(name: str) -> None:
+    drawn = curves({name: {name: {"test": {1: [1.0], 2: [2.0]}}, "b": {"test": {1: [3.0]}}}})
+    assert drawn.shape[1] < 2000
+    assert side_by_side({name: drawn, "b": drawn}).shape[2] == 3
+
+
+def test_on_a_terminal_it_stays_text(study: Study, known: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = io.StringIO()
+    monkeypatch.setattr(progress, "Console", partial(Console, file=seen, force_terminal=True, width=400))
+    trials = list(study.grid(known, {}))
+    with progress.Display(Plan(trials, set(), {}, {}, 0, {})) as display:
+        for trial in trials:
+            display.show(trial, Epoch(Progress(1, {}, {}, {"loss [/b]": 1.0}, 1.0, 1.0, 1.0), {}))
+            display.show(trial, Finished({"test_loss": Score(1.0)}, {}))
+            display.show(trial, Failure("error", "[/red] :bug:"))
+    assert HOSTILE in seen.getvalue()
+    assert "[/red] :bug:" in seen.getvalue()
+    list(progress.track([1], HOSTILE, 1))
+
+
+def test_in_mlflow_s_note_it_stays_text(inside: Paths) -> None:
+    store = Store(
+        inside.store, None, "x", TABLES["question"] if isinstance(TABLES["question"], str) else "", create=True
+    )
+    note = store.client.get_experiment(str(store.experiment_id)).tags["mlflow.note.content"]
+    assert Tags(MarkdownIt("commonmark", {"html": True}).render(note)).tags == {"p"}
+
+
+def test_a_study_that_is_named_so_runs(inside: Paths) -> None:
+    text = (inside.studies / "smoke.toml").read_text().partition("[vary]")[0].replace("seeds = 2", "seeds = 1")
+    (inside.studies / "smoke.toml").write_text(f"{text}\n[[variants]]\nname = {json.dumps(HOSTILE)}\n")
+    result = CliRunner().invoke(main, ["run", "study", "smoke", "--set", "epochs=1"], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert HOSTILE in result.output
