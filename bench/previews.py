@@ -23,6 +23,7 @@ from bench.contract import (
     reconstruct,
 )
 from bench.data import Data
+from bench.files import write_whole
 from bench.images import Picture, gif, grid, manifold, png, reconstructions, strips
 from bench.measure.context import draw
 from bench.measure.interpolation import interpolations
@@ -105,11 +106,8 @@ def training_gif(folder: Path, name: str) -> bytes:
 
 def keep(folder: Path, epoch: int, pictures: dict[str, Picture]) -> None:
     """Lay pictures beside the checkpoint, so that a resumed trial shows them again without drawing them again."""
-    folder.mkdir(parents=True, exist_ok=True)
     for name, picture in pictures.items():
-        partial = folder / f"{name}-{epoch}.partial"
-        partial.write_bytes(png(picture))
-        partial.replace(folder / f"{name}-{epoch}.png")
+        write_whole(folder / f"{name}-{epoch}.png", png(picture))
 
 
 def kept(folder: Path, epoch: int) -> dict[str, bytes]:

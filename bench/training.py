@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import resource
 import sys
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from bench.batches import accompanied, augmented, steps_per_epoch, stream
+from bench.checkpoint import Checkpoint, Progress
 from bench.contract import HIDDEN, Batch, Diverged, Model, Split, eval_mode, in_order
 from bench.data import Data
 from bench.optimizers import Optimizers, TrainingOptions
@@ -28,31 +24,6 @@ CHECKPOINT_SECONDS = 30.0
 # Training images that are looked at again after every epoch. An image costs 0.3 to 0.6 of what learning from it does, so these
 # cost 1 % of an epoch of 60,000 images, and 3 to 6 % of one of 10,000.
 SEEN_AGAIN = 1000
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What one epoch came to; epoch 0 is the model before its first step, which has taken no step.
-
-    Attributes:
-        train: each loss term, averaged over the epoch's steps as they were taken: in train mode, on augmented images.
-        train_eval: each loss term on the `counterpart` of the held-out split, taken as ``held_out`` is, so that the two compare.
-        held_out: each loss term on the held-out split, in eval mode, at the epoch's end, of the averaged weights of players that
-            keep an average.
-        seconds: spent on the epoch's steps alone.
-        images_per_second: training images per second of them.
-        peak_megabytes: the most memory held so far, on the GPU where there is one and else by the process.
-        past: told again from a checkpoint: the model may be further on, and is not to be looked at for this epoch.
-    """
-
-    epoch: int
-    train: dict[str, float]
-    train_eval: dict[str, float]
-    held_out: dict[str, float]
-    seconds: float
-    images_per_second: float
-    peak_megabytes: float
-    past: bool = False
 
 
 def train(
@@ -68,7 +39,7 @@ def train(
 
     What the caller does between two epochs (draw pictures, write them down) is done before the checkpoint that holds the
     epoch is written. Where ``folder`` holds a checkpoint of this trial the epochs in it are yielded again from its
-    history, not trained, and training goes on bit-equal to an undisturbed run on the same device.
+    history, not trained, and training goes on bit-equal to an undisturbed run on the same device with as many threads.
 
     Between two epochs and at the end ``model`` has the averaged weights of the players that keep an average (``ema``).
 
@@ -164,67 +135,6 @@ def mean_terms(model: Model, batches: Iterable[Batch]) -> dict[str, float]:
             for name, value in model.step(batch, no_update).items():
                 totals[name] = totals.get(name, torch.zeros_like(value)) + value * len(batch)
     return {name: float(total) / images for name, total in totals.items()}
-
-
-class Checkpoint:
-    """All that a trial needs to go on: weights and their averages, optimisers, random state, and the history of its measures.
-
-    Two files in one folder, each replaced whole: ``model.safetensors`` and ``state.pt``, which names the epoch of the
-    weights it belongs to, so that a kill between the two is seen.
-    """
-
-    def __init__(
-        self, folder: Path, model: Model, optimizers: Optimizers, generators: Mapping[Purpose, torch.Generator]
-    ) -> None:
-        """``generators`` are those that the training draws from beside torch's own."""
-        self.folder = folder
-        self.model = model
-        self.optimizers = optimizers
-        self.generators = generators
-
-    def save(self, history: list[Progress]) -> None:
-        """Write the state after the last epoch of ``history``."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        epoch = history[-1].epoch
-        weights = self.folder / f"model-{epoch}.safetensors"
-        weights.write_bytes(b"")
-        save_file({name: value.contiguous() for name, value in self.model.state_dict().items()}, weights)
-        state = {
-            "epoch": epoch,
-            "history": json.dumps([asdict(progress) for progress in history]),
-            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.by_player.items()},
-            "averages": self.optimizers.averages.by_player,
-            "generators": {name: generator.get_state() for name, generator in self.generators.items()},
-            "random": torch.get_rng_state(),
-            "cuda": torch.cuda.get_rng_state() if self.model.device.type == "cuda" else None,
-        }
-        partial = self.folder / "state.partial"
-        torch.save(state, partial)
-        os.replace(partial, self.folder / "state.pt")
-        for old in self.folder.glob("model-*.safetensors"):
-            if old != weights:
-                old.unlink()
-
-    def restore(self) -> list[Progress]:
-        """Put the saved state back and return its history; empty where there is none, or none that can be read."""
-        try:
-            state = torch.load(self.folder / "state.pt", weights_only=True, map_location="cpu")
-            weights = load_file(self.folder / f"model-{state['epoch']}.safetensors")
-        except FileNotFoundError:
-            return []
-        except (OSError, RuntimeError, EOFError, KeyError, SafetensorError) as error:
-            print(f"checkpoint in {self.folder} cannot be read ({error}): the trial starts again", file=sys.stderr)
-            return []
-        self.model.load_state_dict(weights)
-        for name, optimizer in self.optimizers.by_player.items():
-            optimizer.load_state_dict(state["optimizers"][name])
-        self.optimizers.averages.restore(state["averages"])
-        for name, generator in self.generators.items():
-            generator.set_state(state["generators"][name])
-        torch.set_rng_state(state["random"])
-        if state["cuda"] is not None and self.model.device.type == "cuda":
-            torch.cuda.set_rng_state(state["cuda"])
-        return [Progress(**{**progress, "past": True}) for progress in json.loads(state["history"])]
 
 
 def _check_finite(losses: Mapping[str, float], split: str, epoch: int) -> None:

@@ -11,6 +11,7 @@ import torch
 
 from bench.augmentation import Augmentation, binarised
 from bench.batches import DataOptions, prepare
+from bench.checkpoint import Progress
 from bench.contract import ImageSpec, Split
 from bench.data import Data
 from bench.measure.context import Context, EvaluationOptions
@@ -18,7 +19,7 @@ from bench.measure.evaluation import evaluate
 from bench.models.vae import VAE
 from bench.networks.losses import bernoulli_nll
 from bench.optimizers import TrainingOptions
-from bench.training import Progress, train
+from bench.training import train
 
 OPTIONS = TrainingOptions(epochs=3, batch_size=16)
 MODES: tuple[Literal["static", "dynamic"], ...] = ("static", "dynamic")

@@ -19,6 +19,7 @@ ALLOWED = {
     "score": set(),
     "data": {"contract"},
     "seeds": set(),
+    "files": set(),
     "augmentation": set(),
     "cache": set(),
     "images": set(),
@@ -52,8 +53,9 @@ ALLOWED = {
     "metrics/__init__": set(),
     "metrics": {"contract", "data", "measure", "score", "training"},
     "optimizers": {"contract"},
-    "training": {"batches", "contract", "data", "optimizers", "seeds"},
-    "previews": {"contract", "data", "images", "measure"},
+    "checkpoint": {"contract", "files", "optimizers", "seeds"},
+    "training": {"batches", "checkpoint", "contract", "data", "optimizers", "seeds"},
+    "previews": {"contract", "data", "files", "images", "measure"},
     "applications/__init__": {"contract", "data"},
     "applications": {"applications/__init__", "contract", "data", "datasets/__init__", "images", "measure", "networks"},
     "checks": {
@@ -95,6 +97,7 @@ ALLOWED = {
     "run/queue": {"score", "study"},
     "run": {
         "batches",
+        "checkpoint",
         "contract",
         "data",
         "datasets/__init__",

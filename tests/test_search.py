@@ -9,6 +9,7 @@ import optuna
 import pytest
 from optuna.study import StudyDirection
 
+from bench.checkpoint import Progress
 from bench.executors import Resources, local
 from bench.paths import Paths
 from bench.run.driver import Driver, Outcome
@@ -18,7 +19,6 @@ from bench.study.catalogue import Catalogue
 from bench.study.definition import Trial
 from bench.study.file import build
 from bench.tracking.store import Store
-from bench.training import Progress
 
 EPOCHS = 5
 Play = Callable[..., Generator[tuple[Trial, Any], bool | None, None]]

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from bench.batches import DataOptions, prepare
+from bench.checkpoint import Checkpoint, Progress
 from bench.contract import HIDDEN, Diverged, Model, in_order
 from bench.data import Data
 from bench.models.dcgan import DCGAN
@@ -19,7 +20,7 @@ from bench.models.gan import GAN
 from bench.models.ssl_vae import SSLVAE
 from bench.models.vae import VAE
 from bench.optimizers import Optimizers, TrainingOptions
-from bench.training import Checkpoint, Progress, counterpart, mean_terms, train
+from bench.training import counterpart, mean_terms, train
 
 OPTIONS = TrainingOptions(epochs=4, batch_size=16)
 
@@ -165,7 +166,7 @@ def test_a_finished_checkpoint_is_only_told_again(few_digits: Data, tmp_path: Pa
     assert list(train(model, few_digits, OPTIONS, seed=0, folder=tmp_path)) == first
 
 
-@pytest.mark.parametrize("damage", ["state.pt", "model-4.safetensors"])
+@pytest.mark.parametrize("damage", ["state-4.pt", "model-4.safetensors"])
 def test_a_damaged_checkpoint_is_said_and_the_trial_starts_again(
     damage: str, few_digits: Data, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -200,7 +201,7 @@ def test_a_checkpoint_keeps_the_random_state_of_the_gpu(
     assert checkpoint.restore() == history
     assert torch.equal(gpu["state"], state.flip(0)), "a model on the processor draws nothing from a GPU"
     checkpoint.save(history)
-    assert torch.load(tmp_path / "state.pt", weights_only=True)["cuda"] is None
+    assert torch.load(tmp_path / "state-1.pt", weights_only=True)["cuda"] is None
 
 
 def test_divergence_names_the_term_and_the_epoch(few_digits: Data) -> None:

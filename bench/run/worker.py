@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save
 
 from bench import __version__, registry
 from bench.batches import DataOptions, prepare
+from bench.checkpoint import Progress
 from bench.contract import DataError, Diverged, Generates, ImageSpec, Model, Unsupported
 from bench.data import Data
 from bench.datasets import Source, fingerprint, open_dataset
@@ -33,7 +34,7 @@ from bench.run.saved import describe
 from bench.score import Score
 from bench.seeds import derived
 from bench.study.definition import Failure, Trial
-from bench.training import Progress, train
+from bench.training import train
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,180 @@
+"""What a trial keeps while it trains, so that it goes on bit for bit after whatever stopped it."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import shutil
+import sys
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+from bench.contract import Model
+from bench.files import sha256, write_whole
+from bench.optimizers import Optimizers
+from bench.seeds import Purpose
+
+CONTENTS = "checkpoint.json"  # the file that is written last and names all others
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What one epoch came to; epoch 0 is the model before its first step, which has taken no step.
+
+    Attributes:
+        train: each loss term, averaged over the epoch's steps as they were taken: in train mode, on augmented images.
+        train_eval: each loss term on the `counterpart` of the held-out split, taken as ``held_out`` is, so that the two compare.
+        held_out: each loss term on the held-out split, in eval mode, at the epoch's end, of the averaged weights of players that
+            keep an average.
+        seconds: spent on the epoch's steps alone.
+        images_per_second: training images per second of them.
+        peak_megabytes: the most memory held so far, on the GPU where there is one and else by the process.
+        past: told again from a checkpoint: the model may be further on, and is not to be looked at for this epoch.
+    """
+
+    epoch: int
+    train: dict[str, float]
+    train_eval: dict[str, float]
+    held_out: dict[str, float]
+    seconds: float
+    images_per_second: float
+    peak_megabytes: float
+    past: bool = False
+
+
+class Checkpoint:
+    """All that a trial needs to go on: weights and their averages, optimisers, random state, and the history of its measures.
+
+    It is a folder. ``checkpoint.json``, replaced whole and last, names every file that belongs to it with its SHA-256: those that
+    are written here, and what whoever trains has laid beside them, pictures of the epochs so far. What it does not name was made
+    after it, and is removed where training goes on from it. Where a file is not what it was, the trial starts again: it would
+    end as another model.
+    """
+
+    def __init__(
+        self, folder: Path, model: Model, optimizers: Optimizers, generators: Mapping[Purpose, torch.Generator]
+    ) -> None:
+        """``generators`` are those that the training draws from beside torch's own."""
+        self.folder = folder
+        self.model = model
+        self.optimizers = optimizers
+        self.generators = generators
+
+    def save(self, history: list[Progress]) -> None:
+        """Write the state after the last epoch of ``history``.
+
+        Raises:
+            OSError: it cannot be written; the last checkpoint stands.
+        """
+        epoch = history[-1].epoch
+        state = io.BytesIO()
+        torch.save({"history": json.dumps([asdict(progress) for progress in history]), **self._state()}, state)
+        weights = {name: value.contiguous() for name, value in self.model.state_dict().items()}
+        own = {f"model-{epoch}.safetensors": save(weights), f"state-{epoch}.pt": state.getvalue()}
+        for name, content in own.items():
+            write_whole(self.folder / name, content)
+        beside = [
+            file.name
+            for file in self.folder.iterdir()
+            if file.name != CONTENTS and not file.name.startswith((".", "model-", "state-"))
+        ]
+        digests = {name: sha256((self.folder / name).read_bytes()) for name in sorted([*own, *beside])}
+        contents = {"trial": self.folder.name, "epoch": epoch, "threads": torch.get_num_threads(), "files": digests}
+        sealed = {**contents, "sha256": _seal(contents)}
+        write_whole(self.folder / CONTENTS, json.dumps(sealed, indent=1).encode())
+        self._keep({CONTENTS, *digests})
+
+    def restore(self) -> list[Progress]:
+        """Put the saved state back and return its history; empty where there is none, or none that can be used."""
+        if not (self.folder / CONTENTS).exists():
+            self._keep(())
+            return []
+        before = copy.deepcopy((self.model.state_dict(), self._state()))
+        try:
+            contents = _contents(self.folder)
+            files = {name: self._checked(name, digest) for name, digest in contents["files"].items()}
+            epoch = contents["epoch"]
+            state = torch.load(io.BytesIO(files[f"state-{epoch}.pt"]), weights_only=True, map_location="cpu")
+            history = [Progress(**{**progress, "past": True}) for progress in json.loads(state["history"])]
+            self._put_back(load(files[f"model-{epoch}.safetensors"]), state)
+        except Exception as error:  # whatever it is, the next attempt would meet it again
+            line = str(error).partition("\n")[0] or type(error).__name__
+            print(f"checkpoint in {self.folder} cannot be read ({line}): the trial starts again", file=sys.stderr)
+            self._put_back(*before)
+            self._keep(())
+            return []
+        self._keep({CONTENTS, *files})
+        return history
+
+    def _state(self) -> dict[str, Any]:
+        """What it takes beside the weights."""
+        return {
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.by_player.items()},
+            "averages": self.optimizers.averages.by_player,
+            "generators": {name: generator.get_state() for name, generator in self.generators.items()},
+            "random": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state() if self.model.device.type == "cuda" else None,
+        }
+
+    def _put_back(self, weights: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        self.model.load_state_dict(weights)
+        for name, optimizer in self.optimizers.by_player.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        self.optimizers.averages.restore(state["averages"])
+        for name, generator in self.generators.items():
+            generator.set_state(state["generators"][name])
+        torch.set_rng_state(state["random"])
+        if state["cuda"] is not None and self.model.device.type == "cuda":
+            torch.cuda.set_rng_state(state["cuda"])
+
+    def _checked(self, name: str, digest: str) -> bytes:
+        content = (self.folder / name).read_bytes()
+        if sha256(content) != digest:
+            raise ValueError(f"{name} is not what was written")
+        return content
+
+    def _keep(self, names: Collection[str]) -> None:
+        """Remove everything else from the folder."""
+        if self.folder.is_dir():
+            for file in self.folder.iterdir():
+                if file.name not in names:
+                    shutil.rmtree(file) if file.is_dir() else file.unlink()
+        else:
+            self.folder.unlink(missing_ok=True)
+
+
+def threads_of(folder: Path) -> int | None:
+    """The number of processor threads under which the trial in ``folder`` was trained; None where nothing there tells.
+
+    Sums are taken in another order by another number, and end in other digits.
+    """
+    try:
+        return int(_contents(folder)["threads"])
+    except (OSError, ValueError):
+        return None
+
+
+def _contents(folder: Path) -> dict[str, Any]:
+    """What ``checkpoint.json`` says.
+
+    Raises:
+        FileNotFoundError: there is no checkpoint.
+        ValueError: it is damaged, or that of another trial.
+    """
+    contents = json.loads((folder / CONTENTS).read_bytes())
+    if not isinstance(contents, dict) or contents.pop("sha256", None) != _seal(contents):
+        raise ValueError(f"{CONTENTS} is not what was written")
+    if contents["trial"] != folder.name:
+        raise ValueError(f"it is the trial {contents['trial']}'s")
+    return contents
+
+
+def _seal(contents: Mapping[str, Any]) -> str:
+    return sha256(json.dumps(contents, sort_keys=True).encode())
