@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
-from bench.executors import Resources
+from bench.executors import Resources, local
 from bench.executors.local import run, slots
 from bench.study.definition import SECTIONS, Failure, Trial
 from tests.promises import promises, try_promise
@@ -32,6 +38,8 @@ def work(each: Trial) -> Iterator[Any]:
             raise ValueError("no good\nat all")
         case 4:
             os._exit(7)
+        case 6:
+            time.sleep(60)
     yield "done"
 
 
@@ -68,3 +76,70 @@ def test_the_drivers_own_environment_stays_as_it_was(monkeypatch: pytest.MonkeyP
     assert events[0][1][1] == ""
     assert os.environ["OMP_NUM_THREADS"] == "13"
     assert "CUDA_VISIBLE_DEVICES" not in os.environ
+
+
+def server() -> psutil.Process:
+    """The server that this process's children are forked from."""
+    (found,) = [each for each in psutil.Process().children() if "forkserver" in " ".join(each.cmdline())]
+    return found
+
+
+def test_where_the_server_of_processes_is_ended_its_children_are_and_the_next_has_another() -> None:
+    """A child that has said that it is done was done, whoever could tell how it ended."""
+    events = []
+    for each, event in run(iter([trial(6), trial(0), trial(5)]), work, Resources(workers=2)):
+        events.append((each.seed, event))
+        if (each.seed, event) == (0, "done"):
+            server().kill()
+    by_seed = {seed: [event for each, event in events if each == seed][1:] for seed in (6, 0, 5)}
+    lost = Failure("killed", "the server of the trials' processes was ended, and this one with it")
+    assert by_seed == {6: [lost], 0: ["done"], 5: ["done"]}
+
+
+def test_a_server_that_cannot_be_reached_is_tried_again_and_then_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = 0
+    start = local.CONTEXT.Process.start
+
+    def failing(process: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls in (1, 3, 4, 5):
+            raise EOFError
+        start(process)
+
+    monkeypatch.setattr(local, "WAITS", (0.0, 0.0))
+    monkeypatch.setattr(local.CONTEXT.Process, "start", failing)
+    events = collect([0, 5, 7], Resources())
+    assert [seed for seed, event in events if event == "done"] == [0, 7]
+    assert (5, Failure("killed", "no process could be started for it: no answer")) in events
+
+
+DRIVER = """
+from bench.executors import Resources, local
+from tests.test_executors import run, trial, work
+for each, event in run(iter([trial(6), trial(6)]), work, Resources(workers=2)):
+    print("begun", flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a process that is stopped ends with its parent on Linux alone")
+@pytest.mark.parametrize("stopped", ["child", "server", "nothing"])
+def test_no_process_outlives_a_driver_that_is_killed(stopped: str) -> None:
+    driver = subprocess.Popen(
+        [sys.executable, "-c", DRIVER], cwd=Path(__file__).parent.parent, stdout=subprocess.PIPE, text=True
+    )
+    assert driver.stdout is not None
+    with driver:
+        for _ in range(2):
+            assert driver.stdout.readline() == "begun\n"
+        family = psutil.Process(driver.pid).children(recursive=True)
+        (above,) = [each for each in family if "forkserver" in " ".join(each.cmdline()) and each.ppid() == driver.pid]
+        assert len(above.children()) == 2
+        if stopped != "nothing":
+            (above if stopped == "server" else above.children()[0]).suspend()
+        driver.kill()
+    _, alive = psutil.wait_procs(family, timeout=30)
+    for each in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            each.kill()
+    assert not alive

@@ -92,6 +92,7 @@ ALLOWED = {
         "score",
     },
     "executors": {"study", "executors/__init__"},
+    "executors/_tied": {"executors"},
     "tracking": {"score", "study", "text", "tracking"},
     "report": {"images", "report", "score", "study", "text"},
     "run/queue": {"score", "study"},

@@ -2,11 +2,13 @@
 
 A child that dies takes only its own trial with it (a process pool would take them all), and its memory is really given back.
 Children are forked from a server that has read what all of them need, which takes three seconds, and has done nothing else: no
-thread runs in it and no GPU is open.
+thread runs in it and no GPU is open. The server dies with its driver and the children with the server, stopped ones too, where
+the kernel sees to that (Linux); elsewhere a thread in each of them does.
 """
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -15,7 +17,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -27,7 +29,16 @@ from bench.study.definition import Failure, Trial
 
 FORKS = "forkserver" in multiprocessing.get_all_start_methods()
 CONTEXT = multiprocessing.get_context("forkserver") if FORKS else multiprocessing.get_context("spawn")
-PRELOADED = ["bench.run.worker", "torch._dynamo"]  # the second because every optimiser reads it
+PRELOADED = ["bench.executors._tied", "bench.run.worker", "torch._dynamo"]  # the last because every optimiser reads it
+WAITS = (
+    0.1,
+    0.2,
+    0.4,
+    0.8,
+    1.6,
+)  # seconds between tries to start a process: a server that was ended takes a while to be gone
+LOST = 255  # the exit status of a child whose server is gone: nobody knows its own
+PR_SET_PDEATHSIG = 1  # prctl(2)
 Slot = Mapping[str, str]  # the environment that gives a child its share of the machine
 
 
@@ -48,8 +59,14 @@ def run(
                     break
                 if trial is None:
                     break
-                child = _Child.start(trial, work, free.pop(0), resources.timeout)
-                children[child.events] = child
+                slot = free.pop(0)
+                try:
+                    child = _Child.start(trial, work, slot, resources.timeout)
+                except (EOFError, OSError) as error:
+                    free.append(slot)
+                    yield trial, Failure("killed", f"no process could be started for it: {str(error) or 'no answer'}")
+                else:
+                    children[child.events] = child
             if not children:
                 return
             for events in wait(list(children), _seconds_left(children.values())):
@@ -62,7 +79,9 @@ def run(
                         yield child.trial, event
                     free.append(_remove(children, child))
                 else:
-                    if (yield child.trial, event):
+                    if isinstance(event, _Done):
+                        child.done = True
+                    elif (yield child.trial, event):
                         free.append(_remove(children, child))
             for child in [child for child in children.values() if child.overdue]:
                 free.append(_remove(children, child))
@@ -80,6 +99,11 @@ def slots(resources: Resources) -> list[Slot]:
     return [{"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": _threads(resources.workers)}] * resources.workers
 
 
+@dataclass(frozen=True)
+class _Done:
+    """The last thing that a child says, of work that has ended: whatever becomes of its process, this was its end."""
+
+
 @dataclass
 class _Child:
     trial: Trial
@@ -87,10 +111,21 @@ class _Child:
     process: BaseProcess
     events: Connection
     deadline: float | None
+    done: bool = False
 
     @classmethod
     def start(cls, trial: Trial, work: Callable[[Trial], Iterable[Any]], slot: Slot, timeout: float | None) -> _Child:
         CONTEXT.set_forkserver_preload(PRELOADED)
+        for seconds in WAITS:
+            with suppress(EOFError, OSError):  # the server was ended; the next try starts another
+                return cls._started(trial, work, slot, timeout)
+            time.sleep(seconds)
+        return cls._started(trial, work, slot, timeout)
+
+    @classmethod
+    def _started(
+        cls, trial: Trial, work: Callable[[Trial], Iterable[Any]], slot: Slot, timeout: float | None
+    ) -> _Child:
         receiver, sender = CONTEXT.Pipe(duplex=False)
         process = CONTEXT.Process(target=_work, args=(sender, work, trial, slot), name=trial.name)
         before = {name: os.environ.get(name) for name in slot}
@@ -112,9 +147,13 @@ class _Child:
         return self.deadline is not None and time.monotonic() > self.deadline
 
     def ending(self) -> Failure | None:
-        """How a child whose events have ended came to its end; None where it ended well."""
+        """How a child whose events have ended came to its end; None where it had done its work."""
         self.process.join()
         code = self.process.exitcode or 0
+        if self.done:
+            return None
+        if code == LOST:
+            return Failure("killed", "the server of the trials' processes was ended, and this one with it")
         if code < 0:
             name = signal.Signals(-code).name
             return Failure("killed", f"the trial's process was ended by {name}")
@@ -140,6 +179,9 @@ def _remove(children: dict[Connection, _Child], child: _Child) -> Slot:
     del children[child.events]
     if child.process.is_alive():
         child.process.kill()
+    elif child.process.exitcode == LOST and child.process.pid:
+        with suppress(ProcessLookupError):
+            os.kill(child.process.pid, signal.SIGKILL)
     child.process.join()
     child.events.close()
     return child.slot
@@ -158,14 +200,22 @@ def _work(events: Connection, work: Callable[[Trial], Iterable[Any]], trial: Tri
     """A child's whole life."""
     os.environ.update(slot)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the driver says what happens
+    die_with_parent()
     threading.Thread(target=_die_with_driver, daemon=True).start()
     try:
         for event in work(trial):
             events.send(event)
+        events.send(_Done())
     except Exception as error:
         events.send(Failure("error", f"{type(error).__name__}: {error}".splitlines()[0], traceback.format_exc()))
     finally:
         events.close()
+
+
+def die_with_parent() -> None:
+    """Have the kernel, where it can, kill this process when its parent ends: one that is stopped runs no thread to do it."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _die_with_driver() -> None:
