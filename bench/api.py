@@ -82,7 +82,7 @@ def run(
         loaded, known, paths, command_line("study", study, datasets, seeds, set_words(settings), smoke)
     ) as driver:
         plan = driver.plan(rerun=rerun, remeasure=remeasure)
-        resources = share_out(plan.work, workers=workers, gpus=gpus, trials_per_gpu=trials_per_gpu, timeout=timeout)
+        resources = share_out(workers=workers, gpus=gpus, trials_per_gpu=trials_per_gpu, timeout=timeout)
         with closing(driver.run(plan, executor, resources)) as events:
             for trial, event in events:
                 if isinstance(event, Finished):

@@ -13,7 +13,7 @@ Better = Literal["lower", "higher", "neither"]
 Facts = Mapping[str, str | int | float]
 """What two values must share to stand in one column: split, counts, extractor and the hash of its weights, ..."""
 
-TRAINED = ("precision", "binarise")
+TRAINED = ("precision", "binarise", "threads")
 """The facts among them that tell how a model was trained: a reader sees them, and rows may differ in them as in any setting."""
 
 

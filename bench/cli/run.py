@@ -133,7 +133,6 @@ def _run(kind: str, name: str, study: Study, known: Catalogue, paths: Paths, opt
         plan = driver.plan(rerun=options["rerun"], remeasure=options["remeasure"])
         gpus = options["gpus"]
         resources = share_out(
-            plan.work,
             workers=options["workers"],
             gpus=None if gpus is None else [gpu for gpu in gpus.split(",") if gpu],
             trials_per_gpu=options["trials_per_gpu"],
@@ -193,8 +192,9 @@ def _describe(study: Study, plan: Plan, driver: Driver, workers: int) -> str:
         lines.append(f"  {trial.name:<{width}}  {plan.parameters[trial.key]:>12,} parameters  {trial.key}  {state}")
     known = [plan.seconds[trial.key] for trial in plan.todo if trial.key in plan.seconds]
     if plan.todo and known:
-        minutes = sum(known) / len(known) * len(plan.todo) / workers / 60
-        lines.append(f"about {minutes:.1f} minutes with {workers} at a time, by {len(known)} earlier runs like these")
+        at_a_time = min(workers, len(plan.todo))
+        minutes = sum(known) / len(known) * len(plan.todo) / at_a_time / 60
+        lines.append(f"about {minutes:.1f} minutes with {at_a_time} at a time, by {len(known)} earlier runs like these")
     elif plan.todo:
         lines.append("no earlier run like these to estimate the time from")
     return "\n".join(lines)

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 
+import torch
+
 from bench import registry
 from bench.contract import Model, Unmeasurable, eval_mode
 from bench.data import Data
@@ -40,13 +42,16 @@ def evaluate(
     context = Context(model, data, options, cache, data_dir)
     files = measurements().files
     scores: dict[str, Score] = {}
+    trained: Facts = {"precision": precision}
+    if model.device.type == "cpu":  # where another number of them sums in another order
+        trained = {**trained, "threads": torch.get_num_threads()}
     for name in metrics:
         if name not in files:
             scores[name] = Score(None, registry.unknown("metric", name, sorted(files)))
         elif name not in scores:
             file = files[name]
             guest = ", ".join(f"{origin}, sha256 {sha[:12]}" for origin, sha in registry.guests(metrics=file).items())
-            facts = {"measured by": guest, "precision": precision} if guest else {"precision": precision}
+            facts = {"measured by": guest, **trained} if guest else trained
             scores |= take(registry.load("metrics", file), context, facts)
     return {name: scores[name] for name in metrics}
 

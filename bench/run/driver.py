@@ -111,6 +111,7 @@ class Driver:
 
     def _work_of(self, plan: Plan) -> Work:
         """What a trial's process does with it."""
+        anew = {trial.key for trial in plan.todo if self._finished(trial)}
         saved = {key: self.store.artifact(self.records[key].run_id, "model.safetensors") for key in plan.again}
         return Work(
             metrics=tuple(metric.name for metric in self.study.metrics),
@@ -119,6 +120,7 @@ class Driver:
             guests=self.paths.guests,
             again={key: (saved[key], metrics) for key, metrics in plan.again.items()},
             pictures=self.study.pictures,
+            threads={key: record.threads for key, record in self.records.items() if record.threads and key not in anew},
         )
 
     def _undrawn(self, plan: Plan) -> list[str]:
@@ -171,7 +173,7 @@ class Driver:
     def _start(self, trial: Trial, queue: TrialQueue) -> None:
         self._running[trial.key] = (trial, queue)
         record = self.records.get(trial.key)
-        if queue.trains and record is not None and record.state == "finished" and trial.key not in self._attempts:
+        if queue.trains and self._finished(trial) and trial.key not in self._attempts:
             record = None  # trained again on purpose: a run of its own, beside the old one
             forget(self._work.checkpoint(trial))
         before = self._attempts.get(trial.key, record.attempt if record else 0)
@@ -212,6 +214,10 @@ class Driver:
                     forget(self._work.checkpoint(trial))
                 self.outcome.failed.append((trial, event))
         return False
+
+    def _finished(self, trial: Trial) -> bool:
+        """Whether a run of it had finished when this began."""
+        return trial.key in self.records and self.records[trial.key].state == "finished"
 
     def _end(self, trial: Trial) -> None:
         """Give the tracker a moment to write down how the trial ended, so that this is known before the queue is told."""

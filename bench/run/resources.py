@@ -14,14 +14,16 @@ MOST_WORKERS = 8  # unless more are asked for
 
 
 def share_out(
-    trials: int,
     *,
     workers: int | None = None,
     gpus: Sequence[str] | None = None,
     trials_per_gpu: int = 1,
     timeout: float | None = None,
 ) -> Resources:
-    """The machine shared out among ``trials``.
+    """The machine shared out among as many trials as may run at a time, whether or not there are so many of them.
+
+    A trial has as many threads as there are cores over ``workers``. Were it given more where fewer trials are left, the last of a
+    study would end in other digits than it would have if it had been one of the first.
 
     Args:
         workers: trials at a time without a GPU; one per core where None, at most 8.
@@ -38,7 +40,7 @@ def share_out(
         if gpu not in visible:
             raise StudyError(f"--gpus {gpu}: no such GPU; there are: {', '.join(visible) or 'none'}")
     return Resources(
-        workers=workers or max(1, min(cores, MOST_WORKERS, trials)),
+        workers=workers or min(cores, MOST_WORKERS),
         gpus=tuple(visible if gpus is None else gpus),
         trials_per_gpu=trials_per_gpu,
         timeout=timeout and timeout * 60,

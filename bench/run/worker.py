@@ -10,17 +10,18 @@ import platform
 import shutil
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 import torch
 from safetensors.torch import load_file, save
+from threadpoolctl import threadpool_limits
 
 from bench import __version__, registry
 from bench.batches import DataOptions, prepare
-from bench.checkpoint import Progress
+from bench.checkpoint import Progress, threads_of
 from bench.contract import DataError, Diverged, Generates, ImageSpec, Model, Unsupported
 from bench.data import Data
 from bench.datasets import Source, fingerprint, open_dataset
@@ -87,6 +88,7 @@ class Work:
         again: trials that are trained already: their saved weights, and the metrics to take of them, by key.
         guests: the folder that holds the user's own components, where there is one.
         pictures: epochs after which pictures are drawn beside the usual ones.
+        threads: under which trials were begun, by key: they end in the same digits under no other number.
     """
 
     metrics: tuple[str, ...]
@@ -95,11 +97,12 @@ class Work:
     again: Mapping[str, tuple[Path, tuple[str, ...]]]
     guests: Path | None = None
     pictures: tuple[int, ...] = ()
+    threads: Mapping[str, int] = field(default_factory=dict)
 
     def __call__(self, trial: Trial) -> Iterator[Event]:
         """Train and measure; what goes wrong comes out as the last event, under the class of its cause."""
-        if threads := os.environ.get("OMP_NUM_THREADS"):
-            torch.set_num_threads(int(threads))  # torch may have been read before this process had its share
+        share = os.environ.get("OMP_NUM_THREADS")
+        use_threads(threads_of(self.checkpoint(trial)) or self.threads.get(trial.key) or int(share or 1))
         registry.visit(self.guests)
         try:
             yield from self._measure(trial) if trial.key in self.again else self._train(trial)
@@ -169,6 +172,12 @@ def choose_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def use_threads(threads: int) -> None:
+    """Let torch, and the libraries of linear algebra beside it, use so many processor threads: they may have been read before."""
+    torch.set_num_threads(threads)
+    threadpool_limits(threads)
+
+
 def load_data(trial: Trial, data_dir: Path) -> Data:
     """The trial's data set with its ``[data]`` settings applied.
 
@@ -227,7 +236,7 @@ def forget(folder: Path) -> None:
 def _surroundings(device: torch.device) -> dict[str, str]:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} thread(s)"
     versions = {"bench": __version__, "python": platform.python_version(), "torch": torch.__version__}
-    return {"device": name, "versions": json.dumps(versions)}
+    return {"device": name, "threads": str(torch.get_num_threads()), "versions": json.dumps(versions)}
 
 
 def _data_facts(data: Data) -> dict[str, str]:

@@ -29,6 +29,7 @@ class Record:
         state: ``finished``, ``failed``, ``pruned``, ``interrupted`` or ``running``.
         kind: the class of the failure, where there is one.
         scores: what was measured, and what was left blank and why, by metric.
+        threads: of the processor, that it was trained with; 0 where it ended before it had any.
     """
 
     run_id: str
@@ -38,6 +39,7 @@ class Record:
     attempt: int
     scores: Mapping[str, Score]
     seconds: float
+    threads: int = 0
 
 
 def record(run: Run) -> Record:
@@ -51,6 +53,7 @@ def record(run: Run) -> Record:
         int(tags.get("attempt", "1")),
         scores(run),
         seconds(run),
+        int(tags.get("threads", "0")),
     )
 
 

@@ -1,0 +1,104 @@
+"""What a trial's process does, done in this one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bench.run import worker
+from bench.run.worker import Epoch, Finished, Started, Work, use_threads
+from bench.study.catalogue import Catalogue
+from bench.study.definition import Trial
+from bench.study.file import build
+from bench.training import train
+
+METRICS = ("test_loss", "reconstruction_mse")
+
+
+@pytest.fixture(autouse=True)
+def _threads_as_they_were(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """And a checkpoint after every epoch."""
+    defaults = train.__kwdefaults__
+    assert defaults is not None
+    monkeypatch.setitem(defaults, "checkpoint_seconds", 0.0)
+    yield
+    use_threads(1)
+
+
+@pytest.fixture
+def trial(known: Catalogue) -> Trial:
+    """So wide that two threads share its sums."""
+    tables: dict[str, Any] = {
+        "question": "?",
+        "source": "none",
+        "model": "vae",
+        "datasets": ["digits"],
+        "metrics": ["test_loss"],
+        "params": {"hidden_dims": [256]},
+        "training": {"epochs": 4, "batch_size": 64},
+        "data": {"train_images": 256, "test_images": 100},
+    }
+    return next(build(tables, Path("x.toml"), known).grid(known, {}))
+
+
+def run(trial: Trial, folder: Path, epochs: int | None = None, **options: Any) -> list[Any]:
+    """Its events, up to those of so many epochs."""
+    events: list[Any] = []
+    running = Work(METRICS, folder, folder, {}, **options)(trial)
+    for event in running:
+        events.append(event)
+        if epochs is not None and isinstance(event, Epoch) and event.progress.epoch == epochs:
+            break
+    return events
+
+
+@pytest.mark.parametrize("stopped", [None, 0, 3])
+@pytest.mark.parametrize("later", ["1", "2"])
+def test_a_trial_ends_under_the_threads_that_it_began_with(
+    later: str, stopped: int | None, trial: Trial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever share of the machine it has when it goes on: from its checkpoint, or, without one, as its run says."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    undisturbed = run(trial, tmp_path / "undisturbed")
+    if stopped is not None:
+        run(trial, tmp_path / "stopped", stopped)
+    monkeypatch.setenv("OMP_NUM_THREADS", later)
+    events = run(trial, tmp_path / "stopped", threads={} if stopped else {trial.key: 2})
+    assert isinstance(events[0], Started)
+    assert events[0].tags["threads"] == "2"
+    assert torch.get_num_threads() == 2
+    ended, expected = events[-1], undisturbed[-1]
+    assert isinstance(ended, Finished)
+    assert ended.scores == expected.scores
+    assert {score.protocol["threads"] for score in ended.scores.values()} == {"2"}
+    assert ended.files == expected.files
+    losses = [[e.progress.held_out for e in each if isinstance(e, Epoch)] for each in (events, undisturbed)]
+    assert losses[0] == losses[1]
+
+
+def test_a_trial_that_begins_has_the_threads_of_its_share(
+    trial: Trial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for share in ("1", "2"):
+        monkeypatch.setenv("OMP_NUM_THREADS", share)
+        events = run(trial, tmp_path / share, 0)
+        assert events[0].tags["threads"] == share
+
+
+def test_a_picture_that_a_kill_left_alone_does_not_stand_for_its_epoch(trial: Trial, tmp_path: Path) -> None:
+    work = Work(METRICS, tmp_path, tmp_path, {})
+    folder = work.checkpoint(trial)
+    for event in work(trial):  # killed before the checkpoint of the second epoch, with one picture of two
+        if isinstance(event, Epoch) and event.progress.epoch == 2:
+            (folder / "reconstructions-2.png").unlink()
+            break
+    pictures = [
+        event.pictures for event in worker.Work(METRICS, tmp_path, tmp_path, {})(trial) if isinstance(event, Epoch)
+    ]
+    assert [set(each) for each in pictures] == [{"samples", "reconstructions"}] * 3 + [set()] + [
+        {"samples", "reconstructions"}
+    ]
