@@ -8,7 +8,7 @@ import json
 import shutil
 import sys
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ class Progress:
     seconds: float
     images_per_second: float
     peak_megabytes: float
-    past: bool = False
+    past: bool = field(default=False, compare=False)
 
 
 class Checkpoint:

@@ -15,23 +15,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from bench.errors import DataError as DataError
+from bench.errors import Diverged as Diverged
+from bench.errors import Unmeasurable as Unmeasurable
+from bench.errors import Unsupported as Unsupported
+
 HIDDEN = -1  # the label of an image whose label is withheld or unknown
-
-
-class DataError(Exception):
-    """A data set that cannot be had: one line that says what is wrong, where, and what would be right."""
-
-
-class Unsupported(ValueError):
-    """A combination that cannot work (a conditional model on unlabelled images, say), refused before training."""
-
-
-class Unmeasurable(Exception):
-    """A metric that cannot be taken of this model or here; the message becomes the reason beside the blank."""
-
-
-class Diverged(Exception):
-    """A loss term left the finite numbers; the message names the term and the epoch."""
 
 
 @dataclass(frozen=True)

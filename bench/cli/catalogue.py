@@ -34,7 +34,7 @@ def _studies(paths: Paths) -> list[tuple[str, str, str]]:
     """Name, origin and question of every study; of one that cannot be read, why."""
     from bench.paths import shipped
     from bench.study.definition import StudyError
-    from bench.study.file import read
+    from bench.study.text import read
 
     rows = []
     for name, file in paths.study_files().items():

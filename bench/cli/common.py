@@ -30,7 +30,7 @@ class UsageLine(click.ClickException):
 @contextlib.contextmanager
 def one_line() -> Iterator[None]:
     """Turn the errors that the suite foresees into one line and exit status 2; any other keeps its traceback."""
-    from bench.contract import DataError, Unsupported
+    from bench.errors import DataError, Unsupported
     from bench.registry import RegistryError
     from bench.study.definition import StudyError
     from bench.tracking.errors import StoreError

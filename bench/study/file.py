@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,17 +9,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from bench.paths import shipped
 from bench.registry import unknown
 from bench.score import Metric
 from bench.source import Option
 from bench.study.catalogue import Catalogue
 from bench.study.claims import Claim, read_claims
 from bench.study.definition import SECTIONS, Confirm, Range, Study, StudyError, Variant, plain
+from bench.study.text import read
 from bench.study.types import convert, describe, fits, is_number
-from bench.text import is_name, named, reason
 
-LARGEST = 2**20  # bytes of a study file
 TOP = ("question", "source", "model", "datasets", "seeds", "metrics", "pictures", "trials", "prune")
 TABLES = (*SECTIONS, "vary", "on", "smoke", "confirm", "variants", "claims")
 SMOKE: dict[str, Any] = {  # of a study that nobody wrote a [smoke] for
@@ -30,32 +27,6 @@ SMOKE: dict[str, Any] = {  # of a study that nobody wrote a [smoke] for
     "evaluation": {"samples": 50},
 }
 VARIANT = ("name", "model", "datasets", *SECTIONS)
-
-
-def read(path: Path) -> dict[str, Any]:
-    """The tables of one study file, unchecked.
-
-    Raises:
-        StudyError: there is no such file, it cannot be read, or it is no TOML.
-    """
-    try:
-        named("study", path.stem)
-        if not path.exists():
-            names = {file.stem for folder in (path.parent, shipped()) for file in folder.glob("[!.]*.toml")}
-            raise StudyError(f"{path}: {unknown('study', path.stem, sorted(filter(is_name, names)))}")
-        if not path.is_file():
-            raise StudyError(f"{path}: is no file; it must be a study's, in TOML")
-        if path.stat().st_size > LARGEST:
-            raise StudyError(f"{path}: holds {path.stat().st_size:,} bytes; a study has at most {LARGEST:,}")
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise StudyError(f"{path}: not TOML: {error}") from None
-    except RecursionError:
-        raise StudyError(
-            f"{path}: not TOML that can be read: its lists or tables lie too deep in one another"
-        ) from None
-    except (ValueError, OSError) as error:  # a name that is none, a number without end, a file of somebody else's
-        raise StudyError(f"{path}: cannot be read: {reason(error)}") from None
 
 
 def load(
