@@ -30,8 +30,8 @@ def apply(application: str, run: str, files: tuple[Path, ...], settings: tuple[s
     `bench list applications` names the applications.
     """
     from bench import registry
-    from bench.api import find_run
     from bench.contract import DataError, Unsupported
+    from bench.results import find_run
     from bench.run.saved import load_trained, read_trial
     from bench.run.worker import load_data
 

@@ -15,7 +15,7 @@ from bench.cli.common import UsageLine, near, one_line, read_settings, settings_
 @settings_options
 def report(name: str | None, every: bool, **options: Any) -> None:
     """Write reports/NAME from the tracked trials of the study NAME; nothing is trained."""
-    from bench.api import write_report
+    from bench.results import write_report
     from bench.study.catalogue import catalogue
     from bench.study.definition import StudyError
     from bench.study.file import load
@@ -43,7 +43,7 @@ def report(name: str | None, every: bool, **options: Any) -> None:
 
 
 def tell(written: Any) -> None:
-    """Print the tables of a `bench.api.Written`, and say where the report is."""
+    """Print the tables of a `bench.results.Written`, and say where the report is."""
     click.echo(written.text)
     if written.left_out:
         click.echo(written.left_out)

@@ -122,9 +122,10 @@ def run_trial(model: str, **options: Any) -> None:
 
 
 def _run(kind: str, name: str, study: Study, known: Catalogue, paths: Paths, options: dict[str, Any]) -> None:
-    from bench.api import command_line, write_report
+    from bench.api import command_line
     from bench.cli.progress import Display, track
     from bench.cli.report import tell
+    from bench.results import write_report
     from bench.run.driver import Driver
     from bench.run.resources import share_out
 

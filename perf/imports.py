@@ -1,0 +1,77 @@
+"""What a person waits for before anything happens: each command's time beside that of the imports it cannot do without.
+
+    python perf/imports.py
+
+Commands are timed in turn with their floor, in fresh processes, medians of ``ROUNDS`` with their spread; ratios travel between
+machines. Exit status 1 where one is over its bar. Run it where nothing else runs.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+ROUNDS = 7
+HEAVY = ("torch", "mlflow", "optuna", "pandas", "numpy", "scipy", "matplotlib", "rich")
+CLICK, TABLES, STORES = "import click", "import pandas, matplotlib.figure", "import mlflow, optuna"
+SMOKE = ("run", "study", "latent_dim", "--smoke")
+BARS: Sequence[tuple[tuple[str, ...], str, float]] = (
+    (("--help",), CLICK, 3.0),
+    (("list",), CLICK, 3.0),
+    (("show", "study", "latent_dim"), CLICK, 3.0),
+    (("run", "study", "latent_dim", "--seeds", "0"), CLICK, 3.0),
+    (("report", "latent_dim", "--smoke"), TABLES, 2.5),
+    (SMOKE, STORES, 2.0),  # with nothing to train
+)
+
+
+def timed(code: str, folder: str) -> float:
+    """Seconds of one fresh process."""
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True)
+    return time.perf_counter() - started
+
+
+def calling(words: Sequence[str]) -> str:
+    """The code that gives a command."""
+    return f"from bench.cli import main\nif __name__ == '__main__':\n    main({list(words)})"
+
+
+def heavy(words: Sequence[str], folder: str) -> str:
+    """Which of the heavy packages a command imports."""
+    code = f"import sys\n{calling(words)[:-1]}, standalone_mode=False)\nprint(*sys.modules, file=sys.stderr)"
+    output = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True).stderr
+    found = {name.split(".")[0] for name in output.split()}
+    return ", ".join(name for name in HEAVY if name in found) or "none"
+
+
+def main() -> int:
+    """Print the table; how many commands are over their bars."""
+    over = 0
+    with tempfile.TemporaryDirectory(prefix="bench-perf-") as folder:
+        os.symlink(Path(__file__).parents[1] / "studies", Path(folder) / "studies")
+        subprocess.run([sys.executable, "-m", "bench", *SMOKE], cwd=folder, check=True, capture_output=True)
+        print(f"{'command':<40} {'s':>6} {'spread':>12} {'floor':>6} {'ratio':>6} {'bar':>5}  heavy imports")
+        for words, floor, bar in BARS:
+            own, least = [], []
+            for _ in range(ROUNDS):  # in turn, so that a machine whose speed drifts does not favour one
+                own.append(timed(calling(words), folder))
+                least.append(timed(floor, folder))
+            ratio = median(own) / median(least)
+            over += ratio > bar
+            spread = f"{min(own):.2f}-{max(own):.2f}"
+            print(
+                f"{' '.join(words):<40} {median(own):>6.2f} {spread:>12} {median(least):>6.2f} {ratio:>6.2f} {bar:>5.1f}  "
+                f"{heavy(words, folder)}"
+            )
+    return over
+
+
+if __name__ == "__main__":
+    sys.exit(1 if main() else 0)
