@@ -121,7 +121,7 @@ def test_a_metric_that_raises_fails_alone(
     assert {scores[name].reason for name in ("precision", "recall")} == {"ZeroDivisionError: by zero"}
     assert len(calls) == 1
     assert scores["reconstruction_mse"] == Score(None, "came out as nan")
-    assert scores["psnr"] == Score(3.0, "", {"split": "test", "images": "50", "precision": "float32"})
+    assert scores["psnr"] == Score(3.0, "", {"split": "test", "images": "50", "precision": "float32", "threads": "1"})
     assert scores["reconstruction_sharpness"] == Score(None, "was not among what its file measured")
     assert scores["test_loss"].value is not None
     assert scores["nonsense"].reason.startswith("no metric 'nonsense'; there are: active_units, ")
@@ -193,7 +193,7 @@ def test_metrics_of_a_users_own_harm_those_who_ask_for_them_alone(guests: Path) 
 
 def test_protocols_say_what_a_value_rests_on(vae: VAE, few_digits: Data, cache: Path, tmp_path: Path) -> None:
     scores = evaluate(vae, few_digits, ["test_loss", "fd_classifier"], OPTIONS, cache=cache, data_dir=tmp_path)
-    assert scores["test_loss"].protocol == {"split": "test", "images": "50", "precision": "float32"}
+    assert scores["test_loss"].protocol == {"split": "test", "images": "50", "precision": "float32", "threads": "1"}
     protocol = scores["fd_classifier"].protocol
     assert protocol["generated"] == "64"
     assert protocol["extractor"] == "the data set's own classifier"

@@ -104,7 +104,8 @@ def test_a_server_that_ends_by_itself_gives_its_status() -> None:
 
 def test_a_server_that_does_not_listen_to_reason_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.cli.ui.PATIENCE", 0.2)
+    before = psutil.Process().children()  # another test's server of processes among them
     deaf = "import os, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
     deaf += f"os.kill({os.getpid()}, signal.SIGTERM); time.sleep(60)"
     assert _serve([sys.executable, "-c", deaf], os.environ) is None
-    assert not psutil.Process().children()
+    assert psutil.Process().children() == before
