@@ -15,6 +15,7 @@ from markdown_it import MarkdownIt
 from rich.console import Console
 
 import bench.cli.progress as progress
+from bench.checkpoint import Progress
 from bench.cli import main
 from bench.images import curves, side_by_side
 from bench.paths import Paths
@@ -27,7 +28,6 @@ from bench.study.catalogue import Catalogue
 from bench.study.definition import Failure, Study
 from bench.study.file import build
 from bench.tracking.store import Store
-from bench.training import Progress
 
 HOSTILE = "wide [/layer] <script>alert(1)</script> $\\frac{ | `` :bug: *a*"
 FENCE = "``` # not a heading"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from bench.text import BadName, line, reason
+from bench.text import BadName, is_plain, line, reason
 
 if TYPE_CHECKING:
     from bench.paths import Paths
@@ -30,19 +31,23 @@ class UsageLine(click.ClickException):
 @contextlib.contextmanager
 def one_line() -> Iterator[None]:
     """Turn the errors that the suite foresees into one line and exit status 2; any other keeps its traceback."""
-    from bench.contract import DataError, Unsupported
     from bench.registry import RegistryError
     from bench.study.definition import StudyError
     from bench.tracking.errors import StoreError
 
     try:
         yield
-    except (StudyError, StoreError, RegistryError, BadName, DataError, Unsupported) as error:
+    except (StudyError, StoreError, RegistryError, BadName) as error:
         raise UsageLine(str(error)) from None
     except BrokenPipeError:  # whoever reads what is written has gone, which click ends quietly
         raise
     except OSError as error:  # a place that cannot be read or written: its path stands in the message
         raise UsageLine(reason(error)) from None
+    except Exception as error:
+        contract = sys.modules.get("bench.contract")  # read by whoever raised what is in it: it reads torch
+        if contract is not None and isinstance(error, (contract.DataError, contract.Unsupported)):
+            raise UsageLine(str(error)) from None
+        raise
 
 
 def settings_options(command: Command) -> Command:
@@ -87,10 +92,14 @@ def parse_setting(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise StudyError(f"--set {text}: must be key=value, as in --set epochs=5")
+    if not is_plain(text):
+        raise StudyError(f"--set {text!r}: must hold no line break, nor anything else that is no text in UTF-8")
     try:
         return name.strip(), tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         return name.strip(), value.strip()
+    except (RecursionError, ValueError):  # lists without end in one another, a number of more digits than Python reads
+        raise StudyError(f"--set {name.strip()}: {value} is too much to be read; it must be a plain value") from None
 
 
 def read_settings(texts: tuple[str, ...]) -> dict[str, Any]:
@@ -99,8 +108,14 @@ def read_settings(texts: tuple[str, ...]) -> dict[str, Any]:
     for text in texts:
         name, value = parse_setting(text)
         player, dot, option = name.partition(".")
-        if dot:
-            given.setdefault(player, {})[option] = value
+        table = given.get(player)
+        if dot and isinstance(table, (dict, type(None))):
+            given[player] = {**(table or {}), option: value}
+        elif dot or isinstance(table, dict):
+            one = table if dot else value
+            raise UsageLine(
+                f"--set {player}: {one!r} and options of a player are both given; it must be one of the two"
+            )
         else:
             given[name] = value
     return given
