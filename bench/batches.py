@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from torch import Tensor
 from bench.augmentation import Augmentation, binarised
 from bench.contract import HIDDEN, Batch, DataError, ImageSpec, Split, as_floats, in_order
 from bench.data import Augment, Data, Part
+from bench.ranges import LARGEST_SIDE, Within
 from bench.seeds import Purpose, derived
 
 SPLIT_SEED = 0  # one division of the data for every trial, so that trials differ in their own seed alone
@@ -19,7 +20,8 @@ SPLIT_SEED = 0  # one division of the data for every trial, so that trials diffe
 
 @dataclass(frozen=True)
 class DataOptions:
-    """A study's ``[data]`` table: names, types and defaults live here and nowhere else.
+    """A study's ``[data]`` table: names, types, ranges and defaults live here and nowhere else; `prepare` checks what hangs on
+    the images.
 
     Attributes:
         classes: keep these alone, in train and test together, relabelled in the order given; empty keeps all.
@@ -43,15 +45,15 @@ class DataOptions:
     classes: tuple[str, ...] = ()
     train_images: int | None = None
     test_images: int | None = None
-    validation: float = 0.0
+    validation: Annotated[float, Within(least=0, below=1)] = 0.0
     labelled: int | None = None
-    labelled_share: float = 0.5
+    labelled_share: Annotated[float, Within(above=0, below=1)] = 0.5
     second_half: tuple[str, ...] = ()
     horizontal_flip: bool = False
-    random_crop: int = 0
-    noise: float = 0.0
+    random_crop: Annotated[int, Within(least=0)] = 0
+    noise: Annotated[float, Within(least=0, most=1)] = 0.0
     binarise: Literal["static", "dynamic"] | None = None
-    image_size: int | None = None
+    image_size: Annotated[int, Within(least=1, most=LARGEST_SIDE)] | None = None
     allow_fewer: bool = False
 
 

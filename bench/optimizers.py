@@ -6,12 +6,13 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from bench.contract import Model, Unsupported
+from bench.ranges import Within
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,10 @@ class PlayerOptions:
     """
 
     optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = "adam"
-    learning_rate: float = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
-    weight_decay: float = 0.0
-    gradient_clip: float | None = None
+    learning_rate: Annotated[float, Within(above=0)] = 1e-3
+    betas: tuple[Annotated[float, Within(least=0, below=1)], Annotated[float, Within(least=0, below=1)]] = (0.9, 0.999)
+    weight_decay: Annotated[float, Within(least=0)] = 0.0
+    gradient_clip: Annotated[float, Within(above=0)] | None = None
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     warmup: float = 0.0
     ema: float | None = None
@@ -61,7 +62,7 @@ class PlayerOptions:
 
 @dataclass(frozen=True)
 class TrainingOptions(PlayerOptions):
-    """A study's ``[training]`` table: names, types and defaults live here and nowhere else.
+    """A study's ``[training]`` table: names, types, ranges and defaults live here and nowhere else.
 
     Attributes:
         epochs: passes over the training images.
@@ -69,8 +70,8 @@ class TrainingOptions(PlayerOptions):
         players: what single players have to themselves, written ``[training.<player>]`` in a study.
     """
 
-    epochs: int = 20
-    batch_size: int = 128
+    epochs: Annotated[int, Within(least=1)] = 20
+    batch_size: Annotated[int, Within(least=1)] = 128
     precision: Literal["float32", "bfloat16"] = "float32"
     players: Mapping[str, Mapping[str, Any]] | None = None
 

@@ -17,9 +17,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from bench import registry
+from bench.ranges import Within
 from bench.registry import PACKAGE
 
 
@@ -130,6 +131,11 @@ class Source:
             case ast.Subscript(value=ast.Name(id="Literal"), slice=choices):
                 found = self._value(choices)
                 return typing.Literal[found if isinstance(found, tuple) else (found,)]
+            case ast.Subscript(
+                value=ast.Name(id="Annotated"),
+                slice=ast.Tuple(elts=[base, ast.Call(func=ast.Name(id="Within"), args=[], keywords=ends)]),
+            ):
+                return Annotated[self._type(base), Within(**{str(each.arg): self._value(each.value) for each in ends})]
             case ast.Subscript(value=base, slice=ast.Tuple(elts=items)):
                 return self._type(base)[tuple(... if self._is_ellipsis(item) else self._type(item) for item in items)]
             case ast.Subscript(value=base, slice=item):

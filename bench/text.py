@@ -6,6 +6,7 @@ import re
 
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
 NAME_RULE = "letters, digits, '.', '_' and '-', not a '.' first, at most 100"
+CONTROLS = re.compile("[\0-\x1f\x7f-\x9f\ud800-\udfff]")
 LONGEST_WORD = 250  # characters without a blank that are shown whole: what the name of a file can have
 LONGEST_LINE = 2000
 
@@ -34,6 +35,11 @@ def named(kind: str, text: str) -> str:
     if not is_name(text):
         raise BadName(line(f"{kind} {text!r}: a name must be {NAME_RULE}"))
     return text
+
+
+def is_plain(text: str) -> bool:
+    """Whether a text is UTF-8 in one line: no control characters, and nothing that a file's name can hold but no text."""
+    return not CONTROLS.search(text)
 
 
 def printable(text: str) -> str:

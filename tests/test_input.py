@@ -92,3 +92,135 @@ def test_an_application_of_ones_own_writes_nothing_beside_its_folder(inside: Pat
     with pytest.raises(UsageLine, match=r"mine would write '\.\./\.\./README\.md', outside"):
         _write(Applied(b"", {"../../README.md": b""}, [{"file": ""}]), "mine", target)
     assert not target.exists()
+
+
+COUNTS = ("latent_dim", "epochs", "batch_size", "samples")
+OUT_OF_RANGE = [
+    ("epochs=0", "epochs = 0: must be a whole number of at least 1"),
+    ("epochs=-1", "epochs = -1: must be a whole number of at least 1"),
+    ("batch_size=0", "batch_size = 0: must be a whole number of at least 1"),
+    ("batch_size=-5", "batch_size = -5: must be a whole number of at least 1"),
+    ("learning_rate=0", "learning_rate = 0: must be a number above 0"),
+    ("learning_rate=-1e-3", "learning_rate = -0.001: must be a number above 0"),
+    ("learning_rate=nan", "learning_rate = nan: must be finite, a number above 0"),
+    ("learning_rate=inf", "learning_rate = inf: must be finite, a number above 0"),
+    ("vae.learning_rate=0", "vae.learning_rate = 0: must be a number above 0"),
+    ("betas=[0.9,1.0]", "betas = [0.9, 1.0]: must be a list of 2 values, each a number of at least 0 and below 1"),
+    ("weight_decay=-1", "weight_decay = -1: must be a number of at least 0"),
+    ("gradient_clip=0", "gradient_clip = 0: must be a number above 0"),
+    ("gradient_clip=-1", "gradient_clip = -1: must be a number above 0"),
+    ("warmup=-1", "warmup = -1.0: must be a whole number of steps"),
+    ("ema=1", "ema = 1.0: must be more than 0 and less than 1"),
+    ("train_images=0", "train_images = 0: data set digits has 1 to 1433"),
+    ("test_images=-1", "test_images = -1: data set digits has 1 to 364"),
+    ("labelled=0", "labelled = 0: must be a multiple of 10"),
+    ("validation=1", "validation = 1: must be a number of at least 0 and below 1"),
+    ("noise=2", "noise = 2: must be a number from 0 to 1"),
+    ("image_size=2000", "image_size = 2000: must be a whole number from 1 to 1,024"),
+    ("random_crop=99", "random_crop = 99: must be 0 or more, and less than the 28 pixels of a side"),
+    ("samples=0", "samples = 0: must be a whole number of at least 1"),
+    ("samples=10000000000000", "samples = 10000000000000: so many images take"),
+    ("likelihood_images=10000000000000", "likelihood_images = 10000000000000: so many images take"),
+    ("likelihood_draws=0", "likelihood_draws = 0: must be a whole number of at least 1"),
+    ("latent_dim=-1", "latent_dim = -1: must be positive"),
+    ("latent_dim=100000000000", "parameters take"),
+    ("latent_dim=9223372036854775807", "vae cannot be built: "),
+    (
+        "latent_dim=99999999999999999999",
+        "latent_dim = 99999999999999999999: must be no larger than 9,223,372,036,854,775,807",
+    ),
+    ("hidden_dims=[0]", "hidden_dims = [0]: must be positive"),
+    ("hidden_dims=[1000000000,1000000000]", "parameters take"),
+    ("hidden_dims=" + str([8] * 201), "must be a list of at most 200 values"),
+    ("hidden_dims=" + 2000 * "[" + 2000 * "]", "is too much to be read; it must be a plain value"),
+    ("latent_dim=" + 5000 * "9", "is too much to be read; it must be a plain value"),
+    ("epochs=5\nbatch_size=1", "must hold no line break"),
+    ("epochs=\udcff", "must hold no line break, nor anything else that is no text in UTF-8"),
+    (".epochs=5", ".epochs: no option of one player 'epochs'"),
+    ("a.b.c=5", "no option of one player 'b.c'"),
+    ("=5", "must be key=value"),
+    ("x" * 5000 + "=5", " characters)..."),
+]
+
+
+@pytest.mark.parametrize(("setting", "said"), OUT_OF_RANGE, ids=[each[0][:30] for each in OUT_OF_RANGE])
+def test_a_value_that_cannot_be_is_refused_before_anything_starts(inside: Paths, setting: str, said: str) -> None:
+    before = everything(inside.studies.parent)
+    for words in (
+        ("run", "study", "smoke", "--dry-run"),
+        ("run", "study", "smoke"),
+        ("define", "new", "--model", "vae"),
+    ):
+        assert said in refusal(*words, "--set", setting)
+    after = everything(inside.studies.parent)
+    kept = {file for file in before | after if "studies" in file.parts or "artifacts" in file.parts}
+    assert all(before.get(file) == after.get(file) for file in kept)
+
+
+@pytest.mark.parametrize("dataset", ["mnist", "digits"])
+def test_a_model_is_built_where_a_study_is_defined_without_a_download(inside: Paths, dataset: str) -> None:
+    words = ("define", "new", "--model", "conv_vae", "--dataset", dataset)
+    assert "conv_layers = 5: a 28x28 image can be halved 4 times" in refusal(*words, "--vary", "conv_layers=4,5")
+    assert "no data set 'mnits' (did you mean 'mnist'?)" in refusal(
+        "define", "new", "--model", "vae", "--dataset", "mnits"
+    )
+    assert bench(*words, "--vary", "conv_layers=4,5", "--set", "image_size=32").exit_code == 0
+    assert not (inside.data / "MNIST").exists()
+
+
+def test_settings_of_one_name_twice_are_refused() -> None:
+    for first, second in (("vae=5", "vae.learning_rate=1"), ("vae.learning_rate=1", "vae=5")):
+        said = refusal("run", "trial", "vae", "--set", first, "--set", second)
+        assert said == "--set vae: 5 and options of a player are both given; it must be one of the two"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--seeds", "3000000"), "seeds make 6,000,000 trials: at most 10,000"),
+        (("--seeds", "99999999999999999999"), "trials: at most 10,000"),
+        (("--timeout", "inf"), "--timeout inf: must be minutes above 0, and at most 527,040"),
+        (("--timeout", "nan"), "--timeout nan: must be minutes above 0"),
+        (("--timeout", "1e300"), "--timeout 1e+300: must be minutes above 0"),
+        (("--workers", "1000000000000"), "--workers 1000000000000: must be 1 or more, and at most 256"),
+        (("--trials-per-gpu", "1000"), "--trials-per-gpu 1000: must be 1 or more"),
+        (("--dataset", "digits", "--dataset", "digits"), "names each once; 'digits' stands there twice"),
+        (("--dataset", "a\nb"), "must be a name or a path in UTF-8, without line breaks"),
+        (("--dataset", "\udcff"), "must be a name or a path in UTF-8"),
+        (("--dataset", "x" * 5000), "no data set 'xxx"),
+        (("--gpus", "x\ny"), "--gpus x\\ny: no such GPU"),
+        (("--executor", "../x"), "no executor '../x'"),
+    ],
+)
+def test_an_option_that_nobody_can_mean_is_refused(inside: Paths, options: tuple[str, ...], said: str) -> None:
+    assert said in refusal("run", "study", "smoke", "--dry-run", *options)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("seeds = 3000000", "trials: at most 10,000"),
+        ("metrics = ['test_loss', 'test_loss']", "'test_loss' stands there twice"),
+        ("datasets = ['digits', 'digits']", "'digits' stands there twice"),
+        ("[on.mnits.training]\nepochs = 2", "no data set of [on] 'mnits' (did you mean 'mnist'?)"),
+        ("[smoke]\nepochs = 2", "no key in [smoke] 'epochs'"),
+        ("[smoke.training]\nepochs = 0", "[smoke] [training] epochs = 0: must be a whole number of at least 1"),
+        ("[smoke]\nseeds = 0", "seeds = 0: must be a whole number of at least 1"),
+        ("[smoke]\nmetrics = ['nope']", "no metric 'nope'"),
+        ("[smoke.vary]\nlatent = [1]", "no setting of vae 'latent'"),
+        ("[[variants]]\nname = 'a'\ndatasets = ['mnits']", "no data set of variant 'a' 'mnits'"),
+        ('[[variants]]\nname = "a\\nb"', "must be one line of at most 100 characters"),
+        ("[[variants]]\nname = '" + 5000 * "x" + "'", "must be one line of at most 100 characters"),
+        ("[params]\n" + 5000 * "x" + " = 1", " characters)..."),
+        ('[params]\n"a\\nb" = 1', "no setting of vae 'a\\nb'"),
+        ('"a\\nb" = 1', "no key 'a\\nb'"),
+        ("[vary]\nhidden_dims = [[" + "100000," * 60 + "]]", "has a name of 431 characters: at most 250"),
+        ("[vary]\n" + "\n".join(f"{n} = {list(range(1, 30))}" for n in COUNTS), "make 1,414,562 trials"),
+    ],
+)
+def test_a_study_file_that_cannot_be_meant_is_refused(inside: Paths, change: str, said: str) -> None:
+    study = inside.studies / "smoke.toml"
+    kept = [line for line in study.read_text().splitlines()[:7] if not line.startswith(change.partition(" ")[0])]
+    study.write_text("\n".join([*kept, change] if change.startswith("[") else [change, *kept]))
+    for words in (("run", "study", "smoke", "--dry-run"), ("show", "study", "smoke")):
+        assert said in refusal(*words)

@@ -14,6 +14,7 @@ from bench.batches import DataOptions
 from bench.measure.context import EvaluationOptions
 from bench.models import model_class, training_defaults
 from bench.optimizers import PlayerOptions, TrainingOptions
+from bench.ranges import LARGEST_SIDE, Within
 from bench.source import Option, Source, Unread, doc, source
 from bench.study.catalogue import OPTIONS, catalogue, hyperparameters, keywords
 
@@ -47,7 +48,7 @@ def test_a_components_text_says_what_it_is(kind: str, name: str) -> None:
 def test_a_sections_settings_are_the_fields_of_its_dataclass(section: str, options: Any) -> None:
     file, name = OPTIONS[section]
     assert name == options.__name__
-    hints = typing.get_type_hints(options)
+    hints = typing.get_type_hints(options, include_extras=True)
     expected = {field.name: Option(hints[field.name], field.default) for field in dataclasses.fields(options)}
     found = source(registry.PACKAGE / file).fields(name)
     assert found == expected
@@ -69,6 +70,7 @@ def plain(tmp_path: Path, text: str) -> Source:
         "class Mine(Model):\n    def __init__(self, spec, *, width: int = sum([1, 2])): pass",
         "class Mine(Model):\n    def __init__(self, spec, *, width: some.Type = 1): pass",
         "class Mine(Model):\n    def __init__(self, spec, *, width=1): pass",
+        "class Mine(Model):\n    def __init__(self, spec, *, width: Annotated[int, Within(least=most())] = 1): pass",
         "class Mine(Model):\n    def __init__(self, spec, *, width: int): pass",
         "class Mine(Model): pass",
         "class Mine(Model):\n    def __init__(self, spec, *, width: int = WIDTH): pass",
@@ -83,14 +85,18 @@ def test_what_is_not_plain_is_left_to_be_imported(text: str, tmp_path: Path) -> 
 def test_names_of_plain_things_are_followed(tmp_path: Path) -> None:
     text = """
 from bench.contract import Condition
+from bench.ranges import LARGEST_SIDE, Within
 Kind = Literal["a", "b"]
 WIDTHS = (8, -4)
 class Mine(Model):
-    def __init__(self, spec, *, kind: Kind = "a", told: Condition | None = None, widths: tuple[int, ...] = WIDTHS): pass
+    def __init__(self, spec, *, kind: Kind = "a", told: Condition | None = None, widths: tuple[int, ...] = WIDTHS,
+        side: Annotated[int, Within(least=1, most=LARGEST_SIDE)] | None = None): pass
 """
     found = plain(tmp_path, text).keywords("__init__", of="Mine")
     assert found["kind"] == Option(typing.Literal["a", "b"], "a")
     assert found["told"] == Option(typing.Literal["labels", "left_half"] | None, None)
+    side = typing.Annotated[int, Within(least=1, most=LARGEST_SIDE)]
+    assert found["side"] == Option(side | None, None)
     assert found["widths"] == Option(tuple[int, ...], (8, -4))
 
 

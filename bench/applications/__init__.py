@@ -10,11 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Annotated
 
 from torch import Tensor
 
 from bench.contract import Batch, Model, Unsupported, as_floats
 from bench.data import Data
+from bench.ranges import Within
+
+Count = Annotated[int, Within(least=1, most=10_000)]
+"""How many images an application makes: each is a file."""
 
 
 @dataclass(frozen=True)

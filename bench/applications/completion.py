@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import torch
 
-from bench.applications import Applied, class_name, held_out, refusal, spread
+from bench.applications import Applied, Count, class_name, held_out, refusal, spread
 from bench.contract import Generates, Model, Unsupported, conditioned_on, eval_mode, left_half
 from bench.data import Data
 from bench.images import png, strips, tile
 from bench.networks.blocks import check_positive
 
 
-def apply(model: Model, data: Data, *, count: int = 8, completions: int = 6, seed: int = 0) -> Applied:
+def apply(model: Model, data: Data, *, count: Count = 8, completions: Count = 6, seed: int = 0) -> Applied:
     """Rows of an original, its left half, and ``completions`` draws of the whole that keep the half as it is.
 
     Raises:

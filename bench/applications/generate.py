@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.applications import Applied, class_name, refusal
+from bench.applications import Applied, Count, class_name, refusal
 from bench.contract import Generates, Model, conditioned_on
 from bench.data import Data
 from bench.images import grid, png, tile
@@ -10,7 +10,7 @@ from bench.measure.context import draw
 from bench.networks.blocks import check_positive
 
 
-def apply(model: Model, data: Data, *, count: int = 64, seed: int = 0) -> Applied:
+def apply(model: Model, data: Data, *, count: Count = 64, seed: int = 0) -> Applied:
     """Draw ``count`` images from noise of ``seed``; a model that completes images is given left halves of held-out ones.
 
     Raises:

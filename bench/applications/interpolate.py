@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 
-from bench.applications import Applied, class_name, held_out, no_codes, spread
+from bench.applications import Applied, Count, class_name, held_out, no_codes, spread
 from bench.contract import Autoencodes, Batch, Model, Unsupported, eval_mode
 from bench.data import Data
 from bench.images import enlarge, gif, png, strips, tile
 from bench.measure.interpolation import interpolations
+from bench.ranges import Within
 
 
 def apply(
@@ -19,8 +21,8 @@ def apply(
     *,
     first: Sequence[int] = (),
     second: Sequence[int] = (),
-    count: int = 8,
-    steps: int = 10,
+    count: Count = 8,
+    steps: Annotated[int, Within(least=2, most=1000)] = 10,
 ) -> Applied:
     """Interpolate in ``steps`` images between held-out images ``first`` and ``second``, or ``count`` pairs far apart.
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from bench.applications import Applied, class_name, held_out, no_codes
+from bench.applications import Applied, Count, class_name, held_out, no_codes
 from bench.contract import Autoencodes, Batch, Infers, Model, Unsupported, as_floats, condition_of, eval_mode
 from bench.data import Data
 from bench.images import grid, png, strips, tile
 from bench.measure.interpolation import interpolations
 from bench.networks.blocks import check_positive, reparameterised
+from bench.ranges import Within
 
 SEQUENCES = 8  # pairs that are shown as whole interpolations
 STEPS = 10  # images in each of those
@@ -25,9 +27,9 @@ def apply(
     *,
     bodies: Sequence[str] = (),
     wings: Sequence[str] = (),
-    count: int = 64,
-    low: float = 0.4,
-    high: float = 0.6,
+    count: Count = 64,
+    low: Annotated[float, Within(least=0, most=1)] = 0.4,
+    high: Annotated[float, Within(least=0, most=1)] = 0.6,
     seed: int = 0,
 ) -> Applied:
     """Pair a random held-out body with the wings whose centre has the nearest colour, and decode between their codes.

@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bench.applications import Applied, class_name, held_out, no_codes, spread
+from bench.applications import Applied, Count, class_name, held_out, no_codes, spread
 from bench.contract import Autoencodes, Batch, Infers, Model, Unsupported, conditioned_on, eval_mode
 from bench.data import Data
 from bench.images import png, strips, tile
 from bench.networks.blocks import reparameterised
 
 
-def apply(model: Model, data: Data, *, count: int = 10, sampled: bool = True, seed: int = 0) -> Applied:
+def apply(model: Model, data: Data, *, count: Count = 10, sampled: bool = True, seed: int = 0) -> Applied:
     """Rows of a held-out image and a code of it decoded with every label.
 
     Args:

@@ -56,7 +56,7 @@ def _options(module: ModuleType, application: str, given: dict[str, Any], files:
     """The options given, checked against the signature of the application."""
     from bench.registry import unknown
     from bench.study.catalogue import keywords
-    from bench.study.types import convert, describe, fits
+    from bench.study.types import convert, fits, wanted
 
     known = keywords(module.apply)
     takes_files = known.pop("files", None) is not None
@@ -67,7 +67,7 @@ def _options(module: ModuleType, application: str, given: dict[str, Any], files:
         if name not in known:
             raise UsageLine(unknown(f"option of {application}", name, sorted(known)))
         if not fits(value, known[name].type):
-            raise UsageLine(f"--set {name} = {value!r}: must be {describe(known[name].type)}")
+            raise UsageLine(f"--set {name} = {value!r}: must be {wanted(value, known[name].type)}")
         checked[name] = convert(value, known[name].type)
     return checked
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from bench.text import BadName, line, reason
+from bench.text import BadName, is_plain, line, reason
 
 if TYPE_CHECKING:
     from bench.paths import Paths
@@ -87,10 +87,14 @@ def parse_setting(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise StudyError(f"--set {text}: must be key=value, as in --set epochs=5")
+    if not is_plain(text):
+        raise StudyError(f"--set {text!r}: must hold no line break, nor anything else that is no text in UTF-8")
     try:
         return name.strip(), tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         return name.strip(), value.strip()
+    except (RecursionError, ValueError):  # lists without end in one another, a number of more digits than Python reads
+        raise StudyError(f"--set {name.strip()}: {value} is too much to be read; it must be a plain value") from None
 
 
 def read_settings(texts: tuple[str, ...]) -> dict[str, Any]:
@@ -99,8 +103,14 @@ def read_settings(texts: tuple[str, ...]) -> dict[str, Any]:
     for text in texts:
         name, value = parse_setting(text)
         player, dot, option = name.partition(".")
-        if dot:
-            given.setdefault(player, {})[option] = value
+        table = given.get(player)
+        if dot and isinstance(table, (dict, type(None))):
+            given[player] = {**(table or {}), option: value}
+        elif dot or isinstance(table, dict):
+            one = table if dot else value
+            raise UsageLine(
+                f"--set {player}: {one!r} and options of a player are both given; it must be one of the two"
+            )
         else:
             given[name] = value
     return given

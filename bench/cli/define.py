@@ -32,9 +32,12 @@ def define(
     question: str | None,
 ) -> None:
     """Write studies/NAME.toml, checked, ready for: bench run study NAME."""
+    from dataclasses import replace
+
     import tomli_w
 
     from bench.registry import UnknownName, unknown
+    from bench.run.plan import Planner
     from bench.study.catalogue import catalogue
     from bench.study.definition import StudyError
     from bench.study.file import SMOKE, build
@@ -71,7 +74,8 @@ def define(
         path = (paths.guests or here()) / "studies" / f"{named('study', name)}.toml"
         if path.exists():
             raise UsageLine(f"{path} exists already; choose another name or edit it")
-        build(tables, path, known)
+        study = build(tables, path, known)
+        Planner(replace(study, datasets=study.meant_for), known, paths.data).check_models()
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(tomli_w.dumps(tables), encoding="utf-8")
         click.echo(f"wrote {path}; run it with: bench run study {name}")

@@ -122,6 +122,7 @@ def run_trial(model: str, **options: Any) -> None:
 
 
 def _run(kind: str, name: str, study: Study, known: Catalogue, paths: Paths, options: dict[str, Any]) -> None:
+    from bench import registry
     from bench.api import command_line
     from bench.cli.progress import Display, track
     from bench.cli.report import tell
@@ -129,6 +130,7 @@ def _run(kind: str, name: str, study: Study, known: Catalogue, paths: Paths, opt
     from bench.run.driver import Driver
     from bench.run.resources import share_out
 
+    registry.load("executors", options["executor"])
     command = command_line(kind, name, options["datasets"], options["seeds"], options["settings"], options["smoke"])
     with Driver(study, known, paths, command, track) as driver:
         plan = driver.plan(rerun=options["rerun"], remeasure=options["remeasure"])

@@ -42,6 +42,7 @@ __all__ = [
     "Source",
     "SplitName",
     "Track",
+    "at_hand",
     "centre_square",
     "fetched",
     "filling",
@@ -78,9 +79,9 @@ def open_dataset(name: str, data_dir: Path, image_size: int | None = None, track
         else:
             source = Source(name, module.SPEC, *(module.load(split, data_dir) for split in SPLITS))
             source = checked(source, data_dir / getattr(module, "PLACE", ""))
-    elif path.is_dir():
+    elif _is(path, Path.is_dir):
         return read_folder(path, name, image_size, data_dir / KEPT, track)
-    elif path.suffix == ".npz" and path.exists():
+    elif path.suffix == ".npz" and _is(path, Path.is_file):
         source = replace(read_npz(path, name, None), fingerprint=fingerprint(name, data_dir, track))
     else:
         raise _no_such(name)
@@ -96,10 +97,16 @@ def fingerprint(name: str, data_dir: Path, track: Track = untracked) -> str:
     if name in registry.names("datasets"):
         return ""
     path = Path(name)
-    if not path.exists():
+    if not _is(path, Path.is_dir) and not _is(path, Path.is_file):
         raise _no_such(name)
     files = list_folder(path).files if path.is_dir() else [path]
     return fingerprint_of(path, digests_of(path, files, data_dir / KEPT, track))
+
+
+def at_hand(name: str, data_dir: Path) -> bool:
+    """Whether a known data set can be had without a download."""
+    place = getattr(registry.load("datasets", name), "PLACE", None)
+    return place is None or any((data_dir / each).exists() for each in (f"{name}.npz", place))
 
 
 def located(name: str, data_dir: Path) -> str:
@@ -109,7 +116,7 @@ def located(name: str, data_dir: Path) -> str:
     place = getattr(registry.load("datasets", name), "PLACE", None)
     if place is None:
         return "comes with the package"
-    return f"in {place}" if (data_dir / place).exists() else "not here: downloaded when it is used"
+    return f"in {place}" if at_hand(name, data_dir) else "not here: downloaded when it is used"
 
 
 def fetched(name: str, data_dir: Path, place: str, fetch: Callable[[Path], object], read: Callable[[], Split]) -> Split:
@@ -170,6 +177,14 @@ def filling(data_dir: Path, what: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _is(path: Path, kind: Callable[[Path], bool]) -> bool:
+    """Whether a path leads to a file, or to a folder; one that no file system can have leads nowhere."""
+    try:
+        return kind(path)
+    except (OSError, ValueError):
+        return False
 
 
 def _no_such(name: str) -> DataError:

@@ -21,7 +21,6 @@ from bench.datasets._files import Track, in_threads, reason
 
 # What Pillow reads without calling another program; of several frames the first is taken.
 FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM", "JPEG2000")
-LARGEST = 1024  # pixels along a side that image_size may ask for
 
 
 @cache

@@ -25,7 +25,8 @@ from bench.cache import cached, digest
 from bench.contract import HIDDEN, DataError, ImageSpec, Split
 from bench.datasets._files import Track, digests_of, fingerprint_of, reason
 from bench.datasets._folders import divide, in_words, list_folder
-from bench.datasets._images import LARGEST, decode, resize_all, resize_rule
+from bench.datasets._images import decode, resize_all, resize_rule
+from bench.ranges import LARGEST_SIDE
 
 log = logging.getLogger(__name__)
 
@@ -158,8 +159,8 @@ def check_image_size(image_size: int | None) -> None:
     Raises:
         DataError: it is none.
     """
-    if image_size is not None and not 1 <= image_size <= LARGEST:
-        raise DataError(f"image_size = {image_size}: must be from 1 to {LARGEST} pixels")
+    if image_size is not None and not 1 <= image_size <= LARGEST_SIDE:
+        raise DataError(f"image_size = {image_size}: must be from 1 to {LARGEST_SIDE} pixels")
 
 
 def _kept(folder: Path, name: str, recipe: list[object], make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:

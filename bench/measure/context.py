@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
@@ -33,6 +33,7 @@ from bench.contract import (
 )
 from bench.data import Data
 from bench.features import Extractor, Judges
+from bench.ranges import Within
 from bench.score import Facts
 
 Precision = Literal["float32", "bfloat16"]
@@ -42,7 +43,7 @@ INCEPTION_PER_MINUTE = 900  # images, on two cores
 
 @dataclass(frozen=True)
 class EvaluationOptions:
-    """A study's ``[evaluation]`` table: names, types and defaults live here and nowhere else.
+    """A study's ``[evaluation]`` table: names, types, ranges and defaults live here and nowhere else.
 
     Attributes:
         samples: images generated for the metrics that compare distributions.
@@ -52,10 +53,10 @@ class EvaluationOptions:
         inception_on_cpu: take FID and KID without a GPU too, at about 15 images a second on two cores.
     """
 
-    samples: int = 10_000
+    samples: Annotated[int, Within(least=1)] = 10_000
     feature_precision: Precision = "float32"
-    likelihood_draws: int = 50
-    likelihood_images: int = 500
+    likelihood_draws: Annotated[int, Within(least=1)] = 50
+    likelihood_images: Annotated[int, Within(least=1)] = 500
     inception_on_cpu: bool = False
 
 

@@ -13,8 +13,8 @@ from typing import Any, Literal, final
 import torch
 from torch import Tensor, nn
 
-from bench.contract import Autoencodes, Batch, Generates, ImageSpec, Model, Update
-from bench.networks.blocks import check_choice, check_positive
+from bench.contract import Autoencodes, Batch, Generates, ImageSpec, Model, Unsupported, Update
+from bench.networks.blocks import check_choice, check_not_negative, check_positive, check_repeats
 from bench.networks.losses import RECONSTRUCTIONS, Reconstruction, image_of, pixel_errors
 from bench.networks.mirrored import Mirrored
 from bench.networks.pooled import Pooled
@@ -52,7 +52,11 @@ class ACAI(Model, Generates, Autoencodes):
         gamma: float = 0.2,
     ) -> None:
         super().__init__()
-        check_positive(critic_steps=critic_steps)
+        check_repeats(critic_steps=critic_steps)
+        check_positive(latent_dim=latent_dim, latent_channels=latent_channels, blocks=blocks, width=width)
+        check_not_negative(regularisation=regularisation)
+        if not 0 <= gamma <= 1:
+            raise Unsupported(f"gamma = {gamma}: must be from 0 to 1")
         check_choice("architecture", architecture, ("pooled", "berthelot", "mirrored"))
         check_choice("reconstruction", reconstruction, RECONSTRUCTIONS)
         self.reconstruction: Reconstruction = reconstruction

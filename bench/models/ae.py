@@ -42,6 +42,7 @@ class AE(Model, Generates, Autoencodes):
     ) -> None:
         super().__init__()
         check_positive(latent_dim=latent_dim, hidden_dims=hidden_dims)
+        check_positive(latent_channels=latent_channels, blocks=blocks, width=width)
         check_choice("reconstruction", reconstruction, RECONSTRUCTIONS)
         check_choice("architecture", architecture, ("mlp", "pooled", "berthelot"))
         self.reconstruction: Reconstruction = reconstruction

@@ -45,7 +45,8 @@ class ConvVAE(Model, Generates, Infers):
         latent_channels: int = 16,
     ) -> None:
         super().__init__()
-        check_positive(latent_dim=latent_dim)
+        check_positive(latent_dim=latent_dim, conv_layers=conv_layers, linear_width=linear_width, width=width)
+        check_positive(latent_channels=latent_channels)
         check_choice("architecture", architecture, ("unpadded", "mirrored", "pooled", "berthelot"))
         self.code_shape: tuple[int, ...] = (latent_dim,)
         self.encoder: GaussianEncoder

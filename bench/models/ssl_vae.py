@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.contract import HIDDEN, Batch, Classifies, Conditional, Generates, ImageSpec, Infers, Model, Update
-from bench.networks.blocks import check_choice, check_positive, one_hot, reparameterised
+from bench.networks.blocks import check_choice, check_not_negative, check_positive, one_hot, reparameterised
 from bench.networks.losses import bernoulli_nll_each, gaussian_kl_each
 from bench.networks.semi_supervised import M2Networks, Weighting, entropy, expected, labelled_share
 
@@ -43,6 +43,7 @@ class SSLVAE(Model, Generates, Infers, Conditional, Classifies):
     ) -> None:
         super().__init__()
         check_positive(latent_dim=latent_dim)
+        check_not_negative(classification_weight=classification_weight)
         check_choice("backbone", backbone, ("mlp", "conv"))
         check_choice("weighting", weighting, get_args(Weighting))
         self.latent_dim = latent_dim

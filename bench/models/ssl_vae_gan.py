@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.contract import HIDDEN, Batch, Classifies, Conditional, Generates, ImageSpec, Infers, Model, Update
-from bench.networks.blocks import check_choice, check_positive, one_hot, reparameterised
+from bench.networks.blocks import check_choice, check_not_negative, check_positive, one_hot, reparameterised
 from bench.networks.conditional import discriminator
 from bench.networks.losses import bernoulli_nll_each, gaussian_kl_each, squared_error_each
 from bench.networks.semi_supervised import M2Networks, Weighting, entropy, expected, labelled_share
@@ -50,6 +50,7 @@ class SSLVAEGAN(Model, Generates, Infers, Conditional, Classifies):
         super().__init__()
         check_choice("weighting", weighting, get_args(Weighting))
         check_positive(latent_dim=latent_dim, feature_variance=feature_variance)
+        check_not_negative(classification_weight=classification_weight, entropy_weight=entropy_weight)
         self.latent_dim = latent_dim
         self.feature_variance = feature_variance if feature_loss else None
         self.classification_weight = classification_weight

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from bench.contract import Batch, Generates, ImageSpec, Model, Unsupported, Update
 from bench.networks.adversarial import critic_batches
-from bench.networks.blocks import check_choice, check_positive, keras_same_conv, leaky_relu
+from bench.networks.blocks import check_choice, check_positive, check_repeats, keras_same_conv, leaky_relu
 
 # RMSprop at 5e-5 and batches of 64, algorithm 1 of the paper: with five critic steps, 320 images are one step of the generator.
 TRAINING: dict[str, Any] = {"optimizer": "rmsprop", "learning_rate": 5e-5, "batch_size": 320}
@@ -44,7 +44,8 @@ class WGAN(Model, Generates):
         penalty_weight: float = 10.0,
     ) -> None:
         super().__init__()
-        check_positive(latent_dim=latent_dim, critic_steps=critic_steps, clip=clip, penalty_weight=penalty_weight)
+        check_positive(latent_dim=latent_dim, clip=clip, penalty_weight=penalty_weight)
+        check_repeats(critic_steps=critic_steps)
         check_choice("depth", depth, ("shallow", "deep"))
         check_choice("lipschitz", lipschitz, ("clip", "penalty"))
         if spec.height % 4 or spec.width % 4:

@@ -15,6 +15,8 @@ from bench.contract import ImageSpec, Unsupported
 
 Activation = Callable[[], nn.Module]
 
+MOST_REPEATS = 1000
+
 
 def leaky_relu(slope: float) -> Activation:
     """LeakyReLU with a slope below zero."""
@@ -161,15 +163,16 @@ def halved_sizes(spec: ImageSpec, layers: int) -> list[tuple[int, int]]:
     Raises:
         Unsupported: the image is too small for so many.
     """
-    sizes = [(spec.height, spec.width)]
-    for _ in range(layers):
-        sizes.append((sizes[-1][0] // 2, sizes[-1][1] // 2))
-    if min(sizes[-1]) < 1:
-        most = min(spec.height, spec.width).bit_length() - 1
+    if layers > (most := halvings(spec)):
         raise Unsupported(
             f"conv_layers = {layers}: a {spec.height}x{spec.width} image can be halved {most} times at most"
         )
-    return sizes
+    return [(spec.height // 2**times, spec.width // 2**times) for times in range(layers + 1)]
+
+
+def halvings(spec: ImageSpec) -> int:
+    """How often both sides of an image can be halved before one of them is less than a pixel."""
+    return min(spec.height, spec.width).bit_length() - 1
 
 
 def reparameterised(mean: Tensor, log_variance: Tensor) -> Tensor:
@@ -214,6 +217,28 @@ def check_positive(**values: int | float | Sequence[int]) -> None:
         numbers = value if isinstance(value, Sequence) else [value]
         if any(number <= 0 for number in numbers):
             raise Unsupported(f"{name} = {value}: must be positive")
+
+
+def check_not_negative(**values: float) -> None:
+    """Refuse weights of a loss that would turn it round.
+
+    Raises:
+        Unsupported: naming the first that does.
+    """
+    for name, value in values.items():
+        if value < 0:
+            raise Unsupported(f"{name} = {value}: must be 0 or more")
+
+
+def check_repeats(**counts: int) -> None:
+    """Refuse numbers of steps that are taken one after another, within one step of training, if they are none or endless.
+
+    Raises:
+        Unsupported: naming the first that is.
+    """
+    for name, count in counts.items():
+        if not 1 <= count <= MOST_REPEATS:
+            raise Unsupported(f"{name} = {count}: must be positive, and at most {MOST_REPEATS}")
 
 
 def check_choice(name: str, value: str, choices: Sequence[str]) -> None:

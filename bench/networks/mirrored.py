@@ -57,6 +57,7 @@ class Mirrored:
         check_choice("upsample", self.upsample, ("transposed", "nearest"))
         if self.linear_layers not in (1, 2):
             raise Unsupported(f"linear_layers = {self.linear_layers}: must be 1 or 2")
+        halved_sizes(self.spec, self.conv_layers)  # which refuses too many, before their channels are counted
 
     def encoder(self) -> GaussianEncoder:
         """Images ``[B, C, H, W]`` to mean and log-variance, ``[B, latent_dim]`` each."""

@@ -18,6 +18,7 @@ from bench.networks.blocks import (
     check_choice,
     check_positive,
     conv,
+    halvings,
     leaky_relu,
     normal_weights,
     upsample_block,
@@ -55,7 +56,7 @@ class Pooled:
         check_positive(latent_channels=self.latent_channels, blocks=self.blocks, width=self.width)
         check_choice("activation", self.activation, ("leaky_relu", "tanh"))
         check_choice("upsample", self.upsample, ("nearest", "transposed"))
-        if min(self.spec.height, self.spec.width) < 2**self.blocks:
+        if self.blocks > halvings(self.spec):
             raise Unsupported(
                 f"blocks = {self.blocks}: a {self.spec.height}x{self.spec.width} image is too small to be halved so often"
             )

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.contract import ImageSpec
-from bench.networks.blocks import check_positive, one_hot, reparameterised
+from bench.networks.blocks import check_positive, check_repeats, one_hot, reparameterised
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,8 @@ class DrawNetwork(nn.Module):
         classes: int,
     ) -> None:
         super().__init__()
-        check_positive(latent_dim=latent_dim, glimpses=glimpses, hidden_size=hidden_size, window=window)
+        check_positive(latent_dim=latent_dim, hidden_size=hidden_size, window=window)
+        check_repeats(glimpses=glimpses)
         self.spec = spec
         self.classes = classes
         self.latent_dim = latent_dim

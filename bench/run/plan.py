@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+import itertools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
 
 import torch
 
-from bench.contract import DataError, Unsupported
-from bench.datasets import Source, Track, fingerprint, open_dataset, untracked
+from bench import registry
+from bench.contract import DataError, ImageSpec, Unsupported
+from bench.datasets import Source, Track, at_hand, fingerprint, open_dataset, untracked
 from bench.measure.evaluation import fetch
+from bench.run.room import check_room
 from bench.run.worker import build, data_options, parameter_count, prepared
 from bench.score import Score
 from bench.study.catalogue import Catalogue
 from bench.study.definition import Cell, Range, Study, StudyError, Trial
+from bench.text import reason
 from bench.tracking.rows import Record
 
 
@@ -73,6 +77,7 @@ class Planner:
         self._fingerprints: dict[str, str] = {}
         self._sources: dict[tuple[str, int | None], Source] = {}
         self._checked: dict[str, int] = {}
+        self._roomy: set[str] = set()
 
     def plan(self, records: Mapping[str, Record], *, rerun: bool = False, remeasure: bool = False) -> Plan:
         """The plan, given what is remembered of earlier trials by key.
@@ -87,8 +92,10 @@ class Planner:
             for dataset in self.study.datasets:
                 for variant in self.study.variants_on(dataset):
                     proposals += self.study.trials
-                    for corner in _corners(self.study):
-                        self.check(self.study.trial(self.catalogue, variant, dataset, 0, corner, proposal=True))
+                    for corner in _cells(self.study):
+                        self.check(
+                            self.study.trial(self.catalogue, variant, dataset, 0, corner, proposal=True), room=True
+                        )
         finished = {key: record for key, record in records.items() if record.state == "finished" and not rerun}
         done = {trial.key for trial in trials if trial.key in finished}
         again = {}
@@ -96,7 +103,7 @@ class Planner:
             taken = {} if remeasure else finished[key].scores
             if missing := tuple(metric.name for metric in self.study.metrics if metric.name not in taken):
                 again[key] = missing
-        parameters = {trial.key: self.check(trial) for trial in trials}
+        parameters = {trial.key: self.check(trial, room=trial.key not in done) for trial in trials}
         return Plan(trials, done, again, parameters, proposals, _seconds(trials, records))
 
     def fingerprint(self, dataset: str) -> str:
@@ -119,35 +126,70 @@ class Planner:
         asked = any(table.get("evaluation", {}).get("inception_on_cpu", False) for table in tables)
         return fetch([metric.name for metric in self.study.metrics], self.data_dir, costly=on_gpu or asked)
 
-    def check(self, trial: Trial) -> int:
-        """Load the trial's data, build its model without memory for weights, and count its parameters."""
+    def check(self, trial: Trial, *, room: bool) -> int:
+        """Load the trial's data, build its model without memory for weights, and count its parameters.
+
+        Args:
+            room: whether the memory that it takes to train must be there.
+        """
         seedless = trial.configuration
-        if seedless not in self._checked:
+        if seedless not in self._checked or (room and seedless not in self._roomy):
             try:
                 opened = trial.dataset, data_options(trial).image_size
                 if opened not in self._sources:
                     self._sources = {opened: open_dataset(trial.dataset, self.data_dir, opened[1], self.track)}
-                data = prepared(trial, self._sources[opened])
-                with torch.device("meta"):
-                    self._checked[seedless] = parameter_count(build(trial, data.spec))
+                spec = prepared(trial, self._sources[opened]).spec
             except DataError as error:
                 raise StudyError(str(error)) from None
-            except (Unsupported, ValueError) as error:
-                raise StudyError(f"study {self.study.name}: {trial.variant} on {trial.dataset}: {error}") from None
+            self._checked[seedless] = self.check_model(trial, spec, room=room)
         return self._checked[seedless]
+
+    def check_models(self) -> None:
+        """Build the model of every trial, or of a search's corners, without downloading a data set that is not at hand."""
+        for dataset in self.study.datasets:
+            for variant, cell in itertools.product(self.study.variants_on(dataset), _cells(self.study)):
+                trial = self.study.trial(self.catalogue, variant, dataset, 0, cell)
+                if dataset not in self.catalogue.datasets or at_hand(dataset, self.data_dir):
+                    self.check(trial, room=True)
+                    continue
+                options, spec = data_options(trial), registry.load("datasets", dataset).SPEC
+                size = options.image_size
+                if size is not None:
+                    spec = replace(spec, height=size, width=size)
+                if options.classes:
+                    spec = replace(spec, classes=options.classes)
+                self.check_model(trial, spec)
+
+    def check_model(self, trial: Trial, spec: ImageSpec, *, room: bool = True) -> int:
+        """Build a trial's model for such images, without memory for weights, and count its parameters."""
+        where = f"study {self.study.name}: {trial.variant} on {trial.dataset}"
+        try:
+            with torch.device("meta"):
+                model = build(trial, spec)
+            if room:
+                check_room(trial, model, spec)
+                self._roomy.add(trial.configuration)
+            return parameter_count(model)
+        except Unsupported as error:
+            raise StudyError(f"{where}: {error}") from None
+        except registry.RegistryError:
+            raise
+        except Exception as error:  # whatever torch raises over sizes, and a user's own model over anything
+            raise StudyError(
+                f"{where}: {trial.model} cannot be built: {type(error).__name__}: {reason(error)}"
+            ) from error
 
     def _grid(self) -> list[Trial]:
         fingerprints = {dataset: self.fingerprint(dataset) for dataset in self.study.datasets}
         return list({trial.key: trial for trial in self.study.grid(self.catalogue, fingerprints)}.values())
 
 
-def _corners(study: Study) -> Iterator[Cell]:
-    """The two far corners of a search's space: what can be built at both can be built between them."""
-    for end in (0, -1):
-        yield {
-            name: ((values.low, values.high)[end] if isinstance(values, Range) else values[end])
-            for name, values in study.vary.items()
-        }
+def _cells(study: Study) -> list[Cell]:
+    """The points of a grid, or the two far corners of a search's space: what can be built at both can be built between them."""
+    if not study.is_search:
+        return study.cells()
+    ends = {name: (v.low, v.high) if isinstance(v, Range) else v for name, v in study.vary.items()}
+    return [{name: values[end] for name, values in ends.items()} for end in (0, -1)]
 
 
 def _seconds(trials: list[Trial], records: Mapping[str, Record]) -> dict[str, float]:

@@ -11,6 +11,8 @@ from bench.executors import Resources
 from bench.study.definition import StudyError
 
 MOST_WORKERS = 8  # unless more are asked for
+MOST_AT_ONCE = 256  # processes
+LONGEST = 366 * 24 * 60  # minutes
 
 
 def share_out(
@@ -32,8 +34,16 @@ def share_out(
         timeout: minutes after which a trial is stopped; None for never.
 
     Raises:
-        StudyError: there is no such GPU.
+        StudyError: there is no such GPU, or a number that nobody can mean.
     """
+    for name, number, most in (
+        ("workers", workers, MOST_AT_ONCE),
+        ("trials_per_gpu", trials_per_gpu, MOST_AT_ONCE),
+        ("timeout", timeout, LONGEST),
+    ):
+        if number is not None and not (0 < number <= most and (name == "timeout" or number % 1 == 0)):
+            what = "minutes above 0" if name == "timeout" else "1 or more"
+            raise StudyError(f"--{name.replace('_', '-')} {number}: must be {what}, and at most {most:,}")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     visible = [str(gpu) for gpu in range(torch.cuda.device_count())]
     for gpu in gpus or ():

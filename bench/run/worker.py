@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,6 +37,8 @@ from bench.score import Score
 from bench.seeds import derived
 from bench.study.definition import Failure, Trial
 from bench.training import train
+
+NO_MEMORY = re.compile("can't allocate memory|not enough memory")  # as torch says it of a processor's
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,9 @@ class Work:
             yield Failure("bad configuration", str(error))
         except (torch.OutOfMemoryError, MemoryError) as error:
             yield Failure("out of memory", _line(error), traceback.format_exc())
+        except RuntimeError as error:
+            kind = "out of memory" if NO_MEMORY.search(str(error)) else "error"
+            yield Failure(kind, _line(error), traceback.format_exc())
         except OSError as error:
             kind = "disk full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "error"
             yield Failure(kind, _line(error), traceback.format_exc())

@@ -133,6 +133,6 @@ def training_defaults(model: str) -> Mapping[str, Any]:
 
 def keywords(function: Callable[..., Any]) -> dict[str, Option]:
     """The keyword-only arguments of a function, with their types and defaults."""
-    hints = typing.get_type_hints(function)
+    hints = typing.get_type_hints(function, include_extras=True)
     parameters = inspect.signature(function).parameters.values()
     return {p.name: Option(hints[p.name], p.default) for p in parameters if p.kind is p.KEYWORD_ONLY}

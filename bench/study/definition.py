@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -203,6 +204,14 @@ class Study:
     def is_search(self) -> bool:
         """Whether configurations are proposed by a sampler rather than enumerated."""
         return any(isinstance(values, Range) for values in self.vary.values())
+
+    @property
+    def size(self) -> int:
+        """How many trials it comes to at the most, counted without making them."""
+        each = math.prod(len(values) for values in self.vary.values() if not isinstance(values, Range)) * self.seeds
+        if self.is_search:
+            each = self.trials + (self.confirm.top * self.confirm.seeds if self.confirm else 0)
+        return each * sum(len(self.variants_on(dataset)) for dataset in self.datasets)
 
     def cells(self) -> list[Cell]:
         """The points of the grid, the last setting varying fastest; one empty cell where nothing is varied."""
