@@ -107,7 +107,7 @@ ALLOWED = {
     },
     "executors": {"study", "executors/__init__"},
     "executors/_tied": {"executors"},
-    "tracking": {"score", "study", "text", "tracking"},
+    "tracking": {"files", "score", "study", "text", "tracking"},
     "report": {"images", "report", "score", "study", "text"},
     "run/queue": {"score", "study"},
     "run": {
@@ -117,6 +117,7 @@ ALLOWED = {
         "data",
         "datasets/__init__",
         "executors/__init__",
+        "files",
         "images",
         "measure",
         "memory",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ from bench.study.catalogue import Catalogue
 from bench.study.definition import Failure, Trial
 from bench.study.file import build
 from bench.tracking.errors import StoreError
-from bench.tracking.repair import moved_from, orphans
+from bench.tracking.repair import damaged, moved_from, orphans
 from bench.tracking.store import Store, finished_run
 from bench.tracking.writer import Writer
 
@@ -328,3 +329,55 @@ def test_a_study_without_runs_is_an_empty_table(store: Store) -> None:
 def test_a_folder_that_no_address_can_name_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="holds #, which an SQLite address cannot"):
         Store(tmp_path / "c#" / "mlruns", None, "x", "", create=True)
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut", "flipped"])
+@pytest.mark.parametrize("name", ["model.safetensors", "trial.toml", "final/samples.png"])
+def test_a_file_of_a_finished_run_that_is_damaged_is_named_and_not_used(
+    store: Store, writer: Writer, trials: list[Trial], caplog: pytest.LogCaptureFixture, damage: str, name: str
+) -> None:
+    writer.start(trials[0], None, 1)
+    files = {"trial.toml": b"x = 1\n", "model.safetensors": b"weights", "final/samples.png": PNG.getvalue()}
+    writer.finish(trials[0], SCORES, files, lambda: None)
+    assert writer.flush(30)
+    assert damaged(store.folder) == []
+    run_id = store.records()[trials[0].key].run_id
+    file = store.artifact(run_id, name)
+    content = file.read_bytes()
+    if damage == "gone":
+        file.unlink()
+    else:
+        file.write_bytes(content[:3] if damage == "cut" else content[:3] + bytes([content[3] ^ 1]) + content[4:])
+    assert damaged(store.folder) == [("x", f"{name} of ld=002 s0 digits ({run_id})")]
+    if name.startswith("final/"):
+        assert store.pictures([run_id]) == {run_id: {}}
+        said = [f"{name} of run {run_id} is damaged and is left out"]
+        assert caplog.messages == ([] if damage == "gone" else said)
+    else:
+        with pytest.raises(StoreError, match=rf"{name}.* (any more|is damaged)"):
+            finished_run(store.folder, None, run_id)
+
+
+FULL_DISK = [
+    (OSError(28, "No space left on device"), r"disk full: \[Errno 28\]"),
+    (MlflowException("(sqlite3.OperationalError) database or disk is full\n[SQL: insert"), "disk full: .*disk is full"),
+    (NotADirectoryError(20, "Not a directory"), r"\[Errno 20\] Not a directory"),
+    (KeyError("a fault of ours"), "'a fault of ours'"),
+]
+
+
+@pytest.mark.parametrize(("error", "said"), FULL_DISK)
+def test_where_trying_again_is_of_no_use_nothing_is_waited_for(
+    store: Store, trials: list[Trial], monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(store.client, "create_run", full)
+    writer = Writer(store, {})
+    writer.start(trials[0], None, 1)
+    follow(writer, trials[0], range(3))
+    assert not writer.flush(3600)
+    assert writer.broken
+    line = writer.close(3600)
+    assert re.fullmatch(f"4 writes did not reach sqlite:.*mlflow.db \\({said}.*\\); the next run .*", line)

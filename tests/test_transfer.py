@@ -20,8 +20,8 @@ from bench.cli import main
 from bench.paths import Paths
 from bench.score import Score
 from bench.tracking.archive import Archive, ArchiveError
+from bench.tracking.run_log import write_scores
 from bench.tracking.store import opened
-from bench.tracking.writer import write_scores
 from tests.conftest import SMOKE
 
 FILE = "runs.zip"

@@ -23,7 +23,7 @@ def doctor(fix: bool) -> None:
     from bench.features import inception
     from bench.registry import RegistryError, names
     from bench.tracking.errors import StoreError
-    from bench.tracking.repair import moved_from, orphans
+    from bench.tracking.repair import damaged, moved_from, orphans
     from bench.tracking.store import DATABASE, studies
 
     with one_line():
@@ -60,6 +60,11 @@ def doctor(fix: bool) -> None:
                     "is being run" if held else "closed" if fix else "its driver is dead: bench doctor --fix closes it"
                 )
                 click.echo(f"run       {run}: {end}")
+            for study, file in damaged(paths.store):
+                unsound += 1
+                click.echo(
+                    line(f"file      {file} is gone or damaged: bench run study {study} --rerun trains it again")
+                )
         click.echo("sound" if not unsound else f"{unsound} to fix")
         if unsound:
             raise SystemExit(1)

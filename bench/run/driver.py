@@ -20,12 +20,12 @@ from bench.run.provenance import provenance
 from bench.run.queue import Queue, open_storage
 from bench.run.search import confirmations, searches
 from bench.run.trial_queue import Again, TrialQueue
-from bench.run.worker import Epoch, Event, Finished, Started, Work, forget
+from bench.run.worker import Epoch, Event, Finished, Saved, Started, Work, forget
 from bench.score import Score
 from bench.study.catalogue import Catalogue
 from bench.study.definition import Failure, Study, Trial
 from bench.tracking.reach import answered, check_address
-from bench.tracking.store import Store
+from bench.tracking.store import WEIGHTS, Store
 from bench.tracking.writer import Writer
 
 FLUSH_SECONDS = 5.0  # how long the end of one trial waits for the tracking store
@@ -112,13 +112,16 @@ class Driver:
     def _work_of(self, plan: Plan) -> Work:
         """What a trial's process does with it."""
         anew = {trial.key for trial in plan.todo if self._finished(trial)}
-        saved = {key: self.store.artifact(self.records[key].run_id, "model.safetensors") for key in plan.again}
+        runs = {key: self.records[key] for key in plan.again}
         return Work(
             metrics=tuple(metric.name for metric in self.study.metrics),
             data_dir=self.paths.data,
             folder=self.paths.store,
             guests=self.paths.guests,
-            again={key: (saved[key], metrics) for key, metrics in plan.again.items()},
+            again={
+                key: Saved(self.store.artifact(run.run_id, WEIGHTS), run.files.get(WEIGHTS, ""), plan.again[key])
+                for key, run in runs.items()
+            },
             pictures=self.study.pictures,
             threads={key: record.threads for key, record in self.records.items() if record.threads and key not in anew},
         )

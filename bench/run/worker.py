@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -26,6 +25,7 @@ from bench.checkpoint import Progress, threads_of
 from bench.contract import DataError, Diverged, Generates, ImageSpec, Model, Unsupported
 from bench.data import Data
 from bench.datasets import Source, fingerprint, open_dataset
+from bench.files import FULL, sha256
 from bench.images import png
 from bench.measure.context import EvaluationOptions
 from bench.measure.evaluation import evaluate
@@ -81,6 +81,20 @@ Event = Started | Epoch | Finished | Failure
 
 
 @dataclass(frozen=True)
+class Saved:
+    """What is to be measured of a trial that is trained already.
+
+    Attributes:
+        weights: where its ``model.safetensors`` lies.
+        sha256: of that, as it was written; empty where nobody knows.
+    """
+
+    weights: Path
+    sha256: str
+    metrics: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Work:
     """``work(trial)`` for an executor: plain values only, so that it travels to another process.
 
@@ -88,7 +102,7 @@ class Work:
         metrics: what is measured at the end.
         data_dir: where data sets are.
         folder: holds checkpoints by key, and the caches that trials share.
-        again: trials that are trained already: their saved weights, and the metrics to take of them, by key.
+        again: trials that are trained already, by key.
         guests: the folder that holds the user's own components, where there is one.
         pictures: epochs after which pictures are drawn beside the usual ones.
         threads: under which trials were begun, by key: they end in the same digits under no other number.
@@ -97,7 +111,7 @@ class Work:
     metrics: tuple[str, ...]
     data_dir: Path
     folder: Path
-    again: Mapping[str, tuple[Path, tuple[str, ...]]]
+    again: Mapping[str, Saved]
     guests: Path | None = None
     pictures: tuple[int, ...] = ()
     threads: Mapping[str, int] = field(default_factory=dict)
@@ -121,7 +135,7 @@ class Work:
             kind = "out of memory" if NO_MEMORY.search(str(error)) else "error"
             yield Failure(kind, _line(error), traceback.format_exc())
         except OSError as error:
-            kind = "disk full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "error"
+            kind = "disk full" if error.errno in FULL else "error"
             yield Failure(kind, _line(error), traceback.format_exc())
         except Exception as error:
             yield Failure("error", _line(error), traceback.format_exc())
@@ -153,13 +167,17 @@ class Work:
 
     def _measure(self, trial: Trial) -> Iterator[Event]:
         device = choose_device()
-        weights, metrics = self.again[trial.key]
-        if not weights.is_file():
-            raise DataError(f"{weights.name} is gone, or the run came here without it: train it again with --rerun")
+        saved = self.again[trial.key]
+        if not saved.weights.is_file():
+            raise DataError(
+                f"{saved.weights.name} is gone, or the run came here without it: train it again with --rerun"
+            )
+        if saved.sha256 not in ("", sha256(saved.weights.read_bytes())):
+            raise DataError(f"{saved.weights.name} is damaged: train it again with --rerun")
         data = self._data(trial).to(device)
         model = build(trial, data.spec).to(device)
-        model.load_state_dict(load_file(weights, device=str(device)))
-        yield Finished(self._scores(model, data, trial, metrics), {})
+        model.load_state_dict(load_file(saved.weights, device=str(device)))
+        yield Finished(self._scores(model, data, trial, saved.metrics), {})
 
     def _data(self, trial: Trial) -> Data:
         """What the trial's key says it is trained on."""

@@ -4,6 +4,7 @@ One experiment per study, one flat run per trial. ``store.py`` reads, ``writer.p
 for a store that does not answer.
 """
 
+import logging
 import os
 
 # Read by MLflow when it is imported: no telemetry, no notices about its own databases and git.
@@ -16,3 +17,4 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # whole pages on what we say in a line

@@ -1,14 +1,16 @@
-"""What fixes a store: paths after it was moved, runs that a dead driver left open."""
+"""What is wrong with a store, and what fixes it: paths after it was moved, runs that a dead driver left open, damaged files."""
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from bench.tracking.store import DATABASE, Store, studies
+from bench.tracking.rows import FILES, ORIGIN, state
+from bench.tracking.store import DATABASE, WEIGHTS, Store, intact, local_folder, studies
 
 # Where MLflow keeps absolute paths; its own client has no way to change them.
 PATHS = (("experiments", "artifact_location"), ("runs", "artifact_uri"), ("logged_models", "artifact_location"))
@@ -29,6 +31,21 @@ def moved_from(folder: Path, *, fix: bool) -> str:
                 )
         database.commit()
     return ", ".join(sorted(old))
+
+
+def damaged(folder: Path) -> list[tuple[str, str]]:
+    """Every file of a finished run that is gone or not what was written: the study, and the file and its run in words."""
+    found = []
+    for study in studies(folder, None):
+        for run in Store(folder, None, study, "", create=False).chosen():
+            here = local_folder(run)
+            if here is None or state(run) != "finished":
+                continue
+            for name in json.loads(run.data.tags.get(FILES, "{}")):
+                left_out = name == WEIGHTS and ORIGIN in run.data.tags and not (here / name).exists()
+                if not left_out and not intact(run, name, here / name):
+                    found.append((study, f"{name} of {run.info.run_name} ({run.info.run_id})"))
+    return found
 
 
 def orphans(folder: Path, *, fix: bool) -> list[tuple[str, bool]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 COMMIT = "mlflow.source.git.commit"  # every one that trained or measured the run, the first one first
 ORIGIN = "origin"  # where an imported run was trained, in its owner's words
+FILES = "files"  # the SHA-256 of every file of a finished run, by path
 FINAL = "final/"  # what begins the name of a metric that was measured once, at the end
+# MLflow's word for each state.
+STATUS = {"finished": "FINISHED", "failed": "FAILED", "pruned": "KILLED", "interrupted": "KILLED"}
 REASON, PROTOCOL = "reason.", "protocol."  # what begin the names of the tags that go with it
 
 
@@ -30,6 +33,7 @@ class Record:
         kind: the class of the failure, where there is one.
         scores: what was measured, and what was left blank and why, by metric.
         threads: of the processor, that it was trained with; 0 where it ended before it had any.
+        files: the SHA-256 of the files of a finished run, by path, as they were written.
     """
 
     run_id: str
@@ -40,6 +44,7 @@ class Record:
     scores: Mapping[str, Score]
     seconds: float
     threads: int = 0
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 def record(run: Run) -> Record:
@@ -54,6 +59,7 @@ def record(run: Run) -> Record:
         scores(run),
         seconds(run),
         int(tags.get("threads", "0")),
+        json.loads(tags.get(FILES, "{}")),
     )
 
 
@@ -61,6 +67,11 @@ def state(run: Run) -> str:
     """How it ended, or ``running``; ``interrupted`` where its driver died."""
     found = str(run.data.tags.get("state", "running"))
     return "interrupted" if run.info.status == "KILLED" and found == "running" else found
+
+
+def ended_as(run: Run) -> str:
+    """MLflow's status of the run, were it to go no further."""
+    return STATUS.get(run.data.tags.get("state", ""), "KILLED")
 
 
 def seconds(run: Run) -> float:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import json
+import logging
 import re
 import shutil
 import tempfile
@@ -18,14 +20,17 @@ import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Experiment, ViewType
 
+from bench.files import sha256
 from bench.text import escaped, is_name
 from bench.tracking.errors import StoreError
 from bench.tracking.reach import answered, asking, check_address
-from bench.tracking.rows import FINAL, ORIGIN, Record, record, row
+from bench.tracking.rows import FILES, FINAL, ORIGIN, Record, ended_as, record, row
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
+
+log = logging.getLogger(__name__)
 
 DATABASE = "mlflow.db"  # the name of a store's own
 WEIGHTS = "model.safetensors"  # the file of a run's trained weights
@@ -85,14 +90,20 @@ class Store:
 
     @asking()
     def open_runs(self) -> list[str]:
-        """The runs that MLflow calls RUNNING."""
-        return [run.info.run_id for run in self._runs() if run.info.status == "RUNNING"]
+        """The runs that are not ended, or not wholly: MLflow's status is not what their state says."""
+        return [run.info.run_id for run in self._runs() if run.info.status != ended_as(run)]
 
     @asking()
     def close_orphans(self) -> None:
-        """Mark every run that a dead driver left RUNNING as killed; whoever calls this holds the study's lock."""
-        for run_id in self.open_runs():
-            self.client.set_terminated(run_id, "KILLED")
+        """End every run as far as its driver, which is dead, had come with it; whoever calls this holds the study's lock.
+
+        A run whose last word was that it is finished is finished, though MLflow was not told any more.
+        """
+        for run in self._runs():
+            if "key" in run.data.tags and run.data.tags.get("state", "running") == "running":
+                self.client.set_tag(run.info.run_id, "state", "interrupted")
+            if run.info.status != (status := ended_as(run)):
+                self.client.set_terminated(run.info.run_id, status, run.info.end_time)
 
     @asking()
     def chosen(self) -> list[Run]:
@@ -120,12 +131,13 @@ class Store:
         """The final pictures of these runs, PNG by file name."""
         pictures: dict[str, dict[str, bytes]] = {}
         for run_id in run_ids:
+            run, pictures[run_id] = self.client.get_run(run_id), {}
             names = [entry.path for entry in self.client.list_artifacts(run_id, "final")]
-            pictures[run_id] = {
-                name.removeprefix(FINAL): self.artifact(run_id, name).read_bytes()
-                for name in names
-                if name.endswith(".png")
-            }
+            for name in (name for name in names if name.endswith(".png")):
+                if intact(run, name, file := self.artifact(run_id, name)):
+                    pictures[run_id][name.removeprefix(FINAL)] = file.read_bytes()
+                else:
+                    log.warning("%s of run %s is damaged and is left out", name, run_id)
         return pictures
 
     @asking()
@@ -241,21 +253,36 @@ def finished_run(folder: Path, uri: str | None, name: str) -> Path:
         names = [f"{run.info.run_id[:8]} {run.data.tags['study']} {run.info.run_name}" for run in keys.values()]
         several = f"{len(keys)} trials answer to it: {', '.join(names[:5])}"
         raise StoreError(f"no finished run {name!r}: {several if keys else 'see the run IDs with bench ui'}")
-    run_id = next(iter(keys.values())).info.run_id
-    try:
-        for artifact in ("trial.toml", WEIGHTS):
-            file = answered(place, partial(_file, client, run_id, artifact))
-        if file.exists():
-            return file.parent
-    except StoreError:  # which a server has for a file that it lacks
-        pass
-    raise StoreError(f"run {run_id} has no {WEIGHTS} any more, or came here without its weights")
+    run = next(iter(keys.values()))
+    for name in ("trial.toml", WEIGHTS):
+        try:
+            file = answered(place, partial(_file, client, run.info.run_id, name))
+            there = file.is_file()
+        except StoreError:  # which a server has for a file that it lacks
+            there = False
+        if not there:
+            raise StoreError(f"run {run.info.run_id} has no {name} any more, or came here without its weights")
+        if not intact(run, name, file):
+            raise StoreError(f"{name} of run {run.info.run_id} is damaged: train it again with --rerun")
+    return file.parent
+
+
+def intact(run: Run, name: str, file: Path) -> bool:
+    """Whether one of a finished run's files, which lies at ``file``, is what was written; earlier versions did not tell."""
+    digest = json.loads(run.data.tags.get(FILES, "{}")).get(name)
+    return file.is_file() and digest in (None, sha256(file.read_bytes()))
+
+
+def local_folder(run: Run) -> Path | None:
+    """Where the run's files lie; None where a server holds them."""
+    address = urlparse(run.info.artifact_uri)
+    return Path(url2pathname(address.path)) if address.scheme == "file" else None
 
 
 def _file(client: MlflowClient, run_id: str, name: str) -> Path:
-    address = urlparse(client.get_run(run_id).info.artifact_uri)
-    if address.scheme == "file":
-        return Path(url2pathname(address.path)) / name
+    here = local_folder(client.get_run(run_id))
+    if here is not None:
+        return here / name
     folder = _scratch() / run_id
     folder.mkdir(exist_ok=True)
     return Path(client.download_artifacts(run_id, name, str(folder)))

@@ -12,8 +12,8 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunT
 
 from bench.tracking.archive import Archive, Exporter, Portable
 from bench.tracking.rows import ORIGIN, scores, scores_of, state
+from bench.tracking.run_log import write_scores
 from bench.tracking.store import WEIGHTS, Store
-from bench.tracking.writer import write_scores
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -152,5 +152,5 @@ def _compare(store: Store, ours: Run, theirs: Portable, archive: Archive, taken:
         return
     missing = {n: score for n, score in other.items() if score.value is not None and n not in both}
     if missing:
-        write_scores(store.client, ours.info.run_id, missing)
+        write_scores(store.client, ours.info.run_id, missing, standing=ours.data.metrics)
         taken.supplied[theirs.name] = sorted(missing)

@@ -1,0 +1,205 @@
+"""One run being written. All of it can be written again, after a failure or by the next driver, and stands there once."""
+
+from __future__ import annotations
+
+import io
+import json
+import tempfile
+import time
+import uuid
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from PIL import Image
+
+from bench.files import sha256, write_whole
+from bench.score import Score
+from bench.study.definition import Failure, Trial
+from bench.tracking.rows import COMMIT, FILES, FINAL, PROTOCOL, REASON, STATUS
+from bench.tracking.store import Store, local_folder
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+THUMBNAIL = 256  # pixels of its longest side
+
+
+@dataclass
+class RunLog:
+    """The run of one trial; ``run_id`` is that of an earlier attempt, or empty."""
+
+    store: Store
+    trial: Trial
+    run_id: str = ""
+    finished: bool = False  # and measured again: it stays so, whatever comes of that
+    _asked: bool = False  # for a run of its own, with or without an answer
+    _folder: Path | None = None  # where its files lie; None on a server
+    _started: int = 0
+    _params: set[str] = field(default_factory=set)
+    _logged: set[int] = field(default_factory=set)  # epochs
+    _drawn: set[str] = field(default_factory=set)
+    _illustrated: bool = False  # as the UI wants to be told
+    _finals: dict[str, float] = field(default_factory=dict)
+
+    def start(self, attempt: int, provenance: Mapping[str, str]) -> None:
+        """Open the run; what it holds already is not written again."""
+        client, trial = self.store.client, self.trial
+        tags = {
+            **provenance,
+            "key": trial.key,
+            "configuration": trial.configuration,
+            "study": self.store.study,
+            "variant": trial.variant,
+            "dataset": trial.dataset,
+            "split": trial.held_out,
+            "attempt": str(attempt),
+            "state": "running",
+            "trial": json.dumps(trial.as_dict()),
+        }
+        if not self.run_id:
+            run = self._begun() or client.create_run(str(self.store.experiment_id), tags=tags, run_name=trial.name)
+            self.run_id = run.info.run_id
+        else:
+            run = client.get_run(self.run_id)
+            before = run.data.tags
+            if COMMIT in before and COMMIT in tags:  # whoever goes on, or measures again, is not who began
+                tags[COMMIT] = ", ".join(dict.fromkeys([*before[COMMIT].split(", "), tags[COMMIT]]))
+            self.finished = before.get("state") == "finished"
+            if self.finished:
+                tags = {name: value for name, value in tags.items() if name == COMMIT}
+            self._tag(tags)
+            if not self.finished:
+                client.update_run(self.run_id, status="RUNNING")
+                for name in ("failure", "reason"):
+                    if name in before:
+                        client.delete_tag(self.run_id, name)
+            self._logged = {metric.step for metric in client.get_metric_history(self.run_id, "time/epoch_s")}
+            self._drawn = {entry.path for entry in client.list_artifacts(self.run_id, "images")}
+        self._folder = local_folder(run)
+        self._started = run.info.start_time
+        self._params = set(run.data.params)
+        self._illustrated = "mlflow.loggedImages" in run.data.tags
+        self._finals = {name: value for name, value in run.data.metrics.items() if name.startswith(FINAL)}
+        if self._folder is not None and not self.finished:
+            with suppress(OSError):
+                (self._folder / "failure.txt").unlink()
+
+    def facts(self, tags: Mapping[str, str], params: Mapping[str, Any], data: Mapping[str, str]) -> None:
+        """What the trial's process says of itself before it trains."""
+        trial = self.trial
+        settings = {name: value for section in trial.settings.values() for name, value in section.items()}
+        chosen = {"model": trial.model, "dataset": trial.dataset, "seed": trial.seed, **settings, **params}
+        new = {name: value for name, value in chosen.items() if name not in self._params}  # MLflow changes none
+        self.store.client.log_batch(
+            self.run_id,
+            params=[Param(name, v if isinstance(v, str) else json.dumps(v)) for name, v in new.items()],
+            tags=[RunTag(name, value) for name, value in tags.items()],
+        )
+        self._params |= set(new)
+        name = trial.name.rsplit(" ", 1)[-1]
+        dataset = Dataset(name, data["sha256"][:12], source_type="code", source=json.dumps({"tags": dict(data)}))
+        context = [InputTag("mlflow.data.context", "train")]
+        self.store.client.log_inputs(self.run_id, datasets=[DatasetInput(dataset, context)])
+
+    def epoch(self, epoch: int, metrics: Mapping[str, float], pictures: Mapping[str, bytes], moment: int) -> None:
+        """One epoch's measures, taken at ``moment`` in milliseconds, and its pictures."""
+        if epoch not in self._logged:
+            values = [Metric(name, value, moment, epoch) for name, value in metrics.items()]
+            self.store.client.log_batch(self.run_id, metrics=values)
+            self._logged.add(epoch)
+        for name, png in pictures.items():
+            self._draw(name, epoch, png)
+
+    def finish(self, scores: Mapping[str, Score], files: Mapping[str, bytes], moment: int) -> None:
+        """The scores, and the files by path, with their digests; the run is finished once all of it stands there."""
+        for path, content in files.items():
+            self._put(path, content)
+        if files:
+            self._tag({FILES: json.dumps({path: sha256(content) for path, content in files.items()})})
+        write_scores(self.store.client, self.run_id, scores, moment, self._finals)
+        self.end("finished")
+
+    def fail(self, failure: Failure) -> None:
+        """How the trial ended without its scores."""
+        if failure.details and not self.finished:
+            self._put("failure.txt", failure.details.encode())
+        self.end("failed", {"failure": failure.kind, "reason": failure.reason[:5000]})
+
+    def end(self, state: str, tags: Mapping[str, str] | None = None) -> None:
+        """The run's last word: its state first, from which MLflow's status follows wherever it is read."""
+        if not self.finished:
+            self._tag({**(tags or {}), "state": state})
+            self.store.client.set_terminated(self.run_id, STATUS[state])
+
+    def _begun(self) -> Run | None:
+        """The run that was asked for before, where it was made and the answer was lost."""
+        if not self._asked:
+            self._asked = True
+            return None
+        ours = f"tags.key = '{self.trial.key}' and tags.state = 'running'"
+        found = self.store.client.search_runs([str(self.store.experiment_id)], ours, max_results=1)
+        return found[0] if found else None
+
+    def _draw(self, name: str, epoch: int, png: bytes) -> None:
+        """A picture and its thumbnail under the names by which MLflow's UI lines them up over training.
+
+        Its own ``log_image`` names them at random: what was written again would stand there twice, and what a kill left
+        of the two would be all.
+        """
+        key = uuid.uuid5(uuid.NAMESPACE_URL, f"{self.run_id} {name} {epoch}")
+        stem = f"images/images~{name.replace('/', '~')}+step+{epoch}+timestamp+{self._started}+{key}"
+        if self._folder is None and {f"{stem}.png", f"{stem}+compressed.webp"} <= self._drawn:
+            return
+        if not self._illustrated:
+            self._tag({"mlflow.loggedImages": "true"})
+            self._illustrated = True
+        picture, thumbnail = Image.open(io.BytesIO(png)), io.BytesIO()
+        picture.thumbnail((THUMBNAIL, THUMBNAIL))
+        picture.save(thumbnail, format="WEBP")
+        self._put(f"{stem}.png", png)
+        self._put(f"{stem}+compressed.webp", thumbnail.getvalue())
+        self._drawn |= {f"{stem}.png", f"{stem}+compressed.webp"}
+
+    def _put(self, path: str, content: bytes) -> None:
+        """Write one of the run's files, unless it stands there."""
+        if self._folder is not None:
+            file = self._folder / path
+            if not (file.is_file() and file.read_bytes() == content):
+                write_whole(file, content)
+            return
+        with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+            file = Path(folder) / Path(path).name
+            file.write_bytes(content)
+            parent = str(Path(path).parent)
+            self.store.client.log_artifact(self.run_id, str(file), None if parent == "." else parent)
+
+    def _tag(self, tags: Mapping[str, str]) -> None:
+        self.store.client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+
+
+def write_scores(
+    client: MlflowClient,
+    run_id: str,
+    scores: Mapping[str, Score],
+    moment: int | None = None,
+    standing: Mapping[str, float] | None = None,
+) -> None:
+    """Each metric's value with its protocol and reason; a value that stands there is not written again.
+
+    Args:
+        moment: when they were taken, in milliseconds since 1970; now where None.
+        standing: the run's last values, by MLflow's name.
+    """
+    moment = int(time.time() * 1000) if moment is None else moment
+    metrics, tags = [], []
+    for name, score in scores.items():
+        tags.append(RunTag(PROTOCOL + name, json.dumps(dict(score.protocol), sort_keys=True)))
+        tags.append(RunTag(REASON + name, score.reason))
+        if score.value is not None and (standing or {}).get(FINAL + name) != score.value:
+            metrics.append(Metric(FINAL + name, score.value, moment, 0))
+    client.log_batch(run_id, metrics=metrics, tags=tags)
