@@ -11,7 +11,11 @@ from bench.text import line
 
 
 @click.command()
-@click.option("--fix", is_flag=True, help="Fix what can be fixed: the paths of a store that was moved, dead runs.")
+@click.option(
+    "--fix",
+    is_flag=True,
+    help="Fix what can be: paths of a store that was moved, dead runs, damaged databases.",
+)
 def doctor(fix: bool) -> None:
     """Check this machine and the stores; exit status 1 where something wants mending."""
     import platform
@@ -22,9 +26,12 @@ def doctor(fix: bool) -> None:
     from bench.datasets import located
     from bench.features import inception
     from bench.registry import RegistryError, names
+    from bench.run.queue import unsound as queue_unsound
+    from bench.tracking.database import DATABASE
     from bench.tracking.errors import StoreError
     from bench.tracking.repair import damaged, moved_from, orphans
-    from bench.tracking.store import DATABASE, studies
+    from bench.tracking.repair import unsound as store_unsound
+    from bench.tracking.store import studies
 
     with one_line():
         paths = surroundings()
@@ -49,7 +56,13 @@ def doctor(fix: bool) -> None:
             except StoreError as error:
                 unsound += 1
                 click.echo(f"tracking  {error}")
-        if paths.tracking is None and (paths.store / DATABASE).exists():
+        wrong = "" if paths.tracking else store_unsound(paths.store, fix=fix)
+        for file, fault in ((DATABASE, wrong), (paths.queue.rpartition("/")[2], queue_unsound(paths.queue, fix=fix))):
+            if fault:
+                unsound += not fix
+                end = "set aside" if fix else "bench doctor --fix sets it aside, and so does the next bench run"
+                click.echo(line(f"database  {file} is damaged ({fault}): {end}"))
+        if paths.tracking is None and (paths.store / DATABASE).exists() and (fix or not wrong):
             old = moved_from(paths.store, fix=fix)
             if old:
                 unsound += not fix

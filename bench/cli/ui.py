@@ -37,7 +37,8 @@ def ui(study: str | None, host: str, port: int, allowed_hosts: tuple[str, ...]) 
     import os
     import sys
 
-    from bench.tracking.store import DATABASE, Store, address, studies
+    from bench.tracking.database import DATABASE, address
+    from bench.tracking.store import Store, studies
 
     with one_line():
         paths = surroundings()

@@ -25,7 +25,8 @@ from bench.score import Score
 from bench.study.catalogue import Catalogue
 from bench.study.definition import Failure, Study, Trial
 from bench.tracking.reach import answered, check_address
-from bench.tracking.store import WEIGHTS, Store
+from bench.tracking.run_files import WEIGHTS
+from bench.tracking.store import Store
 from bench.tracking.writer import Writer
 
 FLUSH_SECONDS = 5.0  # how long the end of one trial waits for the tracking store
@@ -71,9 +72,9 @@ class Driver:
     def __enter__(self) -> Driver:
         locks = self.paths.store / "locks"
         self._stack.enter_context(sole_driver(locks, self.study.name))
+        self.store = Store(self.paths.store, self.paths.tracking, self.study.name, self.study.question, create=True)
+        check_address("--storage", self.paths.queue)
         with FileLock(locks / "databases.lock"):
-            self.store = Store(self.paths.store, self.paths.tracking, self.study.name, self.study.question, create=True)
-            check_address("--storage", self.paths.queue)
             opening = partial(open_storage, self.paths.queue)
             self._storage = answered(self.paths.queue, opening, start=True, what="the queue's database")
         self.store.close_orphans()
@@ -108,6 +109,7 @@ class Driver:
         finally:
             if unwritten := self._writer.close(CLOSE_SECONDS):
                 self.outcome.notes.append(unwritten)
+            self.store.keep_copy()
 
     def _work_of(self, plan: Plan) -> Work:
         """What a trial's process does with it."""

@@ -15,10 +15,20 @@ import optuna
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from bench import databases
 from bench.score import Metric
 from bench.study.definition import Cell, Range, Trial
 
 ATTEMPTS = 3  # of one trial, where another attempt can help
+TABLES = (
+    "alembic_version",
+    "studies",
+    "trials",
+    "trial_params",
+    "trial_user_attributes",
+    "trial_values",
+    "version_info",
+)
 LOCK_SECONDS = 60  # how long Optuna waits for SQLite; its own 5 s end in "database is locked"
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -27,7 +37,7 @@ Storage = RDBStorage  # for those who only hand it on
 
 
 def open_storage(url: str) -> Storage:
-    """The database that holds the queues; its folder is made where it is a local file.
+    """The database that holds the queues; a local file is made where there is none, and anew where it is damaged.
 
     Raises:
         ValueError: it is no address of a database.
@@ -38,8 +48,17 @@ def open_storage(url: str) -> Storage:
         raise ValueError(f"it holds {' '.join(sorted(odd))}, which Optuna would fill in")
     if not url.startswith("sqlite:///"):
         return Storage(url)
-    Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    databases.have(Path(url.removeprefix("sqlite:///")), TABLES, lambda beside: Storage(beside).engine.dispose())
     return Storage(url, engine_kwargs={"connect_args": {"timeout": LOCK_SECONDS}})
+
+
+def unsound(url: str, *, fix: bool) -> str:
+    """What is wrong with the queues' database, where it is a local file; empty where nothing is. ``fix`` sets it aside."""
+    file = Path(url.removeprefix("sqlite:///"))
+    wrong = databases.damage(file, TABLES) if url.startswith("sqlite:///") else ""
+    if wrong and fix:
+        databases.set_aside(file)
+    return wrong
 
 
 class Queue:

@@ -9,11 +9,22 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from bench import databases
+from bench.tracking.database import DATABASE, TABLES, have_database
 from bench.tracking.rows import FILES, ORIGIN, state
-from bench.tracking.store import DATABASE, WEIGHTS, Store, intact, local_folder, studies
+from bench.tracking.run_files import WEIGHTS, intact, local_folder
+from bench.tracking.store import Store, studies
 
 # Where MLflow keeps absolute paths; its own client has no way to change them.
 PATHS = (("experiments", "artifact_location"), ("runs", "artifact_uri"), ("logged_models", "artifact_location"))
+
+
+def unsound(folder: Path, *, fix: bool) -> str:
+    """What is wrong with the store's own database; set aside where ``fix`` is true, and empty where nothing is."""
+    wrong = databases.damage(folder / DATABASE, TABLES)
+    if wrong and fix:
+        have_database(folder, mend=True)
+    return wrong
 
 
 def moved_from(folder: Path, *, fix: bool) -> str:

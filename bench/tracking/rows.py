@@ -47,6 +47,15 @@ class Record:
     files: Mapping[str, str] = field(default_factory=dict)
 
 
+def readable(run: Run) -> bool:
+    """Whether what a run says of its trial can be read, and is what its key is of."""
+    try:
+        record(run)
+        return Trial.from_dict(json.loads(run.data.tags["trial"])).key == run.data.tags["key"]
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return False
+
+
 def record(run: Run) -> Record:
     """What is remembered of the run's trial."""
     tags = run.data.tags

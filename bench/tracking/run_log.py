@@ -20,7 +20,8 @@ from bench.files import sha256, write_whole
 from bench.score import Score
 from bench.study.definition import Failure, Trial
 from bench.tracking.rows import COMMIT, FILES, FINAL, PROTOCOL, REASON, STATUS
-from bench.tracking.store import Store, local_folder
+from bench.tracking.run_files import local_folder
+from bench.tracking.store import Store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

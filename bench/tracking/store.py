@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import atexit
-import json
 import logging
 import re
 import shutil
-import tempfile
 from collections.abc import Iterable
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlparse
-from urllib.request import url2pathname
 
 import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Experiment, ViewType
 
-from bench.files import sha256
+from bench import databases
 from bench.text import escaped, is_name
+from bench.tracking.database import DATABASE, address, have_database
 from bench.tracking.errors import StoreError
 from bench.tracking.reach import answered, asking, check_address
-from bench.tracking.rows import FILES, FINAL, ORIGIN, Record, ended_as, record, row
+from bench.tracking.rows import FINAL, ORIGIN, Record, ended_as, readable, record, row
+from bench.tracking.run_files import WEIGHTS, file_of, intact
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -32,8 +29,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DATABASE = "mlflow.db"  # the name of a store's own
-WEIGHTS = "model.safetensors"  # the file of a run's trained weights
 DRAWN = re.compile(r"images/(.+?)[+%]step[+%](\d+)[+%].*\.png")  # as MLflow names the images of a step
 
 
@@ -47,12 +42,14 @@ class Store:
     def __init__(self, folder: Path, uri: str | None, study: str, question: str, *, create: bool) -> None:
         """Open the experiment ``study`` in ``uri``, or in ``folder``'s own database where that is None.
 
-        Called by the driver before any trial starts: two processes that make the same database break it.
+        Args:
+            create: make what is not there, and set aside a database that is damaged; the driver does, before any trial starts.
         """
         self.local = uri is None
         self.uri = address(folder, uri)
         self.study = study
         self.folder = folder
+        self._unreadable: set[str] = set()
         if self.local and (odd := set("%?#") & set(str(folder.resolve()))):
             raise StoreError(f"{folder.resolve()} holds {' '.join(odd)}, which an SQLite address cannot; run elsewhere")
         check_address("MLFLOW_TRACKING_URI", self.uri)
@@ -66,6 +63,8 @@ class Store:
     @asking(start=True)
     def _open(self, question: str, *, create: bool) -> Experiment | None:
         """The study's experiment, made or restored where need be."""
+        if self.local:
+            have_database(self.folder, mend=create)
         self.client = MlflowClient(tracking_uri=self.uri)
         found = self.client.get_experiment_by_name(self.study)
         if found is None and create:
@@ -152,11 +151,11 @@ class Store:
     @asking()
     def artifact(self, run_id: str, name: str) -> Path:
         """One of the run's files: where it lies, or a copy that this process removes at its end."""
-        return _file(self.client, run_id, name)
+        return file_of(self.client, run_id, name)
 
     def artifacts(self, run_id: str) -> Path:
         """The folder of all of the run's files: where they lie, or a copy that this process removes at its end."""
-        return _file(self.client, run_id, "")
+        return file_of(self.client, run_id, "")
 
     def unfinished_imports(self) -> list[str]:
         """Runs that were being written from a file when that was stopped."""
@@ -167,6 +166,11 @@ class Store:
         if self.local:
             shutil.rmtree(self.artifacts(run_id).parent, ignore_errors=True)
         self.client.delete_run(run_id)
+
+    def keep_copy(self) -> None:
+        """Keep a copy of the store's own database, which takes its place should it be damaged."""
+        if self.local:
+            databases.copy(self.folder / DATABASE)
 
     def question(self) -> str:
         """What the study asks."""
@@ -192,12 +196,16 @@ class Store:
             runs += page
             token = page.token
             if not token:
-                return runs
+                return [run for run in runs if "key" not in run.data.tags or self._readable(run)]
 
-
-def address(folder: Path, uri: str | None) -> str:
-    """Where MLflow finds the runs: ``uri``, or the database in ``folder`` where that is None."""
-    return uri or f"sqlite:///{folder.resolve()}/{DATABASE}"
+    def _readable(self, run: Run) -> bool:
+        """One that is not is left out and said, once: its trial is trained again, in a run of its own."""
+        if readable(run):
+            return True
+        if run.info.run_id not in self._unreadable:
+            self._unreadable.add(run.info.run_id)
+            log.warning("run %s of %s is damaged and is left out", run.info.run_id, self.study)
+        return False
 
 
 def opened(folder: Path, uri: str | None, study: str) -> Store:
@@ -256,7 +264,7 @@ def finished_run(folder: Path, uri: str | None, name: str) -> Path:
     run = next(iter(keys.values()))
     for name in ("trial.toml", WEIGHTS):
         try:
-            file = answered(place, partial(_file, client, run.info.run_id, name))
+            file = answered(place, partial(file_of, client, run.info.run_id, name))
             there = file.is_file()
         except StoreError:  # which a server has for a file that it lacks
             there = False
@@ -265,32 +273,3 @@ def finished_run(folder: Path, uri: str | None, name: str) -> Path:
         if not intact(run, name, file):
             raise StoreError(f"{name} of run {run.info.run_id} is damaged: train it again with --rerun")
     return file.parent
-
-
-def intact(run: Run, name: str, file: Path) -> bool:
-    """Whether one of a finished run's files, which lies at ``file``, is what was written; earlier versions did not tell."""
-    digest = json.loads(run.data.tags.get(FILES, "{}")).get(name)
-    return file.is_file() and digest in (None, sha256(file.read_bytes()))
-
-
-def local_folder(run: Run) -> Path | None:
-    """Where the run's files lie; None where a server holds them."""
-    address = urlparse(run.info.artifact_uri)
-    return Path(url2pathname(address.path)) if address.scheme == "file" else None
-
-
-def _file(client: MlflowClient, run_id: str, name: str) -> Path:
-    here = local_folder(client.get_run(run_id))
-    if here is not None:
-        return here / name
-    folder = _scratch() / run_id
-    folder.mkdir(exist_ok=True)
-    return Path(client.download_artifacts(run_id, name, str(folder)))
-
-
-@cache
-def _scratch() -> Path:
-    """A folder of this process for what comes from a server: left to itself, MLflow makes one for each file and keeps it."""
-    folder = Path(tempfile.mkdtemp(prefix="bench-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder

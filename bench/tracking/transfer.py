@@ -12,8 +12,9 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunT
 
 from bench.tracking.archive import Archive, Exporter, Portable
 from bench.tracking.rows import ORIGIN, scores, scores_of, state
+from bench.tracking.run_files import WEIGHTS
 from bench.tracking.run_log import write_scores
-from bench.tracking.store import WEIGHTS, Store
+from bench.tracking.store import Store
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
