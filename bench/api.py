@@ -29,6 +29,7 @@ from bench.run.worker import Finished
 from bench.study.catalogue import Catalogue, catalogue
 from bench.study.definition import Failure
 from bench.study.file import load as load_study
+from bench.tracking.errors import StoreError
 from bench.tracking.store import Store
 
 log = logging.getLogger("bench")
@@ -69,7 +70,7 @@ def run(
 
     Raises:
         StudyError: the study cannot run as written, or nothing came of it; a failed trial is a row, and a logged line.
-        StoreError: the tracking store cannot be used.
+        StoreError: the tracking store cannot be used, or not all of it could be stored: the same call goes on.
     """
     paths, known = _surroundings(folder, storage)
     loaded = load_study(
@@ -88,6 +89,8 @@ def run(
                     log.warning("%s: %s: %s", trial.name, event.kind, event.reason)
         for note in driver.outcome.notes:
             log.warning("%s", note)
+        if driver.outcome.broken:
+            raise StoreError(driver.outcome.broken)
         runs = driver.store.table()
     loaded = tracked_on(loaded, runs)
     return summary(loaded, selected(loaded, known, runs))

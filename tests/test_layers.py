@@ -111,6 +111,7 @@ ALLOWED = {
     "tracking": {"databases", "files", "score", "study", "text", "tracking"},
     "report": {"images", "report", "score", "study", "text"},
     "run/queue": {"databases", "score", "study"},
+    "run/proposals": {"run", "score", "study"},
     "run": {
         "batches",
         "checkpoint",
@@ -174,7 +175,7 @@ ALLOWED = {
     },
 }
 OWNERS = {
-    "optuna": {"run/queue"},
+    "optuna": {"run/queue", "run/proposals"},
     "mlflow": {"tracking"},
     "click": {"cli"},
     "rich": {"cli"},
@@ -198,6 +199,7 @@ NO_TORCH = {
     "report",
     "tracking",
     "run/queue",
+    "run/proposals",
     "executors",
 }
 FILES = sorted(path.relative_to(PACKAGE).with_suffix("").as_posix() for path in PACKAGE.rglob("*.py"))

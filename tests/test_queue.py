@@ -11,7 +11,8 @@ from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from bench.run.queue import ATTEMPTS, Queue, Search, open_storage
+from bench.run.proposals import Search
+from bench.run.queue import ATTEMPTS, Queue, open_storage
 from bench.run.trial_queue import Again, TrialQueue
 from bench.score import Metric
 from bench.study.definition import SECTIONS, Range, Trial

@@ -29,6 +29,7 @@ PNG = io.BytesIO()
 Image.fromarray(np.arange(300 * 280 * 3, dtype=np.uint32).reshape(300, 280, 3).astype(np.uint8)).save(PNG, format="PNG")
 SCORES = {"test_loss": Score(7.5, "", {"split": "test"}), "fid": Score(None, "no weights")}
 FILES = {"trial.toml": b"x = 1\n", "model.safetensors": b"weights", "final/samples.png": PNG.getvalue()}
+COMMAND = {"mlflow.source.name": "bench run study x"}
 WRITES = ("create_run", "log_batch", "log_inputs", "update_run", "delete_tag", "set_terminated", "set_tag")
 
 
@@ -62,8 +63,8 @@ def make(tmp_path: Path, empty_database: Path) -> Callable[[str], Store]:
 def write(store: Store, trial: Trial, moment: int = 1) -> RunLog:
     """All that is written of a trial of three epochs, by whoever goes on with what there is."""
     record = store.records().get(trial.key)
-    log = RunLog(store, trial, record.run_id if record else "")
-    log.start(1, {"mlflow.source.name": "bench run study x"})
+    log = RunLog(store, trial, COMMAND, record.run_id if record else "")
+    log.start(1)
     log.facts({"device": "CPU"}, {"parameters": 3}, {"sha256": "f" * 64})
     for epoch in range(3):
         pictures = {"samples": PNG.getvalue(), "reconstructions": PNG.getvalue()} if epoch != 1 else {}
@@ -187,9 +188,9 @@ def test_a_write_whose_answer_is_lost_is_made_again_and_stands_there_once(
 ) -> None:
     """As the writer does: what failed is done again, and then what follows."""
     store = make("lost")
-    log = RunLog(store, trial)
+    log = RunLog(store, trial, COMMAND)
     steps: list[Callable[[], None]] = [
-        lambda: log.start(1, {"mlflow.source.name": "bench run study x"}),
+        lambda: log.start(1),
         lambda: log.facts({"device": "CPU"}, {"parameters": 3}, {"sha256": "f" * 64}),
     ]
     for epoch in range(3):
@@ -218,8 +219,8 @@ def test_the_end_of_a_run_is_what_it_said_last_whatever_mlflow_was_told(
     statuses = {"failed": "FAILED", "pruned": "KILLED", "interrupted": "KILLED", "finished": "FINISHED"}
     for name, end in ends.items():
         store = make(name)
-        log = RunLog(store, trial)
-        log.start(1, {})
+        log = RunLog(store, trial, COMMAND)
+        log.start(1)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(MlflowClient, "set_terminated", lambda *_: (_ for _ in ()).throw(Killed()))
             with pytest.raises(Killed):
@@ -235,8 +236,8 @@ def test_what_a_failed_attempt_left_is_gone_once_the_run_is_finished(
     make: Callable[[str], Store], trial: Trial, undisturbed: Facts
 ) -> None:
     store = make("failed")
-    log = RunLog(store, trial)
-    log.start(1, {"mlflow.source.name": "bench run study x"})
+    log = RunLog(store, trial, COMMAND)
+    log.start(1)
     log.fail(Failure("killed", "by hand", "Traceback"))
     write(store, trial)
     assert facts(store) == [undisturbed]
@@ -244,8 +245,8 @@ def test_what_a_failed_attempt_left_is_gone_once_the_run_is_finished(
 
 def test_a_damaged_picture_is_written_again(make: Callable[[str], Store], trial: Trial, undisturbed: Facts) -> None:
     store = make("damaged")
-    log = RunLog(store, trial)
-    log.start(1, {"mlflow.source.name": "bench run study x"})
+    log = RunLog(store, trial, COMMAND)
+    log.start(1)
     log.epoch(0, {"test/loss": 9.0, "time/epoch_s": 0.5}, {"samples": PNG.getvalue()}, 1)
     for file in store.artifacts(log.run_id).rglob("*.*"):
         file.write_bytes(file.read_bytes()[:50])
@@ -260,8 +261,8 @@ def test_a_trial_whose_data_lie_elsewhere_by_now_goes_on_in_its_run(make: Callab
     for place in ("/a/x.npz", "/b/x.npz"):
         moved = Trial.from_dict({**trial.as_dict(), "dataset": place, "fingerprint": "same"})
         record = store.records().get(moved.key)
-        log = RunLog(store, moved, record.run_id if record else "")
-        log.start(1, {})
+        log = RunLog(store, moved, COMMAND, record.run_id if record else "")
+        log.start(1)
         log.facts({}, {}, {"sha256": "f" * 64})
         log.end("interrupted")
     (run,) = store.client.search_runs([str(store.experiment_id)])

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Callable
-from contextlib import closing
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from bench.cli.common import one_line, read_settings, selection, surroundings
+from bench.text import line
 
 if TYPE_CHECKING:
     from bench.paths import Paths
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
     from bench.study.catalogue import Catalogue
     from bench.study.definition import Study
 
-INTERRUPTED = 130  # what a shell shows for a program that Ctrl-C ended
+INTERRUPTED, TERMINATED = 130, 143  # what a shell shows for a program that Ctrl-C or SIGTERM ended
 
 
 @click.group()
@@ -145,26 +148,52 @@ def _run(kind: str, name: str, study: Study, known: Catalogue, paths: Paths, opt
             click.echo(_describe(study, plan, driver, resources.workers))
             return
         click.echo(_announce(study, plan))
-        interrupted = False
+        status = 0
         try:
-            with Display(plan) as display, closing(driver.run(plan, options["executor"], resources)) as events:
+            with (
+                _heeding_sigterm(),
+                Display(plan) as display,
+                closing(driver.run(plan, options["executor"], resources)) as events,
+            ):
                 for trial, event in events:
                     display.show(trial, event)
-        except KeyboardInterrupt:
-            interrupted = True
-        for note in driver.outcome.notes:
-            click.echo(note, err=True)
-        if interrupted:
-            click.echo(f"stopped; the same command goes on where this stopped: {command}", err=True)
-            sys.exit(INTERRUPTED)
-        if kind == "study":
+        except KeyboardInterrupt as interrupt:
+            status = TERMINATED if isinstance(interrupt, Terminated) else INTERRUPTED
+        outcome = driver.outcome
+        for note in outcome.notes:
+            click.echo(line(note), err=True)
+        if not (status or outcome.broken) and kind == "study":
             tell(write_report(study, known, paths, driver.store))
-        failed = driver.outcome.failed
-        for trial, failure in failed:
-            click.echo(f"{trial.name}: {failure.kind}: {failure.reason}", err=True)
-        if failed:
-            click.echo(f"{len(failed)} of {len(plan.trials) or plan.proposals} trials failed", err=True)
+        for trial, failure in outcome.failed:
+            click.echo(line(f"{trial.name}: {failure.kind}: {failure.reason}"), err=True)
+        if outcome.failed:
+            click.echo(f"{len(outcome.failed)} of {len(plan.trials) or plan.proposals} trials failed", err=True)
+        if outcome.broken:
+            click.echo(line(outcome.broken), err=True)
+        if status:
+            again = " ".join([command, *(f"--{flag}" for flag in ("rerun", "remeasure") if options[flag])])
+            click.echo(f"stopped; the same command goes on where this stopped: {again}", err=True)
+            sys.exit(status)
+        if outcome.failed or outcome.broken:
             sys.exit(1)
+
+
+class Terminated(KeyboardInterrupt):
+    """Ended by SIGTERM."""
+
+
+@contextmanager
+def _heeding_sigterm() -> Iterator[None]:
+    """Let SIGTERM, by which schedulers end what takes too long, do what Ctrl-C does."""
+
+    def terminate(*_: object) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _announce(study: Study, plan: Plan) -> str:
@@ -172,11 +201,17 @@ def _announce(study: Study, plan: Plan) -> str:
         return f"{study.name}: a search over {', '.join(study.vary)}, {plan.proposals} configurations in all"
     words = [f"{study.name}: {len(plan.trials)} trials"]
     if plan.done:
-        words.append(f"{len(plan.done)} finished already")
+        words.append(f"{len(plan.done)} finished already" + _where(plan))
     words.append(f"{len(plan.todo)} to train" if plan.todo else "nothing to train")
     if plan.again:
         words.append(f"{len(plan.again)} to measure again")
     return ", ".join(words)
+
+
+def _where(plan: Plan) -> str:
+    """The other studies that have finished some of them."""
+    counts = Counter(record.study for record in plan.borrowed.values())
+    return f" ({', '.join(f'{count} in study {study}' for study, count in sorted(counts.items()))})" if counts else ""
 
 
 def _describe(study: Study, plan: Plan, driver: Driver, workers: int) -> str:

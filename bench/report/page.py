@@ -251,9 +251,12 @@ def _provenance(runs: pd.DataFrame) -> list[str]:
 
 
 def _origins(runs: pd.DataFrame) -> list[str]:
-    counts = runs.loc[runs["origin"] != "", "origin"].value_counts().sort_index()
-    words = [f"{count} from {origin}" for origin, count in counts.items()]
-    return [f"* imported: {escaped(', '.join(words))}"] if words else []
+    lines = []
+    for column, what, word in (("origin", "imported", "from"), ("trained_in", "trained in other studies", "in")):
+        counts = runs.loc[runs[column] != "", column].value_counts().sort_index()
+        if words := [f"{count} {word} {place}" for place, count in counts.items()]:
+            lines.append(f"* {what}: {escaped(', '.join(words))}")
+    return lines
 
 
 def _guest_lines(runs: pd.DataFrame) -> list[str]:

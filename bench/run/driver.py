@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import TypeVar
 
 from filelock import FileLock
 
@@ -13,36 +15,53 @@ from bench import registry
 from bench.datasets import Track, untracked
 from bench.executors import Resources
 from bench.paths import Paths
-from bench.previews import picture_epochs
-from bench.run.lock import sole_driver
+from bench.run.feed import Feed
+from bench.run.lock import TrialLocks, sole_driver
 from bench.run.plan import Plan, Planner
 from bench.run.provenance import provenance
-from bench.run.queue import Queue, open_storage
+from bench.run.queue import TROUBLE, Queue, Storage, open_storage
 from bench.run.search import confirmations, searches
+from bench.run.sweep import sweep
 from bench.run.trial_queue import Again, TrialQueue
 from bench.run.worker import Epoch, Event, Finished, Saved, Started, Work, forget
 from bench.score import Score
 from bench.study.catalogue import Catalogue
-from bench.study.definition import Failure, Study, Trial
-from bench.tracking.reach import answered, check_address
+from bench.study.definition import Failure, Study, StudyError, Trial
+from bench.tracking.errors import StoreError
+from bench.tracking.reach import answered, check_address, first_line
+from bench.tracking.rows import Record
 from bench.tracking.run_files import WEIGHTS
+from bench.tracking.shared import elsewhere
 from bench.tracking.store import Store
 from bench.tracking.writer import Writer
+
+log = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 5.0  # how long the end of one trial waits for the tracking store
 CLOSE_SECONDS = 60.0  # how long the end of a study does
 
 Events = Generator[tuple[Trial, Event], bool | None, None]
+Made = TypeVar("Made")
 
 
 @dataclass
 class Outcome:
-    """How an invocation ended, filled in as it goes."""
+    """How an invocation ended, filled in as it goes.
+
+    Attributes:
+        finished: and stored; what was trained but could not be written is finished by the next invocation.
+        broken: why the study was stopped, or not all of it is stored; empty where all went well.
+    """
 
     finished: list[Trial] = field(default_factory=list)
     failed: list[tuple[Trial, Failure]] = field(default_factory=list)
     pruned: list[Trial] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    broken: str = ""
+
+
+class Stopped(Exception):
+    """It is of no use to go on with the study: one line."""
 
 
 class Driver:
@@ -66,17 +85,19 @@ class Driver:
         self.outcome = Outcome()
         self.planner = Planner(study, catalogue, paths.data, track)
         self._stack = contextlib.ExitStack()
-        self._running: dict[str, tuple[Trial, TrialQueue]] = {}
         self._attempts: dict[str, int] = {}
+        self._stored: set[str] = set()
+        self._borrowed: list[Trial] = []  # while this ran, which nobody had finished when it began
 
     def __enter__(self) -> Driver:
         locks = self.paths.store / "locks"
         self._stack.enter_context(sole_driver(locks, self.study.name))
+        self._locks = TrialLocks(locks, self.study.name)
+        self._stack.callback(self._locks.close)
+        self._feed = Feed(self._locks, self._begin)
         self.store = Store(self.paths.store, self.paths.tracking, self.study.name, self.study.question, create=True)
         check_address("--storage", self.paths.queue)
-        with FileLock(locks / "databases.lock"):
-            opening = partial(open_storage, self.paths.queue)
-            self._storage = answered(self.paths.queue, opening, start=True, what="the queue's database")
+        self._storage = self._open_storage()
         self.store.close_orphans()
         self.records = self.store.records()
         return self
@@ -86,7 +107,9 @@ class Driver:
 
     def plan(self, *, rerun: bool = False, remeasure: bool = False) -> Plan:
         """Everything that can be known before it starts, checked; see `Planner.plan`."""
-        return self.planner.plan(self.records, rerun=rerun, remeasure=remeasure)
+        plan = self.planner.plan(self.records, partial(elsewhere, self.store), rerun=rerun, remeasure=remeasure)
+        self.records |= plan.borrowed
+        return plan
 
     def run(self, plan: Plan, executor: str, resources: Resources) -> Events:
         """Run what is missing and yield every event once it is handed to the tracker; `outcome` says how it ended.
@@ -95,20 +118,36 @@ class Driver:
         """
         self._writer = Writer(self.store, provenance(self.command))
         try:
+            sweep(self.store, self.records, self._locks)
+            for trial in plan.trials:
+                if trial.key in plan.borrowed:
+                    self._writer.refer(trial, self.records[trial.key])
             self._work = self._work_of(plan)
-            self.outcome.notes += [*self.planner.fetch(bool(resources.gpus)), *self._undrawn(plan)]
+            self.outcome.notes += self.planner.fetch(bool(resources.gpus))
+            self.outcome.notes += self.planner.undrawn(plan, self.records, self.store.drawn)
             drive = partial(self._drive, registry.load("executors", executor).run, resources)
             if self.study.is_search:
-                found = searches(self.planner, self._storage, self.planner.objectives(self.records))
+                found = self._queues(lambda storage: searches(self.planner, storage, self.records, self.store.losses))
                 yield from drive([each.queue for each in found])
                 plan.confirm(confirmations(self.planner, found), self.records)
-            again = Again(trial for trial in plan.trials if trial.key in plan.again)
-            queue = Queue(self._storage, self.study.name, self.study.objective, self.planner.objectives(self.records))
+            finished = self.planner.objectives(self.records)
+            queue = self._queues(lambda storage: Queue(storage, self.study.name, self.study.objective, finished))
             queue.enqueue(plan.todo)
-            yield from drive([again, queue])
+            yield from drive([Again(trial for trial in plan.trials if trial.key in plan.again), queue])
+            late = [trial for trial in self._borrowed if self.planner.missing(self.records[trial.key])]
+            plan.again = {trial.key: self.planner.missing(self.records[trial.key]) for trial in late}
+            self._work = self._work_of(plan)
+            yield from drive([Again(late)])
+        except Stopped as stopped:
+            self.outcome.broken = str(stopped)
+        except TROUBLE as error:
+            self.outcome.broken = (
+                f"the queue {self.paths.queue} cannot be used: {first_line(error)}; the same command goes on"
+            )
         finally:
             if unwritten := self._writer.close(CLOSE_SECONDS):
-                self.outcome.notes.append(unwritten)
+                self.outcome.broken = "; ".join(filter(None, (self.outcome.broken, unwritten)))
+            self.outcome.finished = [trial for trial in self.outcome.finished if trial.key in self._stored]
             self.store.keep_copy()
 
     def _work_of(self, plan: Plan) -> Work:
@@ -128,26 +167,9 @@ class Driver:
             threads={key: record.threads for key, record in self.records.items() if record.threads and key not in anew},
         )
 
-    def _undrawn(self, plan: Plan) -> list[str]:
-        """A line on the trials that were finished before the study named epochs for its pictures, and were not looked at then.
-
-        They are not trained again for it: what they came to is what it would come to again.
-        """
-        lacking, epochs = 0, set[int]()
-        for trial in plan.trials if self.study.pictures else ():
-            if trial.key in plan.done and (drawn := self.store.drawn(self.records[trial.key].run_id)):
-                due = picture_epochs(trial.settings["training"]["epochs"], self.study.pictures)
-                missing = due.intersection(self.study.pictures) - {epoch for _, epoch in drawn}
-                lacking += bool(missing)
-                epochs |= missing
-        if not lacking:
-            return []
-        listed = ", ".join(map(str, sorted(epochs)))
-        return [f"no pictures of epoch {listed} in {lacking} finished trials; to train them again for it: --rerun"]
-
     def _drive(self, run: Callable[..., Events], resources: Resources, queues: Sequence[TrialQueue]) -> Events:
         """Feed an executor from ``queues`` and hand on its events until nothing is open."""
-        events = run(self._pull(queues), self._work, resources)
+        events = run(self._feed.trials(queues), self._work, resources)
         stop: bool | None = None
         try:
             while True:
@@ -157,37 +179,41 @@ class Driver:
                     return
                 stop = self._handle(trial, event)
                 yield trial, event
+                if self._writer.broken:
+                    raise Stopped(f"{self.study.name} was stopped, since nothing can be stored")
         finally:
             events.close()
-            for trial, queue in self._running.values():
-                self._writer.interrupt(trial)
-                queue.tell(trial, None)
-            self._running.clear()
+            with contextlib.suppress(*TROUBLE):
+                for trial, queue, begun in self._feed.stop():
+                    if begun:
+                        self._writer.interrupt(trial)
+                    queue.interrupt(trial)
+                    self._locks.give_back(trial.key)
 
-    def _pull(self, queues: Sequence[TrialQueue]) -> Iterator[Trial | None]:
-        """The next trial whenever an executor has room; None while only running ones could bring more."""
-        while any(queue.open for queue in queues):
-            for queue in queues:
-                if (trial := queue.next()) is not None:
-                    self._start(trial, queue)
-                    yield trial
-                    break
-            else:
-                yield None
-
-    def _start(self, trial: Trial, queue: TrialQueue) -> None:
-        self._running[trial.key] = (trial, queue)
+    def _begin(self, trial: Trial, queue: TrialQueue) -> bool:
+        """Begin a trial that is this driver's alone; False where another study has finished it by now, and that is all."""
         record = self.records.get(trial.key)
-        if queue.trains and self._finished(trial) and trial.key not in self._attempts:
-            record = None  # trained again on purpose: a run of its own, beside the old one
-            forget(self._work.checkpoint(trial))
+        if queue.trains and not self._finished(trial) and (found := self._found(trial)):
+            self.records[trial.key] = found
+            self._borrowed.append(trial)
+            self._writer.refer(trial, found)
+            queue.tell(trial, found.scores.get(self.study.objective.name, Score(None)).value)
+            self.outcome.notes.append(f"{trial.name}: finished in study {found.study}")
+            return False
+        if queue.trains and record and self._finished(trial) and trial.key not in self._attempts:
+            if record.redone:
+                record = replace(record, run_id=record.redone, state="interrupted")
+            else:
+                record = None  # trained again on purpose: a run of its own, beside the old one
+                forget(self._work.checkpoint(trial))
         before = self._attempts.get(trial.key, record.attempt if record else 0)
         self._attempts[trial.key] = before + queue.trains
         self._writer.start(trial, record, self._attempts[trial.key])
+        return True
 
     def _handle(self, trial: Trial, event: Event) -> bool:
         """Write one event down and tell the queue it came from; True where the trial is to be stopped."""
-        queue = self._running[trial.key][1]
+        queue = self._feed.running[trial.key][1]
         match event:
             case Started():
                 self._writer.facts(trial, event.tags, {"parameters": event.parameters}, event.data)
@@ -200,31 +226,70 @@ class Driver:
                 self._end(trial)
                 queue.tell(trial, None, pruned=True)
                 forget(self._work.checkpoint(trial))
+                self._locks.give_back(trial.key)
                 self.outcome.pruned.append(trial)
                 return True
             case Finished(scores, files):
-                self._writer.finish(trial, scores, files, then=partial(forget, self._work.checkpoint(trial)))
+                self._writer.finish(trial, scores, files, then=partial(self._is_stored, trial))
                 self._end(trial)
                 queue.tell(trial, scores.get(self.study.objective.name, Score(None)).value)
                 self.outcome.finished.append(trial)
             case Failure():
-                self._writer.fail(trial, event)
-                self._end(trial)
-                if event.retriable and queue.retry(trial):
-                    self.outcome.notes.append(f"{trial.name}: {event.kind}: {event.reason}; tried again")
-                    return False
-                if not event.retriable:
-                    queue.tell(trial, None)
-                if event.kind == "diverged":
-                    forget(self._work.checkpoint(trial))
-                self.outcome.failed.append((trial, event))
+                self._fail(trial, event, queue)
         return False
+
+    def _fail(self, trial: Trial, failure: Failure, queue: TrialQueue) -> None:
+        self._writer.fail(trial, failure)
+        self._end(trial)
+        self._locks.give_back(trial.key)
+        if failure.retriable and queue.retry(trial):
+            self.outcome.notes.append(f"{trial.name}: {failure.kind}: {failure.reason}; tried again")
+            return
+        self.outcome.failed.append((trial, failure))
+        if failure.kind == "disk full":
+            queue.interrupt(trial)
+            raise Stopped(f"{self.study.name} was stopped: the disk is full; with room on it the same command goes on")
+        if not failure.retriable:
+            queue.tell(trial, None)
+        if failure.kind == "diverged":
+            forget(self._work.checkpoint(trial))
 
     def _finished(self, trial: Trial) -> bool:
         """Whether a run of it had finished when this began."""
         return trial.key in self.records and self.records[trial.key].state == "finished"
 
+    def _found(self, trial: Trial) -> Record | None:
+        """Another study's finished run of the trial; None where there is none, or nobody who could tell."""
+        if self._writer.away:
+            return None
+        with contextlib.suppress(StoreError):
+            return elsewhere(self.store, [trial.key]).get(trial.key)
+        return None
+
+    def _is_stored(self, trial: Trial) -> None:
+        """All of a finished trial is written; called by the writer."""
+        self._stored.add(trial.key)
+        forget(self._work.checkpoint(trial))
+        self._locks.give_back(trial.key)
+
     def _end(self, trial: Trial) -> None:
         """Give the tracker a moment to write down how the trial ended, so that this is known before the queue is told."""
         self._writer.flush(FLUSH_SECONDS)
-        del self._running[trial.key]
+        self._feed.ended(trial)
+
+    def _open_storage(self, *, anew: bool = False) -> Storage:
+        with FileLock(self.paths.store / "locks" / "databases.lock"):
+            opening = partial(open_storage, self.paths.queue, anew=anew)
+            return answered(self.paths.queue, opening, start=True, what="the queue's database")
+
+    def _queues(self, make: Callable[[Storage], Made]) -> Made:
+        """Open queues; where what is read there makes no sense, in a database of its own: it is made again from the runs."""
+        try:
+            return make(self._storage)
+        except (StudyError, StoreError, *TROUBLE):
+            raise
+        except Exception as error:
+            log.warning("the queue %s is damaged (%s) and is made anew", self.paths.queue, first_line(error))
+            self._storage.engine.dispose()
+            self._storage = self._open_storage(anew=True)
+            return make(self._storage)

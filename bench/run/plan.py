@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import mean
 
@@ -14,6 +14,7 @@ from bench import registry
 from bench.contract import DataError, ImageSpec, Unsupported
 from bench.datasets import Source, Track, at_hand, fingerprint, open_dataset, untracked
 from bench.measure.evaluation import fetch
+from bench.previews import picture_epochs
 from bench.run.room import check_room
 from bench.run.worker import build, data_options, parameter_count, prepared
 from bench.score import Score
@@ -34,6 +35,7 @@ class Plan:
         parameters: trainable parameters by key.
         proposals: configurations that a search tries in all.
         seconds: how long a trial took in earlier runs, by key, where one like it has run.
+        borrowed: runs of other studies that have finished a trial, by key; `done` holds those too.
     """
 
     trials: list[Trial]
@@ -42,6 +44,7 @@ class Plan:
     parameters: dict[str, int]
     proposals: int
     seconds: dict[str, float]
+    borrowed: Mapping[str, Record] = field(default_factory=dict)
 
     def confirm(self, trials: Iterable[Trial], records: Mapping[str, Record]) -> None:
         """Add what a search has found, less what is finished of it."""
@@ -79,10 +82,18 @@ class Planner:
         self._checked: dict[str, int] = {}
         self._roomy: set[str] = set()
 
-    def plan(self, records: Mapping[str, Record], *, rerun: bool = False, remeasure: bool = False) -> Plan:
+    def plan(
+        self,
+        records: Mapping[str, Record],
+        elsewhere: Callable[[list[str]], Mapping[str, Record]] = lambda keys: {},
+        *,
+        rerun: bool = False,
+        remeasure: bool = False,
+    ) -> Plan:
         """The plan, given what is remembered of earlier trials by key.
 
         Args:
+            elsewhere: what other studies have finished of these trials, by key.
             rerun: train again what is finished.
             remeasure: take every metric again of the models that are trained.
         """
@@ -97,14 +108,41 @@ class Planner:
                             self.study.trial(self.catalogue, variant, dataset, 0, corner, proposal=True), room=True
                         )
         finished = {key: record for key, record in records.items() if record.state == "finished" and not rerun}
+        borrowed = {} if rerun else elsewhere([trial.key for trial in trials if trial.key not in finished])
+        finished.update(borrowed)
         done = {trial.key for trial in trials if trial.key in finished}
         again = {}
         for key in done:
-            taken = {} if remeasure else finished[key].scores
-            if missing := tuple(metric.name for metric in self.study.metrics if metric.name not in taken):
+            if missing := self.missing(None if remeasure else finished[key]):
                 again[key] = missing
         parameters = {trial.key: self.check(trial, room=trial.key not in done) for trial in trials}
-        return Plan(trials, done, again, parameters, proposals, _seconds(trials, records))
+        return Plan(trials, done, again, parameters, proposals, _seconds(trials, records), borrowed)
+
+    def missing(self, record: Record | None) -> tuple[str, ...]:
+        """The study's metrics that a run has neither measured nor left blank; all where there is none."""
+        return tuple(metric.name for metric in self.study.metrics if record is None or metric.name not in record.scores)
+
+    def undrawn(
+        self, plan: Plan, records: Mapping[str, Record], drawn: Callable[[str], Mapping[tuple[str, int], str]]
+    ) -> list[str]:
+        """A line on the trials that were finished before the study named epochs for its pictures, and were not looked at then.
+
+        They are not trained again for it: what they came to is what it would come to again.
+
+        Args:
+            drawn: the pictures of a run, by name and epoch.
+        """
+        lacking, epochs = 0, set[int]()
+        for trial in plan.trials if self.study.pictures else ():
+            if trial.key in plan.done and (pictures := drawn(records[trial.key].run_id)):
+                due = picture_epochs(trial.settings["training"]["epochs"], self.study.pictures)
+                missing = due.intersection(self.study.pictures) - {epoch for _, epoch in pictures}
+                lacking += bool(missing)
+                epochs |= missing
+        if not lacking:
+            return []
+        listed = ", ".join(map(str, sorted(epochs)))
+        return [f"no pictures of epoch {listed} in {lacking} finished trials; to train them again for it: --rerun"]
 
     def fingerprint(self, dataset: str) -> str:
         """The data set's fingerprint, read once."""

@@ -1,23 +1,25 @@
-"""Which trial next: the only file that knows Optuna.
+"""Which trial next: with `proposals` the only file that knows Optuna.
 
-One driver asks and tells, so no trial is claimed twice. A grid is enumerated by the study and enqueued here (Optuna's grid
-sampler repeats and loses cells); a search is sampled with TPE and counts its configurations in total, not per invocation.
+One driver asks and tells, so no trial is claimed twice. A grid is enumerated by the study and enqueued here: Optuna's grid
+sampler repeats and loses cells.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from bench import databases
 from bench.score import Metric
-from bench.study.definition import Cell, Range, Trial
+from bench.study.definition import Trial
 
 ATTEMPTS = 3  # of one trial, where another attempt can help
 TABLES = (
@@ -30,14 +32,18 @@ TABLES = (
     "version_info",
 )
 LOCK_SECONDS = 60  # how long Optuna waits for SQLite; its own 5 s end in "database is locked"
+TROUBLE = (StorageInternalError, SQLAlchemyError)  # what a queue's database raises that cannot be used
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 Storage = RDBStorage  # for those who only hand it on
 
 
-def open_storage(url: str) -> Storage:
+def open_storage(url: str, *, anew: bool = False) -> Storage:
     """The database that holds the queues; a local file is made where there is none, and anew where it is damaged.
+
+    Args:
+        anew: set a local file aside whatever it looks like.
 
     Raises:
         ValueError: it is no address of a database.
@@ -48,16 +54,17 @@ def open_storage(url: str) -> Storage:
         raise ValueError(f"it holds {' '.join(sorted(odd))}, which Optuna would fill in")
     if not url.startswith("sqlite:///"):
         return Storage(url)
-    databases.have(Path(url.removeprefix("sqlite:///")), TABLES, lambda beside: Storage(beside).engine.dispose())
+    if anew:
+        databases.set_aside(_file(url))
+    databases.have(_file(url), TABLES, lambda beside: Storage(beside).engine.dispose())
     return Storage(url, engine_kwargs={"connect_args": {"timeout": LOCK_SECONDS}})
 
 
 def unsound(url: str, *, fix: bool) -> str:
     """What is wrong with the queues' database, where it is a local file; empty where nothing is. ``fix`` sets it aside."""
-    file = Path(url.removeprefix("sqlite:///"))
-    wrong = databases.damage(file, TABLES) if url.startswith("sqlite:///") else ""
+    wrong = databases.damage(_file(url), TABLES) if url.startswith("sqlite:///") else ""
     if wrong and fix:
-        databases.set_aside(file)
+        databases.set_aside(_file(url))
     return wrong
 
 
@@ -75,7 +82,6 @@ class Queue:
             study_name=name,
             storage=storage,
             direction="maximize" if objective.sign < 0 else "minimize",
-            sampler=optuna.samplers.TPESampler(seed=0),
             pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=3),
             load_if_exists=True,
         )
@@ -83,16 +89,16 @@ class Queue:
         self._wanted: dict[str, Trial] = {}
         self._running: dict[str, optuna.Trial] = {}
         self._finished = dict(finished)
-        self._orphans = self._close_orphans()
-        self._waiting = len(self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
+        self._close_orphans()
+        self._waiting = len(self._frozen(TrialState.WAITING))
 
     def enqueue(self, trials: Iterable[Trial]) -> None:
-        """Put ``trials`` in line; those that a dead driver left running come first, where their checkpoints stand.
+        """Put ``trials`` in line; those that were interrupted come first, where their checkpoints stand.
 
-        One that an earlier driver left waiting keeps its place, or has it behind them, and its attempt.
+        One that an earlier driver left waiting keeps its place, or has it behind them, and each its attempt.
         """
-        interrupted = {orphan.user_attrs.get("key") for orphan in self._orphans}
-        attempts = self._leave() if interrupted else {}
+        interrupted = {frozen.user_attrs["key"]: frozen.user_attrs.get("attempt", 1) for frozen in self._interrupted()}
+        attempts = {**self._leave(), **interrupted} if interrupted else {}
         in_line = {frozen.user_attrs.get("key") for frozen in self._frozen(TrialState.WAITING)}
         for trial in sorted(trials, key=lambda trial: trial.key not in interrupted):
             if trial.key in in_line:
@@ -103,7 +109,7 @@ class Queue:
     def next(self) -> Trial | None:
         """The next trial to start; None where nothing is waiting now, though a running one may yet come back."""
         while self._waiting:
-            asked = self._study.ask()
+            asked = self._ask()
             self._waiting -= 1
             trial = self._wanted.pop(asked.user_attrs.get("key", ""), None)
             if trial is None:  # enqueued by an earlier invocation with other settings
@@ -133,6 +139,11 @@ class Queue:
             self._finished[trial.key] = value
             self._study.tell(asked, value)
 
+    def interrupt(self, trial: Trial) -> None:
+        """Close ``trial``, which was stopped and not ended: it comes first when the queue is opened again."""
+        self._running[trial.key].set_user_attr("interrupted", True)
+        self.tell(trial, None)
+
     def retry(self, trial: Trial) -> bool:
         """Close ``trial`` as failed and put it in line again; False where it has had its attempts."""
         attempt = self._running[trial.key].user_attrs.get("attempt", 1)
@@ -142,6 +153,9 @@ class Queue:
             return False
         self._enqueue(trial, params, attempt + 1)
         return True
+
+    def _ask(self) -> optuna.Trial:
+        return self._study.ask()
 
     def _leave(self) -> dict[str, int]:
         """Let all that wait leave Optuna's line, which has no front to step into; the attempt that each has come to, by key."""
@@ -153,109 +167,31 @@ class Queue:
             self._study.tell(asked, state=TrialState.FAIL)
         return attempts
 
-    def _enqueue(self, trial: Trial, params: Mapping[str, Any], attempt: int) -> None:
+    def _enqueue(self, trial: Trial, params: Mapping[str, Any], attempt: int, *, again: bool = True) -> None:
+        """Put it in line; ``again`` where it is no other configuration than one that was there."""
         self._wanted[trial.key] = trial
-        attributes = {"key": trial.key, "attempt": attempt, "trial": json.dumps(trial.as_dict())}
+        attributes = {"key": trial.key, "attempt": attempt, "again": again, "trial": json.dumps(trial.as_dict())}
         self._study.enqueue_trial(dict(params), user_attrs=attributes)
         self._waiting += 1
 
     def _frozen(self, *states: TrialState) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False, states=states or None)
 
-    def _close_orphans(self) -> list[FrozenTrial]:
-        """Close what a dead driver left running: with its value where the run had finished, as failed where not."""
-        unfinished = []
+    def _close_orphans(self) -> None:
+        """Close what a dead driver left running: with its value where the run had finished, as interrupted where not."""
         for orphan in self._frozen(TrialState.RUNNING):
             value = self._finished.get(orphan.user_attrs.get("key", ""))
             if value is None:
+                optuna.Trial(self._study, orphan._trial_id).set_user_attr("interrupted", True)
                 self._study.tell(orphan.number, state=TrialState.FAIL)
-                unfinished.append(orphan)
             else:
                 self._study.tell(orphan.number, value)
-        return unfinished
+
+    def _interrupted(self) -> list[FrozenTrial]:
+        """What was stopped before its end and has not been gone on with."""
+        last = {frozen.user_attrs["key"]: frozen for frozen in self._frozen() if "key" in frozen.user_attrs}
+        return [each for each in last.values() if each.state == TrialState.FAIL and each.user_attrs.get("interrupted")]
 
 
-class Search(Queue):
-    """A queue that proposes its own trials until ``total`` configurations have been tried."""
-
-    def __init__(
-        self,
-        storage: Storage,
-        name: str,
-        objective: Metric,
-        finished: Mapping[str, float | None],
-        *,
-        space: Mapping[str, tuple[Any, ...] | Range],
-        total: int,
-        propose: Callable[[Cell], Trial],
-        prune: bool = True,
-    ) -> None:
-        """Open the queue ``name``.
-
-        Args:
-            propose: makes the trial of a point of ``space``.
-            prune: give up trials whose held-out loss, which is the objective then, lies behind that of the others.
-        """
-        super().__init__(storage, name, objective, finished)
-        self._space = space
-        self._total = total
-        self._propose = propose
-        self._prune = prune
-        for orphan in self._orphans:
-            if "trial" in orphan.user_attrs:
-                # An interrupted configuration is the same configuration: it goes on where its checkpoint stands.
-                self._enqueue(Trial.from_dict(json.loads(orphan.user_attrs["trial"])), orphan.params, attempt=2)
-        for frozen in self._frozen(TrialState.WAITING):
-            if "trial" in frozen.user_attrs:
-                self._wanted[frozen.user_attrs["key"]] = Trial.from_dict(json.loads(frozen.user_attrs["trial"]))
-
-    def next(self) -> Trial | None:
-        """A trial that is to be tried again, or else a new proposal, up to the total."""
-        waiting = super().next()
-        while waiting is None and self._tried < self._total:
-            asked = self._study.ask()
-            trial = self._propose({name: _suggest(asked, name, values) for name, values in self._space.items()})
-            asked.set_user_attr("trial", json.dumps(trial.as_dict()))
-            asked.set_user_attr("key", trial.key)
-            if trial.key in self._running:
-                self._study.tell(asked, state=TrialState.PRUNED)
-            elif self._finished.get(trial.key) is not None:  # drawn before, in a space small enough for that
-                self._study.tell(asked, self._finished[trial.key])
-            else:
-                self._running[trial.key] = asked
-                return trial
-        return waiting
-
-    def report(self, trial: Trial, epoch: int, loss: float) -> bool:
-        """Tell the held-out loss; True where the median of the others at this epoch is better than the best so far."""
-        if not self._prune:
-            return False
-        asked = self._running[trial.key]
-        asked.report(loss, epoch)
-        return bool(asked.should_prune())
-
-    @property
-    def open(self) -> bool:
-        """Whether a trial is waiting, running or yet to be proposed."""
-        return super().open or self._tried < self._total
-
-    @property
-    def _tried(self) -> int:
-        """Configurations proposed so far; a second attempt at one is not a second configuration."""
-        return sum("key" in t.user_attrs and t.user_attrs.get("attempt", 1) == 1 for t in self._frozen())
-
-    def best(self, top: int) -> list[Trial]:
-        """The ``top`` finished configurations, the best first."""
-        sign = self._objective.sign
-        done = sorted(self._frozen(TrialState.COMPLETE), key=lambda frozen: sign * float(frozen.value or 0.0))
-        trials = {t.user_attrs["key"]: Trial.from_dict(json.loads(t.user_attrs["trial"])) for t in done}
-        return list(trials.values())[:top]
-
-
-def _suggest(asked: optuna.Trial, name: str, values: tuple[Any, ...] | Range) -> Any:
-    """One setting's value; a list of choices is drawn by its JSON text, since Optuna keeps no lists."""
-    if not isinstance(values, Range):
-        return json.loads(asked.suggest_categorical(name, [json.dumps(value) for value in values]))
-    if values.integer:
-        return asked.suggest_int(name, int(values.low), int(values.high), log=values.log)
-    return asked.suggest_float(name, values.low, values.high, log=values.log)
+def _file(url: str) -> Path:
+    return Path(url.removeprefix("sqlite:///"))

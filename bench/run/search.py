@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from bench.run.plan import Planner
-from bench.run.queue import Search, Storage
+from bench.run.proposals import Past, Search
+from bench.run.queue import Storage
 from bench.study.definition import Cell, Trial, Variant
+from bench.tracking.rows import Record
 
 
 @dataclass(frozen=True)
@@ -21,12 +23,16 @@ class Candidates:
     queue: Search
 
 
-def searches(planner: Planner, storage: Storage, finished: Mapping[str, float | None]) -> list[Candidates]:
+def searches(
+    planner: Planner, storage: Storage, records: Mapping[str, Record], losses: Callable[[str, str], dict[int, float]]
+) -> list[Candidates]:
     """One search per data set and variant; another space or other fixed settings are another search.
 
     Args:
-        finished: the objective's value by key, as the tracked runs hold it.
+        records: what the tracked runs tell, by key: a queue that was lost is made again from them.
+        losses: after every epoch of a run, on a split.
     """
+    finished = planner.objectives(records)
     study = planner.study
     followed = study.objective.name == "test_loss"  # the one metric of which every epoch tells
     found = []
@@ -43,6 +49,21 @@ def searches(planner: Planner, storage: Storage, finished: Mapping[str, float | 
                 total=study.trials,
                 propose=propose,
                 prune=study.prune and followed,
+            )
+            ours = [
+                record
+                for key, record in sorted(records.items(), key=lambda item: item[1].started)
+                if record.trial.dataset == dataset and record.trial.varied.keys() == study.vary.keys()
+                if key not in queue.known and propose(record.trial.varied).key == key
+            ]
+            queue.remember(
+                Past(
+                    each.trial,
+                    each.state,
+                    finished.get(each.trial.key),
+                    losses(each.run_id, each.trial.held_out) if study.prune and followed else {},
+                )
+                for each in ours
             )
             found.append(Candidates(variant, queue))
     return found

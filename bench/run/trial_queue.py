@@ -30,6 +30,9 @@ class TrialQueue(Protocol):
     def tell(self, trial: Trial, value: float | None, *, pruned: bool = False) -> None:
         """Close a running trial with its objective, or as failed where it has none."""
 
+    def interrupt(self, trial: Trial) -> None:
+        """Close a running trial that was stopped before its end."""
+
     def retry(self, trial: Trial) -> bool:
         """Close a running trial as failed and put it in line again; False where it has had its attempts."""
 
@@ -62,6 +65,10 @@ class Again:
 
     def tell(self, trial: Trial, value: float | None, *, pruned: bool = False) -> None:
         """Close ``trial``."""
+        self._running.remove(trial.key)
+
+    def interrupt(self, trial: Trial) -> None:
+        """Close ``trial``; the next invocation measures it."""
         self._running.remove(trial.key)
 
     def retry(self, trial: Trial) -> bool:

@@ -39,6 +39,7 @@ from bench.study.definition import Failure, Trial
 from bench.training import train
 
 NO_MEMORY = re.compile("can't allocate memory|not enough memory")  # as torch says it of a processor's
+CHECKPOINTS = "checkpoints"
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ class Work:
 
     def checkpoint(self, trial: Trial) -> Path:
         """Where the trial keeps what it needs to go on."""
-        return self.folder / "checkpoints" / trial.key
+        return self.folder / CHECKPOINTS / trial.key
 
     def _train(self, trial: Trial) -> Iterator[Event]:
         device = choose_device()
@@ -252,9 +253,18 @@ def parameter_count(model: Model) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
+def checkpoints(store: Path) -> list[Path]:
+    """Those in a store, each under the key of its trial."""
+    folder = store / CHECKPOINTS
+    return list(folder.iterdir()) if folder.is_dir() else []
+
+
 def forget(folder: Path) -> None:
     """Remove a checkpoint that is needed no more."""
-    shutil.rmtree(folder, ignore_errors=True)
+    if folder.is_dir():
+        shutil.rmtree(folder, ignore_errors=True)
+    else:
+        folder.unlink(missing_ok=True)
 
 
 def _surroundings(device: torch.device) -> dict[str, str]:

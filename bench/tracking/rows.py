@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 COMMIT = "mlflow.source.git.commit"  # every one that trained or measured the run, the first one first
 ORIGIN = "origin"  # where an imported run was trained, in its owner's words
+REFERS = "refers to"  # the run of another study that trained the trial; what has it is but a name for that run in its own study
+TRAINED_IN = "trained in"  # the study of that run
 FILES = "files"  # the SHA-256 of every file of a finished run, by path
 FINAL = "final/"  # what begins the name of a metric that was measured once, at the end
 # MLflow's word for each state.
@@ -29,29 +31,35 @@ class Record:
     """What is remembered of one trial, under its key.
 
     Attributes:
+        study: that trained it.
+        started: in milliseconds since 1970.
         state: ``finished``, ``failed``, ``pruned``, ``interrupted`` or ``running``.
         kind: the class of the failure, where there is one.
         scores: what was measured, and what was left blank and why, by metric.
         threads: of the processor, that it was trained with; 0 where it ended before it had any.
         files: the SHA-256 of the files of a finished run, by path, as they were written.
+        redone: the run that is to take its place, begun later and stopped before its end; empty where there is none.
     """
 
     run_id: str
+    trial: Trial
+    study: str
     configuration: str
     state: str
     kind: str
     attempt: int
     scores: Mapping[str, Score]
+    started: int
     seconds: float
     threads: int = 0
     files: Mapping[str, str] = field(default_factory=dict)
+    redone: str = ""
 
 
 def readable(run: Run) -> bool:
     """Whether what a run says of its trial can be read, and is what its key is of."""
     try:
-        record(run)
-        return Trial.from_dict(json.loads(run.data.tags["trial"])).key == run.data.tags["key"]
+        return record(run).trial.key == run.data.tags["key"]
     except (AttributeError, KeyError, TypeError, ValueError):
         return False
 
@@ -61,11 +69,14 @@ def record(run: Run) -> Record:
     tags = run.data.tags
     return Record(
         run.info.run_id,
+        Trial.from_dict(json.loads(tags["trial"])),
+        tags.get(TRAINED_IN, tags["study"]),
         tags.get("configuration", ""),
         state(run),
         tags.get("failure", ""),
         int(tags.get("attempt", "1")),
         scores(run),
+        run.info.start_time,
         seconds(run),
         int(tags.get("threads", "0")),
         json.loads(tags.get(FILES, "{}")),
@@ -121,6 +132,7 @@ def row(run: Run) -> dict[str, Any]:
         "versions": tags.get("versions", "{}"),
         "guests": tags.get("guests", "{}"),
         "origin": tags.get(ORIGIN, ""),
+        "trained_in": tags.get(TRAINED_IN, ""),
         "data": json.dumps(data(run)),
         "started": pd.Timestamp(run.info.start_time, unit="ms", tz="UTC"),
         "duration_s": seconds(run),

@@ -19,7 +19,7 @@ from PIL import Image
 from bench.files import sha256, write_whole
 from bench.score import Score
 from bench.study.definition import Failure, Trial
-from bench.tracking.rows import COMMIT, FILES, FINAL, PROTOCOL, REASON, STATUS
+from bench.tracking.rows import COMMIT, FILES, FINAL, PROTOCOL, REASON, REFERS, STATUS, Record
 from bench.tracking.run_files import local_folder
 from bench.tracking.store import Store
 
@@ -32,10 +32,16 @@ THUMBNAIL = 256  # pixels of its longest side
 
 @dataclass
 class RunLog:
-    """The run of one trial; ``run_id`` is that of an earlier attempt, or empty."""
+    """The run of one trial.
+
+    Attributes:
+        provenance: tags that tell whoever works on it: commit, command line, user.
+        run_id: that of an earlier attempt, or empty.
+    """
 
     store: Store
     trial: Trial
+    provenance: Mapping[str, str]
     run_id: str = ""
     finished: bool = False  # and measured again: it stays so, whatever comes of that
     _asked: bool = False  # for a run of its own, with or without an answer
@@ -47,23 +53,12 @@ class RunLog:
     _illustrated: bool = False  # as the UI wants to be told
     _finals: dict[str, float] = field(default_factory=dict)
 
-    def start(self, attempt: int, provenance: Mapping[str, str]) -> None:
+    def start(self, attempt: int) -> None:
         """Open the run; what it holds already is not written again."""
-        client, trial = self.store.client, self.trial
-        tags = {
-            **provenance,
-            "key": trial.key,
-            "configuration": trial.configuration,
-            "study": self.store.study,
-            "variant": trial.variant,
-            "dataset": trial.dataset,
-            "split": trial.held_out,
-            "attempt": str(attempt),
-            "state": "running",
-            "trial": json.dumps(trial.as_dict()),
-        }
+        client = self.store.client
+        tags = self._tags(attempt)
         if not self.run_id:
-            run = self._begun() or client.create_run(str(self.store.experiment_id), tags=tags, run_name=trial.name)
+            run = self._begun() or client.create_run(str(self.store.experiment_id), tags=tags, run_name=self.trial.name)
             self.run_id = run.info.run_id
         else:
             run = client.get_run(self.run_id)
@@ -89,6 +84,19 @@ class RunLog:
         if self._folder is not None and not self.finished:
             with suppress(OSError):
                 (self._folder / "failure.txt").unlink()
+
+    def refer(self, other: Record) -> None:
+        """Let a run stand for that of another study, which trained the trial."""
+        refers = {REFERS: other.run_id, "state": "finished"}
+        refers["mlflow.note.content"] = f"Trained in the study {other.study}, in its run {other.run_id}."
+        client, experiment = self.store.client, str(self.store.experiment_id)
+        ours = f"tags.key = '{self.trial.key}' and tags.`{REFERS}` = '{other.run_id}'"
+        found = client.search_runs([experiment], ours, max_results=1)
+        run = (
+            found[0] if found else client.create_run(experiment, tags=self._tags(1) | refers, run_name=self.trial.name)
+        )
+        self.run_id = run.info.run_id
+        client.set_terminated(self.run_id, STATUS["finished"])
 
     def facts(self, tags: Mapping[str, str], params: Mapping[str, Any], data: Mapping[str, str]) -> None:
         """What the trial's process says of itself before it trains."""
@@ -136,6 +144,20 @@ class RunLog:
         if not self.finished:
             self._tag({**(tags or {}), "state": state})
             self.store.client.set_terminated(self.run_id, STATUS[state])
+
+    def _tags(self, attempt: int) -> dict[str, str]:
+        return {
+            **self.provenance,
+            "key": self.trial.key,
+            "configuration": self.trial.configuration,
+            "study": self.store.study,
+            "variant": self.trial.variant,
+            "dataset": self.trial.dataset,
+            "split": self.trial.held_out,
+            "attempt": str(attempt),
+            "state": "running",
+            "trial": json.dumps(self.trial.as_dict()),
+        }
 
     def _begun(self) -> Run | None:
         """The run that was asked for before, where it was made and the answer was lost."""

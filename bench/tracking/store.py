@@ -6,6 +6,7 @@ import logging
 import re
 import shutil
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -20,8 +21,9 @@ from bench.text import escaped, is_name
 from bench.tracking.database import DATABASE, address, have_database
 from bench.tracking.errors import StoreError
 from bench.tracking.reach import answered, asking, check_address
-from bench.tracking.rows import FINAL, ORIGIN, Record, ended_as, readable, record, row
+from bench.tracking.rows import FINAL, ORIGIN, REFERS, Record, ended_as, readable, record, row, state
 from bench.tracking.run_files import WEIGHTS, file_of, intact
+from bench.tracking.shared import meant
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -82,23 +84,34 @@ class Store:
         """The newest finished run of every key, or the newest of any state where none has finished."""
         records: dict[str, Record] = {}
         for run in self._runs():  # the newest first
-            key, found = run.data.tags.get("key"), record(run)
-            if key and (key not in records or (found.state == "finished" != records[key].state)):
-                records[key] = found
+            key = run.data.tags.get("key", "")
+            if key and (key not in records or (state(run) == "finished" != records[key].state)):
+                newer = records.get(key)
+                redone = newer.run_id if newer and newer.state == "interrupted" else ""
+                records[key] = replace(record(run), redone=redone)
         return records
+
+    @asking()
+    def losses(self, run_id: str, split: str) -> dict[int, float]:
+        """The loss on a split after every epoch of a run."""
+        return {each.step: each.value for each in self.client.get_metric_history(run_id, f"{split}/loss") if each.step}
 
     @asking()
     def open_runs(self) -> list[str]:
         """The runs that are not ended, or not wholly: MLflow's status is not what their state says."""
-        return [run.info.run_id for run in self._runs() if run.info.status != ended_as(run)]
+        return [run.info.run_id for run in self._own() if run.info.status != ended_as(run)]
 
     @asking()
     def close_orphans(self) -> None:
         """End every run as far as its driver, which is dead, had come with it; whoever calls this holds the study's lock.
 
-        A run whose last word was that it is finished is finished, though MLflow was not told any more.
+        A run whose last word was that it is finished is finished, though MLflow was not told any more. One that refers to a run
+        which is no more is removed.
         """
-        for run in self._runs():
+        for run in self._own():
+            if REFERS in run.data.tags and meant(self.client, run) is None:
+                self.client.delete_run(run.info.run_id)
+                continue
             if "key" in run.data.tags and run.data.tags.get("state", "running") == "running":
                 self.client.set_tag(run.info.run_id, "state", "interrupted")
             if run.info.status != (status := ended_as(run)):
@@ -159,7 +172,7 @@ class Store:
 
     def unfinished_imports(self) -> list[str]:
         """Runs that were being written from a file when that was stopped."""
-        return [run.info.run_id for run in self._runs() if ORIGIN in run.data.tags and "key" not in run.data.tags]
+        return [run.info.run_id for run in self._own() if ORIGIN in run.data.tags and "key" not in run.data.tags]
 
     def remove(self, run_id: str) -> None:
         """Delete a run; its files too, where they lie here."""
@@ -185,6 +198,11 @@ class Store:
         return {**row(run), "seconds_per_epoch": median(epochs) if epochs else None}
 
     def _runs(self) -> list[Run]:
+        """The study's runs, the newest first; in place of one that refers to another study's, that one."""
+        found = (meant(self.client, run) for run in self._own())
+        return [run for run in found if run is not None]
+
+    def _own(self) -> list[Run]:
         if self.experiment_id is None:
             return []
         runs: list[Run] = []
@@ -246,15 +264,16 @@ def finished_run(folder: Path, uri: str | None, name: str) -> Path:
         raise StoreError(f"no run {name!r}: nothing is tracked in {folder} yet")
     place = address(folder, uri)
 
-    def runs() -> list[Run]:
+    def runs() -> list[tuple[str, Run]]:
         experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-        return list(client.search_runs(experiments, "tags.state = 'finished'", ViewType.ACTIVE_ONLY, 50_000))
+        finished = client.search_runs(experiments, "tags.state = 'finished'", ViewType.ACTIVE_ONLY, 50_000)
+        return [(run.info.run_id, there) for run in finished if (there := meant(client, run)) is not None]
 
     client = answered(place, lambda: MlflowClient(tracking_uri=place), start=True)
     found = [
         run
-        for run in answered(place, runs, start=True)
-        if name and (run.info.run_id.startswith(name) or run.data.tags.get("key", "").startswith(name))
+        for own_id, run in answered(place, runs, start=True)
+        if name and any(each.startswith(name) for each in (own_id, run.info.run_id, run.data.tags.get("key", "")))
     ]
     keys = {run.data.tags["key"]: run for run in reversed(found)}  # the newest comes first
     if len(keys) != 1:

@@ -54,8 +54,14 @@ class Writer:
 
     def start(self, trial: Trial, record: Record | None, attempt: int) -> None:
         """A trial begins, or goes on in the run of ``record``."""
-        run = self._runs.setdefault(trial.key, RunLog(self.store, trial, record.run_id if record else ""))
-        self._put(lambda: run.start(attempt, self.provenance))
+        begun = RunLog(self.store, trial, self.provenance, record.run_id if record else "")
+        run = self._runs.setdefault(trial.key, begun)
+        self._put(lambda: run.start(attempt))
+
+    def refer(self, trial: Trial, record: Record) -> None:
+        """A trial needs no training: another study's run of it, ``record``, stands for it."""
+        run = RunLog(self.store, trial, self.provenance)
+        self._put(lambda: run.refer(record))
 
     def facts(self, trial: Trial, tags: Mapping[str, str], params: Mapping[str, Any], data: Mapping[str, str]) -> None:
         """What the trial's process says of itself before it trains: device, versions, parameter count, data."""
@@ -132,6 +138,11 @@ class Writer:
     def broken(self) -> bool:
         """Whether nothing is written any more, since trying again would be of no use: the disk is full, say."""
         return self._given_up.is_set()
+
+    @property
+    def away(self) -> bool:
+        """Whether the store could not be reached when it was tried last."""
+        return bool(self._said)
 
     def _put(self, task: Callable[[], None]) -> None:
         self._handed_in += 1

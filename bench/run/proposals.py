@@ -1,0 +1,170 @@
+"""What a search tries next, sampled with TPE: so many configurations in total, not per invocation."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState
+
+from bench.run.queue import Queue, Storage
+from bench.score import Metric
+from bench.study.definition import Cell, Range, Trial
+
+
+@dataclass(frozen=True)
+class Past:
+    """A proposal that was tried, as its run tells.
+
+    Attributes:
+        state: ``finished``, ``pruned``, ``failed`` or ``interrupted``.
+        value: of the objective.
+        losses: on held-out images, by epoch.
+    """
+
+    trial: Trial
+    state: str
+    value: float | None
+    losses: Mapping[int, float] = field(default_factory=dict)
+
+
+class Search(Queue):
+    """A queue that proposes its own trials until ``total`` configurations have been tried.
+
+    Every proposal is drawn from a seed of its own number, so that it hangs on that and on what was told of those before it: an
+    interrupted search proposes what an undisturbed one would.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        name: str,
+        objective: Metric,
+        finished: Mapping[str, float | None],
+        *,
+        space: Mapping[str, tuple[Any, ...] | Range],
+        total: int,
+        propose: Callable[[Cell], Trial],
+        prune: bool = True,
+    ) -> None:
+        """Open the queue ``name``.
+
+        Args:
+            propose: makes the trial of a point of ``space``.
+            prune: give up trials whose held-out loss, which is the objective then, lies behind that of the others.
+        """
+        super().__init__(storage, name, objective, finished)
+        self._distributions = {setting: _distribution(values) for setting, values in space.items()}
+        self._total = total
+        self._propose = propose
+        self._prune = prune
+        frozen = self._frozen()
+        self._seen = {each.user_attrs["key"] for each in frozen if "key" in each.user_attrs}
+        for each in frozen:
+            if each.state == TrialState.WAITING and "trial" in each.user_attrs:
+                self._wanted[each.user_attrs["key"]] = Trial.from_dict(json.loads(each.user_attrs["trial"]))
+        for each in self._interrupted():
+            # An interrupted configuration is the same configuration: it goes on where its checkpoint stands.
+            params = {**each.system_attrs.get("fixed_params", {}), **each.params}
+            trial = Trial.from_dict(json.loads(each.user_attrs["trial"]))
+            self._enqueue(trial, params, each.user_attrs.get("attempt", 1))
+
+    @property
+    def known(self) -> frozenset[str]:
+        """The keys of all that was proposed."""
+        return frozenset(self._seen)
+
+    def remember(self, past: Iterable[Past]) -> None:
+        """Take in proposals that are not known here any more, in their order: the queue's database was lost, say."""
+        for each in past:
+            trial, value = each.trial, each.value
+            cell = {name: _internal(trial.varied[name], self._distributions[name]) for name in self._distributions}
+            self._seen.add(trial.key)
+            if each.state == "interrupted":
+                self._enqueue(trial, cell, 1, again=False)
+                continue
+            states = {"finished": TrialState.COMPLETE if value is not None else TrialState.FAIL}
+            tried = optuna.trial.create_trial(
+                state={**states, "pruned": TrialState.PRUNED}.get(each.state, TrialState.FAIL),
+                value=value if each.state == "finished" else None,
+                params=cell,
+                distributions=self._distributions,
+                user_attrs={"key": trial.key, "trial": json.dumps(trial.as_dict())},
+                intermediate_values=dict(each.losses),
+            )
+            self._study.add_trial(tried)
+
+    def next(self) -> Trial | None:
+        """A trial that is to be tried again, or else a new proposal, up to the total."""
+        waiting = super().next()
+        while waiting is None and self._tried < self._total:
+            asked = self._ask()
+            cell = {name: _external(asked.params[name], each) for name, each in self._distributions.items()}
+            trial = self._propose(cell)
+            asked.set_user_attr("trial", json.dumps(trial.as_dict()))
+            asked.set_user_attr("key", trial.key)
+            if trial.key in self._running:
+                self._study.tell(asked, state=TrialState.PRUNED)
+            elif self._finished.get(trial.key) is not None:  # drawn before, in a space small enough for that
+                self._study.tell(asked, self._finished[trial.key])
+            elif trial.key in self._seen:
+                self._study.tell(asked, state=TrialState.FAIL)
+            else:
+                self._seen.add(trial.key)
+                self._running[trial.key] = asked
+                return trial
+        return waiting
+
+    def report(self, trial: Trial, epoch: int, loss: float) -> bool:
+        """Tell the held-out loss; True where the median of the others at this epoch is better than the best so far."""
+        if not self._prune:
+            return False
+        asked = self._running[trial.key]
+        asked.report(loss, epoch)
+        return bool(asked.should_prune())
+
+    @property
+    def open(self) -> bool:
+        """Whether a trial is waiting, running or yet to be proposed."""
+        return super().open or self._tried < self._total
+
+    def best(self, top: int) -> list[Trial]:
+        """The ``top`` finished configurations, the best first."""
+        sign = self._objective.sign
+        done = sorted(self._frozen(TrialState.COMPLETE), key=lambda frozen: sign * float(frozen.value or 0.0))
+        trials = {t.user_attrs["key"]: Trial.from_dict(json.loads(t.user_attrs["trial"])) for t in done}
+        return list(trials.values())[:top]
+
+    def _ask(self) -> optuna.Trial:
+        """The trial in front of the line, or a proposal, its settings drawn."""
+        seed = hashlib.sha256(f"proposal {self._tried}".encode()).digest()
+        self._study.sampler = optuna.samplers.TPESampler(seed=int.from_bytes(seed[:4], "big"))
+        return self._study.ask(fixed_distributions=self._distributions)
+
+    @property
+    def _tried(self) -> int:
+        """Configurations proposed so far; a second attempt at one is not a second configuration."""
+        told = [each.user_attrs for each in self._frozen() if "key" in each.user_attrs]
+        return sum(not each.get("again") and each.get("attempt", 1) == 1 for each in told)
+
+
+def _distribution(values: tuple[Any, ...] | Range) -> BaseDistribution:
+    """What one setting is drawn from; a choice by its JSON text, since Optuna keeps no lists."""
+    if not isinstance(values, Range):
+        return CategoricalDistribution([json.dumps(value) for value in values])
+    if values.integer:
+        return IntDistribution(int(values.low), int(values.high), log=values.log)
+    return FloatDistribution(values.low, values.high, log=values.log)
+
+
+def _internal(value: Any, distribution: BaseDistribution) -> Any:
+    return json.dumps(value) if isinstance(distribution, CategoricalDistribution) else value
+
+
+def _external(value: Any, distribution: BaseDistribution) -> Any:
+    return json.loads(value) if isinstance(distribution, CategoricalDistribution) else value
