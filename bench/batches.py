@@ -14,8 +14,7 @@ from bench.contract import HIDDEN, Batch, DataError, ImageSpec, Split, as_floats
 from bench.data import Augment, Data, Part
 from bench.ranges import LARGEST_SIDE, Within
 from bench.seeds import Purpose, derived
-
-SPLIT_SEED = 0  # one division of the data for every trial, so that trials differ in their own seed alone
+from bench.subsets import SPLIT_SEED, balanced, stratified
 
 
 @dataclass(frozen=True)
@@ -89,9 +88,9 @@ def prepare(
         if most is not None and not 1 <= most <= len(split) and not (options.allow_fewer and most > len(split)):
             raise DataError(f"{word} = {most}: data set {name} has 1 to {len(split)}")
     if options.train_images is not None:
-        train = train.take(_balanced(train.labels, options.train_images))
+        train = train.take(balanced(train.labels, options.train_images))
     if options.test_images is not None:
-        test = test.take(_balanced(test.labels, options.test_images))
+        test = test.take(balanced(test.labels, options.test_images))
     held_out, held_out_name = test, "test"
     if options.validation and validation is not None:
         held_out, held_out_name = validation, "validation"
@@ -100,7 +99,7 @@ def prepare(
         if not 0 < size < len(train):
             raise DataError(f"validation = {options.validation}: must leave images on both sides, of {len(train)}")
         chosen = torch.zeros(len(train), dtype=torch.bool)
-        chosen[_stratified(train.labels, size)] = True
+        chosen[stratified(train.labels, size)] = True
         held_out, held_out_name, train = train.take(chosen), "validation", train.take(~chosen)
     labels = train.labels
     if options.labelled is not None:
@@ -258,33 +257,6 @@ def _only_classes(split: Split, spec: ImageSpec, classes: tuple[str, ...]) -> Sp
     return Split(split.images, labels).take(labels != HIDDEN)
 
 
-def _balanced(labels: Tensor, n: int, seed: int = SPLIT_SEED) -> Tensor:
-    """The places of ``n`` images in random order, the classes taken in turn while they last."""
-    order, turn, _ = _turns(labels, seed)
-    return order[turn.argsort(stable=True)[:n]]
-
-
-def _stratified(labels: Tensor, n: int) -> Tensor:
-    """The places of ``n`` images, the same share of every class: one that is rare in what is given is rare in both parts."""
-    order, turn, sizes = _turns(labels, SPLIT_SEED)
-    return order[((turn + 0.5) / sizes).argsort(stable=True)[:n]]
-
-
-def _turns(labels: Tensor, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """A random order, and for each place in it the image's number among those of its class, and their count.
-
-    The order hangs on the seed alone, so that no option of a study changes what another one draws.
-    """
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
-    shuffled = labels[order]
-    turn, sizes = torch.empty_like(shuffled), torch.empty_like(shuffled)
-    for label in shuffled.unique():
-        members = (shuffled == label).nonzero().flatten()
-        turn[members] = torch.arange(len(members))
-        sizes[members] = len(members)
-    return order, turn, sizes
-
-
 def _hide_labels(name: str, spec: ImageSpec, train: Split, labelled: int, seed: int) -> Split:
     classes = len(spec.classes)
     if not classes:
@@ -296,6 +268,6 @@ def _hide_labels(name: str, spec: ImageSpec, train: Split, labelled: int, seed: 
             f"labelled = {labelled}: must be a multiple of {classes}, the number of classes, up to {smallest * classes}"
         )
     labels = torch.full_like(train.labels, HIDDEN)
-    kept = known[_balanced(train.labels[known], labelled, seed)]
+    kept = known[balanced(train.labels[known], labelled, seed)]
     labels[kept] = train.labels[kept]
     return Split(train.images, labels)

@@ -6,13 +6,14 @@ import hashlib
 import itertools
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from bench.score import Metric
 from bench.study.claims import Claim
 from bench.study.naming import initials, short
+from bench.study.types import plain
 from bench.text import line
 
 if TYPE_CHECKING:
@@ -283,15 +284,6 @@ def label(variant: Variant, cell: Cell) -> str:
     """The name under which a variant at one point of the grid is compared."""
     values = " ".join(f"{name}={short(value, pad=False)}" for name, value in cell.items())
     return " ".join(filter(None, (variant.name, values))) or variant.model
-
-
-def plain(value: Any) -> Any:
-    """The value in JSON's types, so that what is hashed, stored and read back is one and the same."""
-    if isinstance(value, Mapping):
-        return {name: plain(item) for name, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [plain(item) for item in value]
-    return value
 
 
 def _merge(*layers: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from bench.score import Metric
 from bench.source import Option
 from bench.study.catalogue import Catalogue
 from bench.study.claims import Claim, read_claims
-from bench.study.definition import SECTIONS, Confirm, Range, Study, StudyError, Variant, plain
-from bench.study.types import convert, fits, is_number, wanted
+from bench.study.definition import SECTIONS, Confirm, Range, Study, StudyError, Variant
+from bench.study.types import convert, fits, is_number, plain, wanted
 from bench.text import is_plain
 
 VARIANT = ("name", "model", "datasets", *SECTIONS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from bench.ranges import LARGEST, MOST_ITEMS, Within, is_sound
@@ -92,3 +92,12 @@ def wanted(value: Any, annotation: Any) -> str:
 def _bare(annotation: Any) -> Any:
     """An annotation without its range."""
     return typing.get_args(annotation)[0] if typing.get_origin(annotation) is Annotated else annotation
+
+
+def plain(value: Any) -> Any:
+    """The value in JSON's types, so that what is hashed, stored and read back is one and the same."""
+    if isinstance(value, Mapping):
+        return {name: plain(item) for name, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [plain(item) for item in value]
+    return value
