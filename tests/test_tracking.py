@@ -23,7 +23,7 @@ from bench.study.catalogue import Catalogue
 from bench.study.definition import Failure, Trial
 from bench.study.file import build
 from bench.tracking.errors import StoreError
-from bench.tracking.repair import damaged, moved_from, orphans
+from bench.tracking.repair import damaged, orphans
 from bench.tracking.store import Store, finished_run
 from bench.tracking.writer import Writer
 
@@ -297,19 +297,20 @@ def test_a_store_that_stays_away_delays_nobody_and_is_said(
     assert writer.close(0.1).startswith("4 writes did not reach sqlite")
 
 
-def test_a_moved_store_says_so_and_is_mended(store: Store, writer: Writer, trials: list[Trial], tmp_path: Path) -> None:
+def test_a_store_that_was_copied_or_moved_needs_no_command(
+    store: Store, writer: Writer, trials: list[Trial], tmp_path: Path
+) -> None:
     run_all(writer, trials[0])
-    moved = tmp_path / "elsewhere" / "mlruns"
+    run_id = store.records()[trials[0].key].run_id
+    copied, moved = tmp_path / "copied" / "mlruns", tmp_path / "moved" / "mlruns"
+    shutil.copytree(store.folder, copied)
+    assert Store(copied, None, "x", "", create=False).artifact(run_id, "trial.toml") == (
+        copied / "artifacts" / "x" / run_id / "artifacts" / "trial.toml"
+    )
+    assert store.artifact(run_id, "trial.toml").is_relative_to(store.folder)
     moved.parent.mkdir()
     shutil.move(store.folder, moved)
-    with pytest.raises(StoreError, match=r"was moved: .*; fix it with: bench doctor --fix"):
-        Store(moved, None, "x", "", create=False)
-    assert moved_from(moved, fix=False) == store.folder.as_uri()
-    moved_from(moved, fix=True)
-    assert moved_from(moved, fix=False) == ""
-    fixed = Store(moved, None, "x", "", create=False)
-    run_id = fixed.records()[trials[0].key].run_id
-    assert list(fixed.pictures([run_id])[run_id]) == ["samples.png"]
+    assert list(Store(moved, None, "x", "", create=False).pictures([run_id])[run_id]) == ["samples.png"]
 
 
 def test_dead_runs_are_found_and_closed(store: Store, writer: Writer, trials: list[Trial]) -> None:

@@ -11,11 +11,7 @@ from bench.text import line
 
 
 @click.command()
-@click.option(
-    "--fix",
-    is_flag=True,
-    help="Fix what can be: paths of a store that was moved, dead runs, damaged databases.",
-)
+@click.option("--fix", is_flag=True, help="Fix what can be: dead runs, damaged databases.")
 def doctor(fix: bool) -> None:
     """Check this machine and the stores; exit status 1 where something wants mending."""
     import platform
@@ -29,7 +25,7 @@ def doctor(fix: bool) -> None:
     from bench.run.queue import unsound as queue_unsound
     from bench.tracking.database import DATABASE
     from bench.tracking.errors import StoreError
-    from bench.tracking.repair import damaged, moved_from, orphans
+    from bench.tracking.repair import damaged, orphans
     from bench.tracking.repair import unsound as store_unsound
     from bench.tracking.store import studies
 
@@ -63,10 +59,6 @@ def doctor(fix: bool) -> None:
                 end = "set aside" if fix else "bench doctor --fix sets it aside, and so does the next bench run"
                 click.echo(line(f"database  {file} is damaged ({fault}): {end}"))
         if paths.tracking is None and (paths.store / DATABASE).exists() and (fix or not wrong):
-            old = moved_from(paths.store, fix=fix)
-            if old:
-                unsound += not fix
-                click.echo(f"store     was moved from {old}: " + ("fixed" if fix else "bench doctor --fix fixes it"))
             for run, held in orphans(paths.store, fix=fix):
                 unsound += not (fix or held)
                 end = (

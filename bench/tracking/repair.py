@@ -1,10 +1,8 @@
-"""What is wrong with a store, and what fixes it: paths after it was moved, runs that a dead driver left open, damaged files."""
+"""What is wrong with a store, and what fixes it: runs that a dead driver left open, damaged files."""
 
 from __future__ import annotations
 
 import json
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -15,9 +13,6 @@ from bench.tracking.rows import FILES, ORIGIN, state
 from bench.tracking.run_files import WEIGHTS, intact, local_folder
 from bench.tracking.store import Store, studies
 
-# Where MLflow keeps absolute paths; its own client has no way to change them.
-PATHS = (("experiments", "artifact_location"), ("runs", "artifact_uri"), ("logged_models", "artifact_location"))
-
 
 def unsound(folder: Path, *, fix: bool) -> str:
     """What is wrong with the store's own database; set aside where ``fix`` is true, and empty where nothing is."""
@@ -25,23 +20,6 @@ def unsound(folder: Path, *, fix: bool) -> str:
     if wrong and fix:
         have_database(folder, mend=True)
     return wrong
-
-
-def moved_from(folder: Path, *, fix: bool) -> str:
-    """Where the store in ``folder`` thinks that it is, if not there; its paths are rewritten where ``fix`` is true."""
-    here = folder.resolve().as_uri()
-    with closing(sqlite3.connect(folder / DATABASE)) as database:
-        locations = [row[0] for row in database.execute("select artifact_location from experiments")]
-        # Every experiment of ours lies in <store>/artifacts/<study>.
-        old = {location.rpartition("/artifacts/")[0] for location in locations if "/artifacts/" in location} - {here}
-        for place in old if fix else ():
-            for table, column in PATHS:
-                database.execute(
-                    f"update {table} set {column} = ? || substr({column}, ?) where {column} like ? || '/%'",
-                    (here, len(place) + 1, place),
-                )
-        database.commit()
-    return ", ".join(sorted(old))
 
 
 def damaged(folder: Path) -> list[tuple[str, str]]:

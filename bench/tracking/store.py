@@ -18,7 +18,7 @@ from mlflow.entities import Experiment, ViewType
 
 from bench import databases
 from bench.text import escaped, is_name
-from bench.tracking.database import DATABASE, address, have_database
+from bench.tracking.database import DATABASE, address, have_database, settle
 from bench.tracking.errors import StoreError
 from bench.tracking.reach import answered, asking, check_address
 from bench.tracking.rows import FINAL, ORIGIN, REFERS, Record, ended_as, readable, record, row, state
@@ -38,7 +38,7 @@ class Store:
     """The runs of one experiment.
 
     Raises:
-        StoreError: the store cannot be reached, or is not where its runs say it is.
+        StoreError: the store cannot be reached.
     """
 
     def __init__(self, folder: Path, uri: str | None, study: str, question: str, *, create: bool) -> None:
@@ -57,10 +57,6 @@ class Store:
         check_address("MLFLOW_TRACKING_URI", self.uri)
         found = self._open(question, create=create)
         self.experiment_id = found.experiment_id if found is not None else None
-        if self.local and found is not None and not found.artifact_location.startswith(folder.resolve().as_uri() + "/"):
-            raise StoreError(
-                f"{folder} was moved: its runs still point to {found.artifact_location}; fix it with: bench doctor --fix"
-            )
 
     @asking(start=True)
     def _open(self, question: str, *, create: bool) -> Experiment | None:
@@ -262,6 +258,8 @@ def finished_run(folder: Path, uri: str | None, name: str) -> Path:
     """
     if uri is None and not (folder / DATABASE).exists():
         raise StoreError(f"no run {name!r}: nothing is tracked in {folder} yet")
+    if uri is None:
+        settle(folder)
     place = address(folder, uri)
 
     def runs() -> list[tuple[str, Run]]:
