@@ -18,12 +18,13 @@ from filelock import FileLock
 
 from bench import registry
 from bench.contract import DataError, Split
-from bench.datasets._files import Track, digests_of, fingerprint_of, reason, untracked
+from bench.datasets._files import Track, digests_of, fingerprint_of, untracked
 from bench.datasets._folders import list_folder
+from bench.datasets._idx import read_idx
 from bench.datasets._images import centre_square, read_image
+from bench.datasets._npz import LAYOUT, read_npz, write_npz
 from bench.datasets._readers import (
     DAMAGED,
-    LAYOUT,
     SPLITS,
     Source,
     SplitName,
@@ -31,11 +32,10 @@ from bench.datasets._readers import (
     checked,
     from_arrays,
     read_folder,
-    read_npz,
     resize,
-    write_npz,
 )
 from bench.registry import unknown
+from bench.text import reason
 
 __all__ = [
     "SPLITS",
@@ -50,6 +50,7 @@ __all__ = [
     "from_arrays",
     "located",
     "open_dataset",
+    "read_idx",
     "read_image",
     "untracked",
     "write_npz",

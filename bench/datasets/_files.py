@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from bench.contract import DataError
+from bench.text import reason
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -39,9 +41,12 @@ def in_threads(
     """``work`` of each item, in their order."""
     if not items:
         return
-    with ThreadPoolExecutor() as pool:
+    pool = ThreadPoolExecutor()
+    try:
         parts = (items[start : start + AT_ONCE] for start in range(0, len(items), AT_ONCE))
         yield from track((result for part in parts for result in pool.map(work, part)), what, len(items))
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def fingerprint_of(root: Path, digests: Mapping[Path, str]) -> str:
@@ -92,17 +97,14 @@ def digests_of(root: Path, files: Sequence[Path], folder: Path, track: Track) ->
     return {file: found[name] for file, name in zip(files, names, strict=True)}
 
 
-def reason(error: BaseException) -> str:
-    """What an exception says, on one line."""
-    return " ".join(str(error).split()) or type(error).__name__
-
-
 def _mark(file: Path) -> list[int]:
     """What changes with a file's content: its size, both its times of change in nanoseconds, and its inode."""
     try:
         status = file.stat()
     except OSError as error:
         raise DataError(f"{file} cannot be read: {reason(error)}") from error
+    if not stat.S_ISREG(status.st_mode):  # a link to a device, say, which could be read without end
+        raise DataError(f"{file} cannot be read: it is no file")
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.contract import HIDDEN, DataError
-from bench.datasets._files import reason
 from bench.datasets._images import extensions
+from bench.text import reason
 
 WHOLE = "whole"  # the name of what is not divided
 PARTS = {

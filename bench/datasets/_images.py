@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,14 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from bench.contract import DataError
-from bench.datasets._files import Track, in_threads, reason
+from bench.datasets._files import Track, in_threads
+from bench.memory import available
+from bench.text import reason
 
 # What Pillow reads without calling another program; of several frames the first is taken.
 FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM", "JPEG2000")
+GREY = ("1", "L", "LA", "La")  # the modes that Pillow has for it
+MOST_PIXELS = 89_478_485  # of one image: a quarter of a gibibyte in RGB, from which on Pillow warns
 
 
 @cache
@@ -39,13 +42,17 @@ def read_image(file: Path) -> Image.Image:
     """One whole image, grey (mode L) or RGB: turned upright as its EXIF data say, what is transparent laid over white.
 
     Raises:
-        DataError: it is no image, or has more than 8 bits per channel.
+        DataError: it is no image, is endless, or has more than 8 bits per channel.
     """
     try:
-        with Image.open(file, formats=_formats()) as opened:
+        with Image.open(file, formats=_formats()) as opened:  # which reads no pixels yet
+            if opened.width * opened.height > MOST_PIXELS:
+                raise DataError(
+                    f"{file} has {opened.width} x {opened.height} pixels; at most {MOST_PIXELS:,} are read: make it smaller"
+                )
             if opened.mode.startswith(("I", "F")):
                 raise DataError(f"{file} has more than 8 bits per channel (mode {opened.mode}); save it with 8")
-            grey = opened.mode in ("1", "L", "LA", "La")
+            grey = opened.mode in GREY
             image = ImageOps.exif_transpose(opened)
             if image.has_transparency_data:
                 white = Image.new("RGBA", image.size, "white")
@@ -87,9 +94,11 @@ def decode(files: Sequence[Path], image_size: int | None, track: Track, what: st
     # Closed at once, so that what is shown of it ends before an error is told.
     with closing(reading) as images, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's remarks on odd files, which are read or else refused
+        if image_size is None:
+            _check_room(len(files), files[0])
         for number, (file, image) in enumerate(zip(files, images, strict=True)):
             if pixels is None:
-                pixels = _room(len(files), image)
+                pixels = np.empty((len(files), *image.shape), np.uint8)
             if image.shape[1:] != pixels.shape[2:]:
                 raise DataError(
                     f"{file} is {_size(image)}; the images before it are {_size(pixels[0])}: make them alike; "
@@ -128,13 +137,13 @@ def _size(image: NDArray[Any]) -> str:
     return f"{(height, width, channels)} (H, W, C)"
 
 
-def _room(count: int, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Memory for ``count`` images like ``image``."""
-    wanted = count * image.size
-    has = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else wanted
-    if wanted > has:
-        raise DataError(
-            f"{count:,} images of {_size(image)} take {wanted / 2**30:.1f} GiB, and this machine has {has / 2**30:.1f}; "
-            "give image_size, as in --set image_size=64"
-        )
-    return np.empty((count, *image.shape), np.uint8)
+def _check_room(count: int, file: Path) -> None:
+    """Refuse to read ``count`` images like the one in ``file`` where they are more than this machine's memory holds."""
+    with suppress(OSError, Image.DecompressionBombError), Image.open(file, formats=_formats()) as opened:
+        height, width, channels = opened.height, opened.width, 1 if opened.mode in GREY else 3
+        wanted, has = count * height * width * channels, available()
+        if wanted > has:
+            raise DataError(
+                f"{count:,} images of {(height, width, channels)} (H, W, C) take {wanted / 2**30:.1f} GiB, and this machine has "
+                f"{has / 2**30:.1f}; give image_size, as in --set image_size=64"
+            )

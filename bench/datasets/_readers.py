@@ -1,14 +1,13 @@
-"""Whole data sets from files: ``.npz`` archives and folders of images, decoded once; checked, and refused in one line."""
+"""Whole data sets: a folder of images, decoded once; images resized once; and what all of them are checked for."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import logging
-import os
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -23,18 +22,17 @@ from torch import Tensor
 
 from bench.cache import cached, digest
 from bench.contract import HIDDEN, DataError, ImageSpec, Split
-from bench.datasets._files import Track, digests_of, fingerprint_of, reason
+from bench.datasets._files import Track, digests_of, fingerprint_of
 from bench.datasets._folders import divide, in_words, list_folder
 from bench.datasets._images import decode, resize_all, resize_rule
 from bench.ranges import LARGEST_SIDE
+from bench.text import is_plain, reason
 
 log = logging.getLogger(__name__)
 
 SplitName = Literal["train", "test"]
 SPLITS: tuple[SplitName, SplitName] = ("train", "test")
-LAYOUT = (
-    "x_train, y_train, x_test, y_test: uint8 images (N, H, W) or (N, H, W, C) with C 1 or 3, and their integer labels"
-)
+LONGEST_CLASS = 255  # characters, as a folder's name can have
 # What the readers of other libraries raise over a damaged file.
 DAMAGED = (
     OSError,
@@ -77,23 +75,6 @@ def from_arrays(images: NDArray[Any], labels: NDArray[Any] | None) -> Split:
     pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
     known = torch.full((len(images),), HIDDEN) if labels is None else torch.from_numpy(labels.astype(np.int64))
     return Split(pixels, known)
-
-
-def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write a cache whole or not at all; the caller is `filling` its folder.
-
-    Raises:
-        DataError: it cannot be written.
-    """
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
-        os.replace(partial, path)
-    except OSError as error:
-        raise DataError(f"cannot write {path}: {reason(error)}") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read_folder(root: Path, name: str, image_size: int | None, folder: Path, track: Track) -> Source:
@@ -177,72 +158,24 @@ def _kept(folder: Path, name: str, recipe: list[object], make: Callable[[], dict
         return make()
 
 
-def read_npz(path: Path, name: str, spec: ImageSpec | None) -> Source:
-    """An archive of `LAYOUT`.
-
-    Args:
-        spec: what it must be; None where it says so itself.
-
-    Raises:
-        DataError: it cannot be read, or is not so.
-    """
-    try:
-        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
-            arrays = {key: np.asarray(file[key]) for key in file.files}
-    except Exception as error:  # whatever NumPy and the decompressors raise over a damaged file
-        raise DataError(
-            f"{path} cannot be read ({reason(error)}); it must be an .npz of {LAYOUT}{', or be removed' if spec else ''}"
-        ) from error
-    train, test = (_split_of(path, arrays, split, labelled=bool(spec and spec.classes)) for split in SPLITS)
-    if train.images.shape[1:] != test.images.shape[1:]:
-        raise DataError(
-            f"{path}: x_train and x_test hold images of different shapes, {_shape(train)} and {_shape(test)}"
-        )
-    if ("y_train" in arrays) != ("y_test" in arrays):
-        raise DataError(f"{path} has labels for one split alone; it must hold both y_train and y_test, or neither")
-    classes = tuple(str(word) for word in arrays["classes"].flat) if "classes" in arrays else None
-    if classes is not None and len(set(classes)) < len(classes):
-        raise DataError(f"{path}: classes are {', '.join(classes)}; their names must differ")
-    if spec is None:
-        if classes is None:
-            highest = max(int(split.labels.max()) for split in (train, test))
-            if highest >= len(train):
-                raise DataError(
-                    f"{path}: labels run up to {highest}, and there are {len(train)} training images; every class must have "
-                    "one: number the classes from 0"
-                )
-            classes = tuple(str(label) for label in range(highest + 1))
-        spec = ImageSpec(*_shape(train), classes)
-    elif classes not in (None, spec.classes):
-        raise DataError(f"{path}: the classes of {name} are {', '.join(spec.classes)}, in this order")
-    return checked(Source(name, spec, train, test), path)
-
-
-def _split_of(path: Path, arrays: Mapping[str, NDArray[Any]], split: SplitName, *, labelled: bool) -> Split:
-    images, labels = arrays.get(f"x_{split}"), arrays.get(f"y_{split}")
-    if images is None or (labelled and labels is None):
-        raise DataError(f"{path} has no {'x' if images is None else 'y'}_{split}; it must hold {LAYOUT}")
-    if images.dtype != np.uint8 or images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] not in (1, 3)):
-        raise DataError(f"{path}: x_{split} is {images.dtype} {images.shape}; it must be as in {LAYOUT}")
-    if not images.size:
-        raise DataError(f"{path}: x_{split} holds no images")
-    if labels is not None and (labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer)):
-        raise DataError(
-            f"{path}: y_{split} is {labels.dtype} {labels.shape}; it must be whole numbers, one for each of {len(images)}"
-        )
-    return from_arrays(images, labels)
-
-
 def checked(source: Source, where: Path) -> Source:
-    """``source``, if its images and labels are as its spec says.
+    """``source``, if its images, labels and classes are as its spec says.
 
     Raises:
         DataError: they are not; ``where`` begins the line.
     """
     classes = source.spec.classes
+    if odd := [word for word in classes if not (is_plain(word) and 0 < len(word) <= LONGEST_CLASS)]:
+        raise DataError(
+            f"{where}: the class {odd[0]!r} must be named in one line of at most {LONGEST_CLASS} characters"
+        )
     for word, split in zip(SPLITS, (source.train, source.test), strict=True):
-        if _shape(split) != source.spec.shape:
-            raise DataError(f"{where}: images of {source.name} are {source.spec.shape} (C, H, W), not {_shape(split)}")
+        if shape_of(split) != source.spec.shape:
+            raise DataError(
+                f"{where}: images of {source.name} are {source.spec.shape} (C, H, W), not {shape_of(split)}"
+            )
+        if not split.images.numel():
+            raise DataError(f"{where}: {source.name} has no images in {word}")
         lowest, highest = int(split.labels.min()), int(split.labels.max())
         if not classes:
             if (lowest, highest) != (HIDDEN, HIDDEN):
@@ -260,6 +193,7 @@ def checked(source: Source, where: Path) -> Source:
     return source
 
 
-def _shape(split: Split) -> tuple[int, int, int]:
+def shape_of(split: Split) -> tuple[int, int, int]:
+    """``(C, H, W)``"""
     channels, height, width = split.images.shape[1:]
     return channels, height, width

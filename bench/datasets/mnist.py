@@ -7,7 +7,7 @@ from pathlib import Path
 import torchvision
 
 from bench.contract import ImageSpec, Split
-from bench.datasets import SplitName, fetched, from_arrays
+from bench.datasets import SplitName, fetched, from_arrays, read_idx
 
 SPEC = ImageSpec(1, 28, 28, tuple("0123456789"))
 PLACE = "MNIST"
@@ -21,7 +21,8 @@ def load(split: SplitName, data_dir: Path) -> Split:
     """
 
     def read() -> Split:
-        images = torchvision.datasets.MNIST(data_dir, train=split == "train")
-        return from_arrays(images.data.numpy(), images.targets.numpy())
+        start = data_dir / PLACE / "raw" / ("train" if split == "train" else "t10k")
+        images = read_idx(start.with_name(f"{start.name}-images-idx3-ubyte"), 3)
+        return from_arrays(images, read_idx(start.with_name(f"{start.name}-labels-idx1-ubyte"), 1))
 
     return fetched("mnist", data_dir, PLACE, lambda folder: torchvision.datasets.MNIST(folder, download=True), read)

@@ -1,0 +1,197 @@
+"""Files that claim more than they hold, or hold more than there is room for: refused before anything is allocated or decoded."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import bench.datasets._images as images
+import bench.datasets._npz as npz
+from bench.contract import DataError
+from bench.datasets import open_dataset, read_idx, read_image
+
+GOOD: dict[str, Any] = {
+    "x_train": np.zeros((6, 4, 5), np.uint8),
+    "y_train": np.array([0, 1, 0, 1, 0, 1]),
+    "x_test": np.zeros((2, 4, 5), np.uint8),
+    "y_test": np.array([0, 1]),
+}
+
+
+def archive(file: Path, members: dict[str, bytes], packing: int = zipfile.ZIP_DEFLATED) -> Path:
+    with zipfile.ZipFile(file, "w", packing) as opened:
+        for name, content in members.items():
+            opened.writestr(name, content)
+    return file
+
+
+def npy(array: Any, shape: tuple[int, ...] | None = None) -> bytes:
+    """An array as NumPy writes it, but for the shape that it claims."""
+    content = io.BytesIO()
+    header = np.lib.format.header_data_from_array_1_0(np.asarray(array)) | ({"shape": shape} if shape else {})
+    np.lib.format.write_array_header_1_0(content, header)
+    return content.getvalue() + np.asarray(array).tobytes()
+
+
+def members(**changes: bytes | None) -> dict[str, bytes]:
+    found = {f"{name}.npy": npy(array) for name, array in GOOD.items()}
+    return {name: content for name, content in {**found, **changes}.items() if content is not None}
+
+
+@pytest.mark.parametrize("shape", [(2**56, 4, 5), (7, 4, 5), (5, 4, 5), (-6, -4, 5), (0, 4, 5)])
+def test_an_array_is_as_large_as_it_says_or_is_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    file = archive(tmp_path / "x.npz", members(**{"x_train.npy": npy(GOOD["x_train"], shape)}))
+    with pytest.raises(DataError, match=r"x_train says that it is uint8 \(.*\), and holds 120 bytes"):
+        open_dataset(str(file), tmp_path)
+
+
+def test_an_archive_must_have_room_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = sum(array.nbytes for array in GOOD.values())
+    file = archive(tmp_path / "x.npz", members())
+    monkeypatch.setattr(npz, "available", lambda: 2 * size)
+    assert len(open_dataset(str(file), tmp_path).train) == 6
+    monkeypatch.setattr(npz, "available", lambda: 2 * size - 1)
+    with pytest.raises(DataError, match="unpacked and read it takes 448 bytes of memory, and there are 447 bytes"):
+        open_dataset(str(file), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"y_train": np.array([0, 1, 0, 1, 0, 2**64 - 1], np.uint64)}, "y_train runs up to 18446744073709551615"),
+        ({"y_train": np.array([0, 1, 0, 1, 0, 10**9])}, "labels run up to 1000000000, and there are 6 training images"),
+        ({"classes": np.array(["a", "b\n"])}, "must be named in one line of at most 255"),
+        ({"classes": np.array(["a", "b" * 300])}, "must be named in one line of at most 255"),
+        ({"classes": np.array(["a", ""])}, "must be named in one line of at most 255"),
+        ({"classes": np.arange(100_001)}, "holds 100,001 classes; there can be at most 100,000"),
+        ({"x_train": np.array([print] * 6)}, "Object arrays, as x_train is one, are not read"),
+    ],
+)
+def test_labels_and_classes_are_bounded(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    np.savez(tmp_path / "x.npz", **GOOD | changes)
+    with pytest.raises(DataError, match=said):
+        open_dataset(str(tmp_path / "x.npz"), tmp_path)
+
+
+def test_what_numpy_would_read_in_place_of_what_was_checked_is_refused(tmp_path: Path) -> None:
+    twice = archive(tmp_path / "twice.npz", members(x_train=npy(GOOD["x_train"], (2**56, 4, 5))))
+    with pytest.raises(DataError, match="x_train is in it twice"):
+        open_dataset(str(twice), tmp_path)
+    other = archive(tmp_path / "other.npz", members(), zipfile.ZIP_LZMA)
+    with pytest.raises(DataError, match="packed in a way that NumPy does not"):
+        open_dataset(str(other), tmp_path)
+    executable = archive(tmp_path / "pickle.npz", members(**{"x_train.npy": b"cos\nsystem\n(S'touch hit'\ntR."}))
+    with pytest.raises(DataError, match="cannot be read"):
+        open_dataset(str(executable), tmp_path)
+    assert not list(Path.cwd().glob("hit"))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\0\0\x08\x03",
+        struct.pack(">IIII", 2051, 2**32 - 1, 2**32 - 1, 2**32 - 1),
+        struct.pack(">IIII", 2051, 2, 2, 2) + bytes(7),
+        struct.pack(">IIII", 2051, 2, 2, 2) + bytes(9),
+        struct.pack(">II", 2049, 8) + bytes(8),
+        struct.pack(">IIII", 0x0D03, 1, 1, 1) + bytes(4),  # of floats
+    ],
+)
+def test_an_idx_file_is_as_large_as_it_says_or_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a").write_bytes(content)
+    with pytest.raises(ValueError, match=r"a is no array of bytes|a says that it is \("):
+        read_idx(tmp_path / "a", 3)
+
+
+def test_an_idx_file_holds_its_bytes_in_order(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(struct.pack(">IIII", 2051, 2, 3, 2) + bytes(range(12)))
+    assert read_idx(tmp_path / "a", 3).tolist() == [[[0, 1], [2, 3], [4, 5]], [[6, 7], [8, 9], [10, 11]]]
+
+
+def png_of(width: int, height: int) -> bytes:
+    """A PNG that claims to be so large, and holds a few zeros."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(99))) + chunk(b"IEND", b"")
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize(("width", "height"), [(9460, 9460), (2**31 - 1, 1), (100_000, 100_000)])
+def test_pixels_are_counted_before_they_are_decoded(
+    tmp_path: Path, width: int, height: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.png").write_bytes(png_of(width, height))
+    images.extensions()  # Pillow draws something of its own where it begins
+    monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded"))
+    with pytest.raises(DataError, match=r"a.png has .* pixels; at most|exceeds limit|is no image that can be read"):
+        read_image(tmp_path / "a.png")
+
+
+def test_a_folder_of_images_must_have_room_before_the_first_is_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4):
+        Image.fromarray(np.full((2, 3, 3), number, np.uint8)).save(tmp_path / f"{number}.png")
+    monkeypatch.setattr(images, "available", lambda: 4 * 2 * 3 * 3)
+    assert len(images.decode(sorted(tmp_path.glob("*.png")), None, lambda items, *_: items, "")) == 4
+    monkeypatch.setattr(images, "available", lambda: 4 * 2 * 3 * 3 - 1)
+    monkeypatch.setattr(images, "read_image", lambda file: pytest.fail("decoded"))
+    with pytest.raises(DataError, match=r"4 images of \(2, 3, 3\) \(H, W, C\) take"):
+        images.decode(sorted(tmp_path.glob("*.png")), None, lambda items, *_: items, "")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda path: path.symlink_to("/dev/zero"),
+        lambda path: os.mkfifo(path),
+        lambda path: path.symlink_to("/nowhere"),
+    ],
+    ids=["device", "pipe", "nothing"],
+)
+def test_what_is_no_file_is_not_read_without_end(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    folder = tmp_path / "own"
+    folder.mkdir()
+    for number in range(3):
+        Image.fromarray(np.full((2, 3, 3), number, np.uint8)).save(folder / f"{number}.png")
+    make(folder / "a.png")
+    if (folder / "a.png").is_symlink():
+        with pytest.raises(DataError, match=r"a.png cannot be read"):
+            open_dataset(str(folder), tmp_path)
+    else:
+        assert (
+            len(open_dataset(str(folder), tmp_path).train) == 2
+        )  # a pipe is left aside, as other things that are no images
+    make(tmp_path / "x.npz")
+    with pytest.raises(DataError, match="no data set"):
+        open_dataset(str(tmp_path / "x.npz"), tmp_path)
+
+
+def test_reading_stops_where_one_file_fails(tmp_path: Path) -> None:
+    from bench.datasets._files import in_threads
+
+    read: list[int] = []
+
+    def work(number: int) -> int:
+        read.append(number)
+        if not number:
+            raise DataError("the first")
+        return number
+
+    with pytest.raises(DataError, match="the first"):
+        list(in_threads(work, range(10_000), lambda items, *_: items, ""))
+    assert len(read) < 256 + 1
