@@ -155,7 +155,10 @@ class Decodes(ABC):
 
 
 class Generates(Decodes):
-    """Makes new images, of codes that are drawn from a prior: the latents of a VAE, the noise of a GAN."""
+    """Makes new images, of codes that are drawn from a prior: the latents of a VAE, the noise of a GAN.
+
+    So it interpolates between two draws.
+    """
 
     @abstractmethod
     def codes(self, n: int) -> Tensor:

@@ -25,8 +25,8 @@ from bench.contract import (
 from bench.data import Data
 from bench.files import write_whole
 from bench.images import Picture, gif, grid, manifold, png, reconstructions, strips
-from bench.measure.context import draw
-from bench.measure.interpolation import interpolations
+from bench.measure.context import draw, to_tell
+from bench.measure.interpolation import interpolations, noise_interpolations
 
 SAMPLES = 64
 PER_CLASS = 10  # samples of each class, of a model that is told it
@@ -67,13 +67,15 @@ def final_pictures(model: Model, data: Data) -> dict[str, Picture]:
     if isinstance(model, Draws):
         with eval_mode(model):
             pictures |= _canvases(model, _held_out(data, ROWS))
-    if not isinstance(model, Autoencodes):
-        return pictures
-    ends = _held_out(data, 2 * ROWS)
-    with eval_mode(model):
-        pictures["interpolation"] = strips(interpolations(model, ends, STEPS))
-        if conditioned_on(model) is None and model.encode(ends.images).shape[1:] == (2,):
-            pictures["manifold"] = manifold(model.decode(latent_plane(MANIFOLD).to(model.device)), MANIFOLD)
+    if isinstance(model, Autoencodes):
+        ends = _held_out(data, 2 * ROWS)
+        with eval_mode(model):
+            pictures["interpolation"] = strips(interpolations(model, ends, STEPS))
+            if conditioned_on(model) is None and model.encode(ends.images).shape[1:] == (2,):
+                pictures["manifold"] = manifold(model.decode(latent_plane(MANIFOLD).to(model.device)), MANIFOLD)
+    elif isinstance(model, Generates):
+        with eval_mode(model):
+            pictures["interpolation"] = strips(noise_interpolations(model, to_tell(data, ROWS), STEPS))
     return pictures
 
 

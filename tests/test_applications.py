@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, final
@@ -16,7 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from bench import registry
-from bench.applications import Applied, held_out, pegasus, spread
+from bench.applications import Applied, held_out, interpolate, pegasus, spread
 from bench.cli import main
 from bench.contract import (
     Autoencodes,
@@ -24,15 +25,21 @@ from bench.contract import (
     Classifies,
     Conditional,
     Generates,
+    ImageSpec,
     Model,
     Unsupported,
     Update,
     eval_mode,
+    left_half,
     reconstruct,
 )
 from bench.data import Data, Part
+from bench.images import GAP
+from bench.measure.interpolation import Path as Way
 from bench.models.cvae import CVAE
 from bench.models.dcgan import DCGAN
+from bench.models.gan import GAN
+from bench.models.supervised import Supervised
 from bench.models.vae import VAE
 from bench.paths import Paths
 from bench.run.saved import read_trial
@@ -66,15 +73,46 @@ def picture(content: bytes) -> Image.Image:
     return image
 
 
+def pixels(content: bytes, side: int = 28) -> Tensor:
+    """A grey image file, ``[side, side]`` from 0 to 255."""
+    return torch.tensor(list(picture(content).convert("L").tobytes()), dtype=torch.float32).view(side, side)
+
+
+def cells(content: bytes, side: int = 28) -> Tensor:
+    """The grey images of a sheet, ``[rows, columns, side, side]`` from 0 to 255, of one that was large enough as it was."""
+    sheet = torch.from_numpy(np.asarray(picture(content).convert("L"), dtype=np.float32))
+    return sheet.unfold(0, side, side + GAP).unfold(1, side, side + GAP)
+
+
 @pytest.mark.parametrize(("name", "promise"), promises("applications"))
 def test_every_application_keeps_its_promises(name: str, promise: str) -> None:
     try_promise("applications", name, promise)
 
 
-@pytest.mark.parametrize("name", ["classify", "completion", "interpolate", "pegasus", "style_transfer"])
+@pytest.mark.parametrize("name", ["classify", "completion", "pegasus", "style_transfer"])
 def test_a_model_that_cannot_is_refused(name: str, few_digits: Data) -> None:
     with pytest.raises(Unsupported, match="DCGAN"):
         registry.load("applications", name).apply(DCGAN(few_digits.spec), few_digits)
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "message"),
+    [
+        (GAN, {"between": "images"}, "GAN has no codes of images"),
+        (GAN, {"first": [1], "second": [2]}, "first and second name images, and this is between noises"),
+        (GAN, {"count": 0}, "count = 0: must be positive"),
+        (GAN, {"label": 3}, "GAN is not told the label, so label = 3 says nothing"),
+        (CVAE, {"between": "noise", "label": 10}, "label = 10: digits has labels 0 to 9"),
+        (CVAE, {"label": 3}, "label = 3: between images it is that of the first; for another, --set between=noise"),
+        (Supervised, {}, "Supervised does not generate images"),
+        (Supervised, {"between": "images"}, "Supervised has no codes of images"),
+    ],
+)
+def test_what_has_nothing_between_is_refused(
+    model: Callable[[ImageSpec], Model], options: dict[str, Any], message: str, few_digits: Data
+) -> None:
+    with pytest.raises(Unsupported, match=message):
+        interpolate.apply(model(few_digits.spec), few_digits, **options)
 
 
 @final
@@ -145,6 +183,50 @@ class TestKnown:
         gif = picture(next(content for file, content in applied.files.items() if file.endswith(".gif")))
         assert getattr(gif, "n_frames", 1) >= 3
 
+    @pytest.mark.parametrize("path", ["linear", "spherical"])
+    def test_a_gan_goes_from_one_of_its_samples_to_another(self, path: Way, few_digits: Data) -> None:
+        """Both ends are what the model makes of two draws, and the middle is another image."""
+        model = GAN(few_digits.spec)
+        applied = interpolate.apply(model, few_digits, path=path, count=2, steps=3, seed=5)
+        assert [row["share_of_second"] for row in applied.rows] == [0, 0.5, 1] * 2
+        assert {(row["path"], row["label"], row["left_half_of"], row["seed"]) for row in applied.rows} == {
+            (path, "", "", 5)
+        }
+        with eval_mode(model, 5):
+            samples = model.sample(4)
+        shown = torch.stack([pixels(applied.files[str(row["file"])]) for row in applied.rows]).view(2, 3, 28, 28)
+        ends = torch.stack((samples[:2], samples[2:]), dim=1).view(2, 2, 28, 28) * 255
+        assert (shown[:, [0, 2]] - ends).abs().max() <= 1
+        assert (shown[:, [1]] - ends).abs().amax(dim=(2, 3)).min() > 1
+        frames = [name for name in applied.files if name.endswith(".gif")]
+        assert frames == ["images/000.gif", "images/001.gif"]
+        assert all(getattr(picture(applied.files[name]), "n_frames", 1) == 3 for name in frames)
+        other = interpolate.apply(model, few_digits, path=path, count=2, steps=3, seed=6)
+        assert other.grid != applied.grid
+
+    def test_a_conditional_model_is_told_one_thing_from_noise_to_noise(self, few_digits: Data) -> None:
+        """The oracle paints what it is told and nothing else."""
+        data = grey(torch.arange(10) / 10, few_digits)
+        options: dict[str, Any] = {"between": "noise", "count": 12, "steps": 2}
+        for label, expected in ((None, [*range(10), 0, 1]), (4, [4] * 12)):
+            applied = interpolate.apply(Oracle(), data, label=label, **options)
+            assert [row["label"] for row in applied.rows[::2]] == [str(each) for each in expected]
+            found = [pixels(applied.files[str(row["file"])], 4).mean().item() for row in applied.rows]
+            assert found == pytest.approx([25.5 * each for each in expected for _ in range(2)], abs=1)
+
+    def test_a_model_that_completes_keeps_the_half_from_noise_to_noise(self, few_digits: Data) -> None:
+        torch.manual_seed(0)
+        model = CVAE(few_digits.spec, condition="left_half")
+        applied = interpolate.apply(model, few_digits, between="noise", count=2, steps=2)
+        places = [int(str(row["left_half_of"])) for row in applied.rows[::2]]
+        assert places == few_digits.held_out.spaced(2).tolist()
+        with eval_mode(model):
+            codes = model.codes(4)
+            told = left_half(held_out(few_digits, torch.tensor(places)).images)
+            expected = model.decode(codes[[0, 2, 1, 3]], told.repeat_interleave(2, dim=0))
+        shown = torch.stack([pixels(applied.files[str(row["file"])]) for row in applied.rows])
+        assert (shown - expected[:, 0] * 255).abs().max() <= 1
+
     def test_the_oracle_classifies_without_a_mistake_and_transfers_every_style(self, few_digits: Data) -> None:
         data = grey(torch.arange(10) / 10, few_digits)
         told: Applied = registry.load("applications", "classify").apply(Oracle(), data)
@@ -204,7 +286,25 @@ class TestKnown:
             nearest = (centres[birds] - centres[body]).abs().min()
             torch.testing.assert_close((centres[wings] - centres[body]).abs(), nearest)
         assert {"sequences.png", "repetitions.png"} <= set(applied.files)
-        assert picture(applied.files["repetitions.png"]).size != picture(applied.files["sequences.png"]).size
+
+    def test_one_pair_is_repeated_in_whole_sequences(self, cases: dict[str, Any]) -> None:
+        """Document 000, figure 6: rows differ by the encoder's noise, and without any they are the first of the sequences."""
+        model, data, _ = cases["pegasus"]
+        head = model.encoder[-1]
+        assert isinstance(head, nn.Linear)
+        rows = {}
+        for log_variance in (0.0, -60.0):  # the second half of what the encoder ends in
+            with torch.no_grad():
+                head.weight[len(head.weight) // 2 :] = 0
+                head.bias[len(head.bias) // 2 :] = log_variance
+            files = pegasus.apply(model, data, count=3).files
+            shown = {name: cells(files[f"{name}.png"]) for name in ("sequences", "repetitions")}
+            assert shown["repetitions"].shape == (6, 10, 28, 28)
+            assert shown["sequences"].shape == (3, 10, 28, 28)
+            rows[log_variance] = shown
+        noisy, still = rows[0.0], rows[-60.0]
+        assert all(not torch.equal(noisy["repetitions"][0], row) for row in noisy["repetitions"][1:])
+        assert (still["repetitions"] - still["sequences"][0]).abs().max() <= 1
 
     def test_bodies_and_wings_are_the_halves_of_the_batches(self, few_digits: Data) -> None:
         labels = few_digits.train.labels

@@ -13,6 +13,7 @@ from PIL import Image
 from PIL.GifImagePlugin import GifImageFile
 from torch import Tensor, nn
 
+from bench.applications import interpolate
 from bench.contract import Batch, Model, Update
 from bench.data import Data
 from bench.images import (
@@ -190,7 +191,7 @@ class Learns(Model):
 def test_what_is_drawn_follows_what_the_model_can_do(few_digits: Data) -> None:
     spec = few_digits.spec
     assert set(progress_pictures(GAN(spec), few_digits)) == {"samples"}
-    assert set(final_pictures(GAN(spec), few_digits)) == {"samples"}
+    assert set(final_pictures(GAN(spec), few_digits)) == {"samples", "interpolation"}
     flat, deep = VAE(spec, latent_dim=2, hidden_dims=[8]), AE(spec, latent_dim=3, hidden_dims=[8])
     assert set(final_pictures(flat, few_digits)) == {"samples", "reconstructions", "interpolation", "manifold"}
     assert set(final_pictures(deep, few_digits)) == {"samples", "reconstructions", "interpolation"}
@@ -200,6 +201,13 @@ def test_what_is_drawn_follows_what_the_model_can_do(few_digits: Data) -> None:
     painter = Draw(spec, glimpses=2, hidden_size=8)
     assert set(final_pictures(painter, few_digits)) == {"samples", "reconstructions", "interpolation"} | canvases
     assert final_pictures(Learns(), few_digits) == {}
+
+
+def test_a_runs_interpolation_is_what_the_application_draws(few_digits: Data) -> None:
+    """Between held-out images, and between the same noises in every run."""
+    for model in (VAE(few_digits.spec, hidden_dims=[8]), GAN(few_digits.spec)):
+        drawn = final_pictures(model, few_digits)["interpolation"]
+        np.testing.assert_array_equal(drawn, picture(interpolate.apply(model, few_digits).grid))
 
 
 def test_the_upper_row_of_reconstructions_is_the_held_out_images(few_digits: Data) -> None:

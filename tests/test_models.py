@@ -275,6 +275,11 @@ FLAWS: list[tuple[Subject | type[Model], str, str]] = [
         "codes_decode",
         "codes of the prior and of images must have one shape",
     ),
+    (
+        after("codes", lambda self, z, *_: z.long()),
+        "codes_decode",
+        "codes must make 8 codes of floats, not torch.int64",
+    ),
     (after("encode", lambda self, z, *_: 2 * z), "the_code_is", "encode is another code than the posterior's mean"),
     (after("posterior", lambda self, pair, *_: (pair[0], pair[1][:, :1])), "the_code_is", "have shapes"),
     (

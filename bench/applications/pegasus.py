@@ -12,13 +12,13 @@ from bench.applications import Applied, Count, class_name, held_out, no_codes
 from bench.contract import Autoencodes, Batch, Infers, Model, Unsupported, as_floats, condition_of, eval_mode
 from bench.data import Data
 from bench.images import grid, png, strips, tile
-from bench.measure.interpolation import interpolations
+from bench.measure.interpolation import decoded_paths, interpolations
 from bench.networks.blocks import check_positive, reparameterised
 from bench.ranges import Within
 
 SEQUENCES = 8  # pairs that are shown as whole interpolations
 STEPS = 10  # images in each of those
-REPETITIONS = 6  # of one pair, which the encoder's noise makes different (document 000, figure 6)
+REPETITIONS = 6  # of the first pair's, which the encoder's noise makes different (document 000, figure 6)
 
 
 def apply(
@@ -64,9 +64,8 @@ def apply(
         images = _mixed(model, model.encode(ends.images, condition), ratio, condition)
         shown = min(SEQUENCES, count)
         few = torch.cat((torch.arange(shown), count + torch.arange(shown)))
-        same = Batch(ends.images[few], ends.labels[few])
-        files = {"sequences.png": png(strips(interpolations(model, same, STEPS)))}
-        files |= _repetitions(model, same, ratio[:shown])
+        files = {"sequences.png": png(strips(interpolations(model, Batch(ends.images[few], ends.labels[few]), STEPS)))}
+        files |= _repetitions(model, Batch(ends.images[[0, count]], ends.labels[[0, count]]))
     rows = []
     for number, image in enumerate(images):
         parents = int(first[number]), int(second[number])
@@ -95,14 +94,15 @@ def _mixed(model: Autoencodes, codes: Tensor, ratio: Tensor, condition: Tensor |
     )
 
 
-def _repetitions(model: Model, ends: Batch, ratio: Tensor) -> dict[str, bytes]:
-    """The pairs of ``ends`` again and again, where the encoder's noise makes them different."""
+def _repetitions(model: Autoencodes, pair: Batch) -> dict[str, bytes]:
+    """The whole interpolation of one pair again and again, between codes that are drawn anew for every row."""
     if not isinstance(model, Infers):
         return {}
-    condition = condition_of(model, ends)
-    posterior = model.posterior(ends.images, condition)
-    drawn = [_mixed(model, reparameterised(*posterior), ratio, condition) for _ in range(REPETITIONS)]
-    return {"repetitions.png": png(strips(torch.stack(drawn, dim=1)))}
+    condition = condition_of(model, pair)
+    posterior = model.posterior(pair.images, condition)
+    first, second = torch.stack([reparameterised(*posterior) for _ in range(REPETITIONS)], dim=1)
+    told = None if condition is None else condition[:1].expand(REPETITIONS, *condition.shape[1:])
+    return {"repetitions.png": png(strips(decoded_paths(model, torch.cat((first, second)), told, STEPS)))}
 
 
 def _centres(data: Data, places: Tensor) -> Tensor:

@@ -19,7 +19,6 @@ from bench.cache import cached, digest
 from bench.contract import (
     HIDDEN,
     Autoencodes,
-    Batch,
     Generates,
     Model,
     Split,
@@ -182,25 +181,30 @@ class Context:
 def draw(model: Model, n: int, data: Data, *, seed: int = 0) -> Split:
     """Generate ``n`` images, on the model's device, the same for the same weights and seed, and the classes asked for.
 
-    A model conditioned on labels draws every class of ``data`` in turn; one that completes images is given the left halves of
-    held-out ones, at even distances through the split. Labels are ``HIDDEN`` where no class was asked for.
+    A conditional model is told what `to_tell` says. Labels are ``HIDDEN`` where no class was asked for.
 
     Raises:
         Unmeasurable: the model does not generate.
     """
     if not isinstance(model, Generates):
         raise Unmeasurable(f"{type(model).__name__} does not generate images")
-    labels = torch.arange(n, device=model.device) % max(1, len(data.spec.classes))
-    places = data.held_out.spaced(n)
+    told = to_tell(data, n)
     parts = []
     with eval_mode(model, seed):
-        for start in range(0, n, CHUNK):
-            part = slice(start, start + CHUNK)
-            given = Batch(as_floats(data.held_out.images[places[part]]), labels[part])
+        for given in in_order(told, CHUNK):
             images = model.sample(len(given), condition_of(model, given))
             parts.append(images.mul(255).round().to(torch.uint8))
     by_class = conditioned_on(model) == "labels"
-    return Split(torch.cat(parts), labels if by_class else torch.full_like(labels, HIDDEN))
+    return Split(torch.cat(parts), told.labels if by_class else torch.full_like(told.labels, HIDDEN))
+
+
+def to_tell(data: Data, n: int) -> Split:
+    """What a conditional model is told of ``n`` images that it is to make: every class in turn, or left halves of images.
+
+    The images are held-out ones, at even distances through the split.
+    """
+    labels = torch.arange(n, device=data.held_out.labels.device) % max(1, len(data.spec.classes))
+    return Split(data.held_out.images[data.held_out.spaced(n)], labels)
 
 
 def extract(network: Extractor, images: Tensor, precision: Precision) -> Tensor:

@@ -40,7 +40,7 @@ PICTURES = {
     "samples.png": "Samples, from the same noise in every variant",
     TRAINING: "Samples while it trained, from that noise",
     "reconstructions.png": "Held-out images over their reconstructions",
-    "interpolation.png": "Interpolations between held-out images",
+    "interpolation.png": "Interpolations between held-out images; between noises where a model encodes none",
     "manifold.png": "The latent plane, at quantiles of its prior",
 }
 
