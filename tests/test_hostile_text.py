@@ -90,7 +90,7 @@ def runs_of(study: Study) -> pd.DataFrame:
                     "versions": json.dumps({"<b>torch</b>": "2"}),
                     "guests": json.dumps({"models/<b>.py": "3fa9" * 16}),
                     "origin": "<script>x</script>",
-                    "trained_in": "",
+                    "trained_in": "<b>other",
                     "data": json.dumps({"sha256": "f00" * 10, "train": "1433", "test": "364"}),
                     "started": pd.Timestamp("2026-01-02 03:04", tz="UTC"),
                     "parameters": 1000,

@@ -6,10 +6,18 @@ import os
 from pathlib import Path
 
 import pytest
+import tomli_w
 from click.testing import CliRunner, Result
+from safetensors.torch import save
 
+from bench import registry
 from bench.cli import main
 from bench.paths import Paths
+from bench.run.provenance import provenance
+from bench.run.saved import describe
+from bench.run.worker import build as build_model
+from bench.study.catalogue import Catalogue
+from bench.study.file import load
 from bench.text import LONGEST_LINE
 
 
@@ -224,3 +232,67 @@ def test_a_study_file_that_cannot_be_meant_is_refused(inside: Paths, change: str
     study.write_text("\n".join([*kept, change] if change.startswith("[") else [change, *kept]))
     for words in (("run", "study", "smoke", "--dry-run"), ("show", "study", "smoke")):
         assert said in refusal(*words)
+
+
+@pytest.fixture
+def saved_run(inside: Paths, known: Catalogue) -> Path:
+    """A folder with a small model and its trial, as a run writes them."""
+    trial = next(load(inside.study("smoke"), known).grid(known, {}))
+    spec = registry.load("datasets", "digits").SPEC
+    weights = save(build_model(trial, spec).state_dict())
+    folder = inside.studies.parent / "saved"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(weights)
+    (folder / "trial.toml").write_bytes(tomli_w.dumps(describe(trial, spec, weights)).encode())
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("taken", "words"),
+    [
+        ("mlruns/locks", ("run", "study", "smoke")),
+        ("mlruns/optuna.db/x", ("run", "study", "smoke")),
+        ("applied", ("apply", "generate", "saved")),
+        ("applied/generate-x/grid.png/x", ("apply", "generate", "saved", "--out", "applied/generate-x")),
+        ("", ("apply", "generate", "saved", "--out", "/dev/null")),
+        ("", ("apply", "generate", "saved", "--out", "/proc/none/x")),
+        ("", ("apply", "generate", "saved", "--out", "x" * 300)),
+        ("", ("apply", "classify", "saved", "nowhere.png")),
+        ("", ("apply", "generate", "saved", "--set", "count=0")),
+        ("", ("apply", "generate", "saved", "--set", "count=99999999999999999999")),
+        ("", ("apply", "interpolate", "saved", "--set", "steps=1000000")),
+        ("", ("apply", "interpolate", "saved", "--set", "first=[-1]", "--set", "second=[99999999999]")),
+        ("", ("apply", "pegasus", "saved", "--set", "low=nan")),
+        ("models", ("new", "model", "mine")),
+        ("", ("import", "/dev/null")),
+        ("", ("import", "nowhere")),
+        ("", ("export", "smoke", "/dev/null/x")),
+    ],
+)
+def test_a_place_that_cannot_be_used_is_one_line(
+    inside: Paths, saved_run: Path, taken: str, words: tuple[str, ...]
+) -> None:
+    if taken:
+        place = inside.studies.parent / taken
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text("in the way")
+    assert refusal(*words)
+
+
+def test_a_folder_that_is_gone_is_one_line(inside: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = inside.studies.parent / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    for words in (("list",), ("run", "study", "latent_dim"), ("doctor",), ("new", "model", "mine")):
+        assert "No such file or directory" in refusal(*words)
+
+
+def test_a_user_without_a_name_is_known_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    for error in (KeyError("getpwuid(): uid not found: 12345"), OSError("No username set in the environment")):
+
+        def unnamed(error: Exception = error) -> str:
+            raise error
+
+        monkeypatch.setattr("getpass.getuser", unnamed)
+        assert provenance("bench run study smoke")["mlflow.user"] == f"user {os.getuid()}"

@@ -130,6 +130,7 @@ ALLOWED = {
         "optimizers",
         "paths",
         "previews",
+        "ranges",
         "registry",
         "run",
         "score",

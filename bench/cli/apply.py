@@ -30,7 +30,6 @@ def apply(application: str, run: str, files: tuple[Path, ...], settings: tuple[s
     `bench list applications` names the applications.
     """
     from bench import registry
-    from bench.contract import DataError, Unsupported
     from bench.results import find_run
     from bench.run.saved import load_trained, read_trial
     from bench.run.worker import load_data
@@ -40,12 +39,9 @@ def apply(application: str, run: str, files: tuple[Path, ...], settings: tuple[s
         module = registry.load("applications", application)
         options = _options(module, application, read_settings(settings), files)
         folder = find_run(run, paths)
-        try:
-            trial = read_trial(folder)
-            model = load_trained(folder)
-            applied = module.apply(model, load_data(trial, paths.data), **options)
-        except (Unsupported, DataError, FileNotFoundError) as error:
-            raise UsageLine(str(error)) from None
+        trial = read_trial(folder)
+        model = load_trained(folder)
+        applied = module.apply(model, load_data(trial, paths.data), **options)
         target = out or here() / "applied" / f"{application}-{trial.key[:8]}"
         _write(applied, application, target)
     click.echo(f"{len(applied.rows)} rows: {near(target / f'{application}.csv')}")

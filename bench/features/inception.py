@@ -112,10 +112,10 @@ def fetch(data_dir: Path) -> None:
         return
     from pytorch_fid.inception import FID_WEIGHTS_URL
 
-    data_dir.mkdir(parents=True, exist_ok=True)
     patience = socket.getdefaulttimeout()
     socket.setdefaulttimeout(NETWORK_SECONDS)
     try:
+        data_dir.mkdir(parents=True, exist_ok=True)
         torch.hub.download_url_to_file(FID_WEIGHTS_URL, str(data_dir / FILE), hash_prefix=SHA256)
     except (OSError, RuntimeError) as error:
         raise Unmeasurable(f"Inception's weights cannot be downloaded ({error}); put {FILE} into {data_dir}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import subprocess
 from pathlib import Path
 
@@ -16,8 +17,16 @@ def provenance(command: str) -> dict[str, str]:
         "mlflow.source.name": command,
         "mlflow.source.type": "LOCAL",
         COMMIT: commit(),
-        "mlflow.user": getpass.getuser(),
+        "mlflow.user": user(),
     }
+
+
+def user() -> str:
+    """Who runs it; by number where the machine has no name for them, as in a container."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"
 
 
 def commit() -> str:

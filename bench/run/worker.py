@@ -32,7 +32,7 @@ from bench.measure.evaluation import evaluate
 from bench.models import model_class
 from bench.optimizers import TrainingOptions
 from bench.previews import final_pictures, keep, kept, picture_epochs, progress_pictures, training_gif
-from bench.run.saved import describe
+from bench.run.saved import TRIAL, WEIGHTS, check_weights, describe
 from bench.score import Score
 from bench.seeds import derived
 from bench.study.definition import Failure, Trial
@@ -162,8 +162,8 @@ class Work:
         files = {f"final/{name}.png": png(picture) for name, picture in final_pictures(model, data).items()}
         if isinstance(model, Generates):
             files["final/training.gif"] = training_gif(folder, "samples")
-        files["trial.toml"] = tomli_w.dumps(describe(trial, data.spec)).encode()
-        files["model.safetensors"] = save({name: value.contiguous() for name, value in model.state_dict().items()})
+        weights = save({name: value.contiguous() for name, value in model.state_dict().items()})
+        files |= {TRIAL: tomli_w.dumps(describe(trial, data.spec, weights)).encode(), WEIGHTS: weights}
         yield Finished(self._scores(model, data, trial, self.metrics), files)
 
     def _measure(self, trial: Trial) -> Iterator[Event]:
@@ -177,6 +177,7 @@ class Work:
             raise DataError(f"{saved.weights.name} is damaged: train it again with --rerun")
         data = self._data(trial).to(device)
         model = build(trial, data.spec).to(device)
+        check_weights(model, saved.weights)
         model.load_state_dict(load_file(saved.weights, device=str(device)))
         yield Finished(self._scores(model, data, trial, saved.metrics), {})
 
