@@ -28,6 +28,7 @@ from bench.study.catalogue import Catalogue
 from bench.study.definition import Failure, Study
 from bench.study.file import build
 from bench.tracking.store import Store
+from tests.test_report import row
 
 HOSTILE = "wide [/layer] <script>alert(1)</script> $\\frac{ | `` :bug: *a*"
 FENCE = "``` # not a heading"
@@ -64,46 +65,23 @@ class Tags(HTMLParser):
 
 
 def runs_of(study: Study) -> pd.DataFrame:
+    hostile = {
+        "dataset": "a/<i>|\x1b.npz",
+        "command": f"bench run study x --set 'a={FENCE}\n```'",
+        "device": "<b>CPU</b>",
+        "versions": json.dumps({"<b>torch</b>": "2"}),
+        "guests": json.dumps({"models/<b>.py": "3fa9" * 16}),
+        "origin": "<script>x</script>",
+        "trained_in": "<b>other",
+        "protocol.test_loss": json.dumps({"split": "<b>|test"}),
+        "reason.test_loss": "",
+    }
+    failed = {"state": "failed", "failure": "error", "reason": "<b>\n# x", "metric.test_loss": None}
     rows = []
     for variant in study.variants:
-        for seed in range(2):
-            failed = (
-                {"state": "failed", "failure": "error", "reason": "<b>\n# x", "metric.test_loss": None} if seed else {}
-            )
-            rows.append(
-                {
-                    "run_id": f"{variant.name}-{seed}",
-                    "key": "k",
-                    "configuration": variant.name,
-                    "study": "x",
-                    "variant": variant.name,
-                    "dataset": "a/<i>|\x1b.npz",
-                    "model": "vae",
-                    "seed": seed,
-                    "split": "test",
-                    "state": "finished",
-                    "failure": "",
-                    "reason": "",
-                    "commit": "abc",
-                    "command": f"bench run study x --set 'a={FENCE}\n```'",
-                    "device": "<b>CPU</b>",
-                    "versions": json.dumps({"<b>torch</b>": "2"}),
-                    "guests": json.dumps({"models/<b>.py": "3fa9" * 16}),
-                    "origin": "<script>x</script>",
-                    "trained_in": "<b>other",
-                    "data": json.dumps({"sha256": "f00" * 10, "train": "1433", "test": "364"}),
-                    "started": pd.Timestamp("2026-01-02 03:04", tz="UTC"),
-                    "parameters": 1000,
-                    "epochs": 50,
-                    "seconds_per_epoch": 2.0,
-                    "images_per_second": 100.0,
-                    "peak_megabytes": 512.0,
-                    "metric.test_loss": 3.0,
-                    "protocol.test_loss": json.dumps({"split": "<b>|test"}),
-                    "reason.test_loss": "",
-                    **failed,
-                }
-            )
+        for seed, fate in enumerate(({}, failed)):
+            names = {"run_id": f"{variant.name}-{seed}", "configuration": variant.name, "variant": variant.name}
+            rows.append(row(1, seed, 3.0, **{**hostile, **names, **fate}))
     return pd.DataFrame(rows)
 
 

@@ -127,6 +127,39 @@ def test_a_file_is_taken_in_once_and_handed_on(inside: Paths, elsewhere: Path) -
     assert not list(Path().glob(".*partial"))
 
 
+def test_a_run_that_two_studies_have_travels_under_both_and_is_one_again(
+    inside: Paths, tmp_path_factory: pytest.TempPathFactory, empty_database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (inside.studies / "twin.toml").write_text(SMOKE)
+    there = bench.run("smoke", seeds=1)
+    bench.run("twin", seeds=1)
+    assert command("export", "twin", "smoke", FILE).output.startswith("4 runs: ")
+    other = place(tmp_path_factory.mktemp("other") / "place", empty_database)
+    (other / "studies" / "twin.toml").write_text(SMOKE)
+    monkeypatch.chdir(other)
+    output = command("import", str(inside.studies.parent / FILE)).output
+    assert "smoke: 2 runs taken in" in output
+    assert "twin: 2 runs taken in" in output
+    for study in ("smoke", "twin"):
+        assert list(bench.table(study, wide=True)["metric.test_loss"].sort_values()) == sorted(there["test_loss_mean"])
+        assert "2 finished already, nothing to train" in command("run", "study", study, "--seeds", "1").output
+    assert len(list((other / "mlruns").rglob("model.safetensors"))) == 2
+
+
+def test_a_run_that_failed_is_told_of_and_begins_anew(inside: Paths, elsewhere: Path) -> None:
+    """Its epochs of another machine and those of this one would be one curve."""
+    command("import", str(elsewhere / FILE))
+    store = opened(inside.store, None, "smoke")
+    failed, cut = (run.info.run_id for run in store.chosen())
+    for run_id, state in ((failed, "failed"), (cut, "interrupted")):
+        store.client.set_tag(run_id, "state", state)
+        store.client.set_terminated(run_id, {"failed": "FAILED"}.get(state, "KILLED"))
+    assert command("export", "smoke", "again.zip").output.startswith("1 runs: ")
+    with Archive(Path("again.zip")) as archive:
+        (run,) = (archive.run(run_id) for run_id in archive.studies()["smoke"])
+    assert (run.tags["state"], run.metrics) == ("failed", {})
+
+
 def test_what_was_measured_elsewhere_is_added_and_other_values_are_shown(inside: Paths, elsewhere: Path) -> None:
     command("import", str(elsewhere / FILE))
     store = opened(inside.store, None, "smoke")
@@ -192,11 +225,16 @@ def _newer(members: dict[str, bytes]) -> None:
     members["export.json"] = json.dumps({**json.loads(members["export.json"]), "format": 2}).encode()
 
 
+def _deep(members: dict[str, bytes]) -> None:
+    members["export.json"] = b"[" * 100_000
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (_without_sums, "no SHA256SUMS in it"),
         (_newer, "it has format 2, and this is bench"),
+        (_deep, "it is not what bench export writes (RecursionError"),
         (_outside, "is no name for a file of a run"),
         (of_runs(study="../../x"), "'../../x' is no name for a study"),
         (of_runs(metrics={"final/test_loss": [["one", 2]]}), "it is not what bench export writes"),
@@ -244,6 +282,7 @@ def test_a_damaged_file_is_one_line_and_changes_nothing(
         result = command("import", str(file))
         assert result.exit_code == 2
         assert str(file) in result.output
+        assert "Errno" not in result.output
         assert len(result.output.strip().splitlines()) == 1
     assert bench.table("smoke").empty
     with pytest.raises(ArchiveError, match=r"damaged\.zip: "), Archive(tmp_path / "damaged.zip") as archive:

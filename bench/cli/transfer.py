@@ -17,7 +17,9 @@ from bench.cli.common import UsageLine, near, one_line, surroundings
     "--origin", metavar="WORDS", help="Where they were trained, for reports of them. Default: this machine's name."
 )
 def export_runs(studies: tuple[str, ...], file: Path, no_weights: bool, origin: str | None) -> None:
-    """Write the runs of studies to FILE, with their pictures, histories and weights.
+    """Write the runs of studies that have ended to FILE, with their pictures, histories and weights.
+
+    What was interrupted stays here, where its checkpoint is.
 
     bench export latent_dim hidden_dim vaes.zip
     """

@@ -19,6 +19,7 @@ import json
 import re
 import shutil
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -121,8 +122,9 @@ class Archive:
         with self._told():
             self._zip = zipfile.ZipFile(file)
         with self._told():
-            self._members = {info.filename: info for info in self._zip.infolist() if not info.is_dir()}
-            if self._members.keys() != self._zip.NameToInfo.keys() - {n for n in self._zip.NameToInfo if n[-1:] == "/"}:
+            members = [info for info in self._zip.infolist() if not info.is_dir()]
+            self._members = {info.filename: info for info in members}
+            if len(self._members) < len(members):
                 raise ArchiveError("a name stands in it twice")
             for name in self._members:
                 _check_name(name)
@@ -201,10 +203,12 @@ class Archive:
         """Every way in which a damaged file fails to be read, as one line."""
         try:
             yield
-        except (ArchiveError, OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
-            line = str(error) if isinstance(error, ArchiveError) else f"{type(error).__name__}: {error}"
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, zipfile.zlib.error) as error:  # type: ignore[attr-defined]
+        except OSError as error:
+            line = error.strerror or str(error)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, zlib.error) as error:
             line = f"it is not what bench export writes ({type(error).__name__}: {str(error)[:100]})"
+        except (ArchiveError, zipfile.BadZipFile, RuntimeError, EOFError) as error:  # the third where it is encrypted
+            line = str(error)
         else:
             return
         raise ArchiveError(": ".join(filter(None, (str(self.file), where, " ".join(line.split()))))) from None

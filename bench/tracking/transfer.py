@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING, TypeVar
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 
 from bench.tracking.archive import Archive, Exporter, Portable
-from bench.tracking.rows import ORIGIN, scores, scores_of, state
+from bench.tracking.rows import ORIGIN, TRAINED_IN, scores, scores_of, state
 from bench.tracking.run_files import WEIGHTS
-from bench.tracking.run_log import write_scores
+from bench.tracking.run_log import RunLog, write_scores
+from bench.tracking.shared import elsewhere
 from bench.tracking.store import Store
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
+ENDED = ("finished", "failed", "pruned")  # what another machine cannot go on with, and need not
+SOURCE = "mlflow.source.name"  # the command that trained a run
 AT_ONCE = 100  # params or tags that one call of MLflow's takes; of metrics it takes ten times as many
 
 Item = TypeVar("Item")
@@ -52,7 +55,7 @@ def export(stores: Sequence[Store], file: Path, origin: str, *, weights: bool) -
     with Exporter(file, origin) as exporter:
         for store in stores:
             for run in store.chosen():
-                if state(run) == "running":
+                if state(run) not in ENDED:
                     continue
                 artifacts = store.artifacts(run.info.run_id)
                 files = {path.relative_to(artifacts).as_posix(): path for path in sorted(artifacts.rglob("*"))}
@@ -65,7 +68,8 @@ def export(stores: Sequence[Store], file: Path, origin: str, *, weights: bool) -
 def take_in(store: Store, archive: Archive, run_ids: Sequence[str]) -> Taken:
     """Write those of a file's runs into the store of their study that are not known there; whoever calls this holds its lock.
 
-    A run is known by its key. It becomes visible whole: until it is, it has none, and one that stayed so is removed.
+    A run is known by its key; one that another study has finished is referred to. A run becomes visible whole: until it is, it
+    has no key, and one that stayed so is removed.
 
     Raises:
         ArchiveError: the file is damaged; what was taken in before stays.
@@ -76,7 +80,10 @@ def take_in(store: Store, archive: Archive, run_ids: Sequence[str]) -> Taken:
     for run in map(archive.run, run_ids):
         ours = here.get(run.key)
         if ours is None or (state(ours) != "finished" == run.tags.get("state")):
-            _write(store, archive, run)
+            if found := elsewhere(store, [run.key]).get(run.key):
+                RunLog(store, run.trial, {SOURCE: run.tags.get(SOURCE, "")}).refer(found)
+            else:
+                _write(store, archive, run)
             taken.new.append(run.name)
             continue
         taken.known.append(run.name)
@@ -90,7 +97,8 @@ def _portable(store: Store, run: Run, origin: str) -> Portable:
     inputs = run.inputs.dataset_inputs if run.inputs else []
     data = inputs[0].dataset if inputs else None
     return Portable(
-        run_id=info.run_id,
+        # Two studies of one file may have a run between them: each has it under an ID of its own.
+        run_id=info.run_id + str(store.experiment_id) if TRAINED_IN in tags else info.run_id,
         study=store.study,
         question=store.question(),
         name=info.run_name,
@@ -105,6 +113,7 @@ def _portable(store: Store, run: Run, origin: str) -> Portable:
                 (each.step, each.value, each.timestamp) for each in store.client.get_metric_history(info.run_id, name)
             ]
             for name in sorted(run.data.metrics)
+            if state(run) != "failed"  # where it is tried again it is from its beginning
         },
         data={"name": data.name, "digest": data.digest, "source": data.source} if data else {},
     )
