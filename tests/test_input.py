@@ -176,6 +176,11 @@ def test_a_model_is_built_where_a_study_is_defined_without_a_download(inside: Pa
     assert not (inside.data / "MNIST").exists()
 
 
+def test_a_setting_is_named_without_its_table() -> None:
+    said = refusal("run", "study", "latent_dim", "--set", "training.epochs=5", "--dry-run")
+    assert said == "--set training.epochs: must be epochs, without its table [training], which its name tells"
+
+
 def test_settings_of_one_name_twice_are_refused() -> None:
     for first, second in (("vae=5", "vae.learning_rate=1"), ("vae.learning_rate=1", "vae=5")):
         said = refusal("run", "trial", "vae", "--set", first, "--set", second)

@@ -99,10 +99,14 @@ def parse_setting(text: str) -> tuple[str, Any]:
 
 def read_settings(texts: tuple[str, ...]) -> dict[str, Any]:
     """``--set`` options by name; ``critic.learning_rate=1e-4`` is one player's own."""
+    from bench.study.definition import SECTIONS
+
     given: dict[str, Any] = {}
     for text in texts:
         name, value = parse_setting(text)
         player, dot, option = name.partition(".")
+        if dot and player in SECTIONS:
+            raise UsageLine(f"--set {name}: must be {option}, without its table [{player}], which its name tells")
         table = given.get(player)
         if dot and isinstance(table, (dict, type(None))):
             given[player] = {**(table or {}), option: value}
