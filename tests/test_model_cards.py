@@ -1,0 +1,47 @@
+"""The cards of docs/models.md: one for every model, with the sizes that its networks have and the studies that train it."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench import registry
+from bench.contract import ImageSpec
+from bench.models import model_class
+from bench.run.worker import parameter_count
+
+ROOT = Path(__file__).parent.parent
+CARDS = dict(
+    re.findall(r"^### (\w+)\n(.*?)(?=^##|\Z)", (ROOT / "docs" / "models.md").read_text(), re.MULTILINE | re.DOTALL)
+)
+MNIST = ImageSpec(1, 28, 28, tuple("0123456789"))
+OF_ALL = "leaderboard"
+
+
+def test_every_model_has_a_card() -> None:
+    assert sorted(CARDS) == registry.names("models")
+
+
+@pytest.mark.parametrize("name", sorted(CARDS))
+def test_a_card_says_what_its_model_is(name: str) -> None:
+    facts = dict(re.findall(r"^\* (\w+): (.*?)$", CARDS[name], re.MULTILINE))
+    assert list(facts) == ["minimises", "size", "source", "known", "studies"]
+    with torch.device("meta"):
+        players = model_class(name)(MNIST).players()
+    said = {player: int(size.replace(",", "")) for player, size in re.findall(r"(\w+) ([\d,]+\d)", facts["size"])}
+    assert said == {player: parameter_count(network) for player, network in players.items()}  # type: ignore[arg-type]
+    assert set(re.findall(r"`(\w+)`", facts["studies"])) == trained_in(name)
+
+
+def trained_in(model: str) -> set[str]:
+    """The studies that train a model, beside the one that trains all."""
+    found = set()
+    for file in (ROOT / "studies").glob("*.toml"):
+        tables = tomllib.loads(file.read_text())
+        if model in {tables.get("model"), *(variant.get("model") for variant in tables.get("variants", []))}:
+            found.add(file.stem)
+    return found - {OF_ALL}
