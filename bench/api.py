@@ -199,7 +199,9 @@ def set_words(settings: Mapping[str, Any] | None) -> list[str]:
         if isinstance(value, Mapping):
             words += [f"{name}.{word}" for word in set_words(value)]
         else:
-            words.append(f"{name}={json.dumps(value)}")  # which is TOML too, for what a setting can be
+            words.append(
+                f"{name}={json.dumps(value, ensure_ascii=False)}"
+            )  # which is TOML too, for what a setting can be
     return words
 
 

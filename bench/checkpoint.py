@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import io
 import json
+import math
 import shutil
 import sys
+import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,10 +20,14 @@ from torch import Tensor
 
 from bench.contract import Model
 from bench.files import sha256, write_whole
+from bench.memory import available, in_words
 from bench.optimizers import Optimizers
 from bench.seeds import Purpose
+from bench.text import reason
 
 CONTENTS = "checkpoint.json"  # the file that is written last and names all others
+KINDS = {"trial": str, "epoch": int, "threads": int, "files": dict}  # what stands in it
+MOST_THREADS = 4096
 
 
 @dataclass(frozen=True)
@@ -98,15 +104,17 @@ class Checkpoint:
             return []
         before = copy.deepcopy((self.model.state_dict(), self._state()))
         try:
-            contents = _contents(self.folder)
-            files = {name: self._checked(name, digest) for name, digest in contents["files"].items()}
-            epoch = contents["epoch"]
-            state = torch.load(io.BytesIO(files[f"state-{epoch}.pt"]), weights_only=True, map_location="cpu")
-            history = [Progress(**{**progress, "past": True}) for progress in json.loads(state["history"])]
-            self._put_back(load(files[f"model-{epoch}.safetensors"]), state)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch's remarks on what it did not write, and refuses
+                contents = _contents(self.folder)
+                files = {name: self._checked(name, digest) for name, digest in contents["files"].items()}
+                epoch = contents["epoch"]
+                state = torch.load(io.BytesIO(files[f"state-{epoch}.pt"]), weights_only=True, map_location="cpu")
+                history = _history(state["history"], epoch)
+                self._put_back(load(files[f"model-{epoch}.safetensors"]), state)
         except Exception as error:  # whatever it is, the next attempt would meet it again
-            line = str(error).partition("\n")[0] or type(error).__name__
-            print(f"checkpoint in {self.folder} cannot be read ({line}): the trial starts again", file=sys.stderr)
+            line = f"checkpoint in {self.folder} cannot be read ({reason(error)}): the trial starts again"
+            print(line, file=sys.stderr)
             self._put_back(*before)
             self._keep(())
             return []
@@ -124,9 +132,11 @@ class Checkpoint:
         }
 
     def _put_back(self, weights: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        own = {name: value.dtype for name, value in self.model.state_dict().items()}
+        if own != {name: value.dtype for name, value in weights.items()}:
+            raise ValueError("its weights are of other types")
         self.model.load_state_dict(weights)
-        for name, optimizer in self.optimizers.by_player.items():
-            optimizer.load_state_dict(state["optimizers"][name])
+        self.optimizers.restore(state["optimizers"])
         self.optimizers.averages.restore(state["averages"])
         for name, generator in self.generators.items():
             generator.set_state(state["generators"][name])
@@ -135,7 +145,7 @@ class Checkpoint:
             torch.cuda.set_rng_state(state["cuda"])
 
     def _checked(self, name: str, digest: str) -> bytes:
-        content = (self.folder / name).read_bytes()
+        content = _bytes(self.folder / name)
         if sha256(content) != digest:
             raise ValueError(f"{name} is not what was written")
         return content
@@ -168,12 +178,50 @@ def _contents(folder: Path) -> dict[str, Any]:
         FileNotFoundError: there is no checkpoint.
         ValueError: it is damaged, or that of another trial.
     """
-    contents = json.loads((folder / CONTENTS).read_bytes())
+    try:
+        contents = json.loads(_bytes(folder / CONTENTS))
+    except RecursionError:
+        contents = None
     if not isinstance(contents, dict) or contents.pop("sha256", None) != _seal(contents):
         raise ValueError(f"{CONTENTS} is not what was written")
+    if any(type(contents.get(name)) is not kind for name, kind in KINDS.items()):
+        raise ValueError(f"{CONTENTS} is not of this version of the suite")
+    if not 0 < contents["threads"] <= MOST_THREADS:
+        raise ValueError(f"{CONTENTS} says that it had {contents['threads']} threads")
     if contents["trial"] != folder.name:
         raise ValueError(f"it is the trial {contents['trial']}'s")
     return contents
+
+
+def _bytes(file: Path) -> bytes:
+    """What a file holds.
+
+    Raises:
+        ValueError: it is none, or there is no memory for it.
+    """
+    size = file.stat().st_size
+    if not file.is_file():  # a pipe would be waited for without end
+        raise ValueError(f"{file.name} is no file")
+    if size > (room := available()):
+        raise ValueError(f"{file.name} takes {in_words(size)} of memory, and there are {in_words(room)}")
+    return file.read_bytes()
+
+
+def _history(text: str, epoch: int) -> list[Progress]:
+    """The measures of every epoch up to ``epoch``, as they were written.
+
+    Raises:
+        Exception: they are something else.
+    """
+    history = [Progress(**{**progress, "past": True}) for progress in json.loads(text)]
+    for number, each in enumerate(history):
+        measures = [*each.train.items(), *each.train_eval.items(), *each.held_out.items()]
+        numbers = [each.seconds, each.images_per_second, each.peak_megabytes, *(value for _, value in measures)]
+        if each.epoch != number or not all(map(math.isfinite, numbers)):
+            raise ValueError("its history is none")
+    if len(history) != epoch + 1:
+        raise ValueError(f"its history is one of {len(history) - 1} epochs, not of {epoch}")
+    return history
 
 
 def _seal(contents: Mapping[str, Any]) -> str:

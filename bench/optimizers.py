@@ -14,6 +14,9 @@ from torch import Tensor, nn
 from bench.contract import Model, Unsupported
 from bench.ranges import Within
 
+# What an optimiser keeps of every parameter, as torch names it, beside the number of its steps.
+MOMENTS = {"adam": ("exp_avg", "exp_avg_sq"), "adamw": ("exp_avg", "exp_avg_sq"), "rmsprop": ("square_avg",), "sgd": ()}
+
 
 @dataclass(frozen=True)
 class PlayerOptions:
@@ -99,9 +102,27 @@ class Optimizers:
         self.by_player = {
             name: _optimizer(parameters, self.options[name]) for name, parameters in self.parameters.items()
         }
+        self._constant = {name: list(map(_constant, each.param_groups)) for name, each in self.by_player.items()}
         self.averages = Averages(
             {name: (self.parameters[name], own.ema) for name, own in self.options.items() if own.ema is not None}
         )
+
+    def restore(self, by_player: Mapping[str, dict[str, Any]]) -> None:
+        """Put back the state of every optimiser.
+
+        Raises:
+            ValueError: one of them is not such as this one has; torch's fused steps would read beyond its end.
+            Exception: torch does not take it.
+        """
+        for name, optimizer in self.by_player.items():
+            optimizer.load_state_dict(by_player[name])
+            if list(map(_constant, optimizer.param_groups)) != self._constant[name]:
+                raise ValueError(f"the optimiser of {name} was one with other options")
+            kept = {"step", *MOMENTS[self.options[name].optimizer]}
+            for parameter, state in optimizer.state.items():
+                shapes = {key: value.shape for key, value in state.items() if value is not None}
+                if shapes and shapes != {key: () if key == "step" else parameter.shape for key in kept}:
+                    raise ValueError(f"the optimiser of {name} was that of other parameters")
 
     def begin(self, step: int, steps: int) -> None:
         """Set the learning rates for a step of the model, counted from 0, of so many in the whole training."""
@@ -152,7 +173,7 @@ class Averages:
         """Put back the averages that `by_player` held."""
         for name, averages in self.by_player.items():
             for average, saved in zip(averages, by_player[name], strict=True):
-                average.copy_(saved)
+                average.copy_(saved.reshape(average.shape))
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -171,6 +192,11 @@ class Averages:
                 weights = parameter.clone()
                 parameter.copy_(average)
                 average.copy_(weights)
+
+
+def _constant(group: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of an optimiser that stay as they are."""
+    return {name: value for name, value in group.items() if name not in ("params", "lr")}
 
 
 def _optimizer(parameters: list[torch.nn.Parameter], options: PlayerOptions) -> torch.optim.Optimizer:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
+import tomllib
+from typing import Any
 
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
 NAME_RULE = "letters, digits, '.', '_' and '-', not a '.' first, at most 100"
 CONTROLS = re.compile("[\0-\x1f\x7f-\x9f\ud800-\udfff]")
 LONGEST_WORD = 250  # characters without a blank that are shown whole: what the name of a file can have
 LONGEST_LINE = 2000
+MOST_DOTS = 10_000  # in a line of TOML: names within names take the square of their number to be read
+DEEPEST = 50  # tables and lists within one another
 
 USER = re.compile(r"(?<=://)[^\s/]\S*@")  # up to the last @: one in a password may stand there as it is
 NO_PORT = re.compile(r"(?<=://)([^\s:/@\[]*):(?!\d+(?:[^\w@]|$)|\*\*\*)[^\s/'\"]+")
 # Backslashes and what can begin markup anywhere; _ within a word is no emphasis, & begins an entity, : an emoji of GitHub's.
 MARKUP = re.compile(r"[\\`*\[|~$]|<(?=[A-Za-z/!?])|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)|:(?=[\w+-]+:)")
+TOO_DEEP = "its lists or tables lie too deep in one another"
 IN_QUERY = re.compile(r"([?&;][^=&;\s]*(?:pass|pwd|secret|token|key)[^=&;\s]*=)[^&;\s'\"]+", re.IGNORECASE)
 
 
@@ -35,6 +40,27 @@ def named(kind: str, text: str) -> str:
     if not is_name(text):
         raise BadName(line(f"{kind} {text!r}: a name must be {NAME_RULE}"))
     return text
+
+
+def read_toml(text: str) -> dict[str, Any]:
+    """The tables of a TOML text such as people and the suite write.
+
+    Raises:
+        ValueError: it is none, or one that takes hours to be read, or lies deeper than what handles it can follow.
+    """
+    if (dots := max((row.count(".") for row in text.split("\n")), default=0)) > MOST_DOTS:
+        raise ValueError(f"a line of it has {dots:,} dots, and one has at most {MOST_DOTS:,}")
+    try:
+        tables = tomllib.loads(text)
+    except RecursionError:
+        raise ValueError(TOO_DEEP) from None
+    level: list[Any] = [tables]
+    for _ in range(DEEPEST):
+        inner = (each.values() if isinstance(each, dict) else each for each in level)
+        level = [item for items in inner for item in items if isinstance(item, (dict, list))]
+    if level:
+        raise ValueError(TOO_DEEP)
+    return tables
 
 
 def is_plain(text: str) -> bool:

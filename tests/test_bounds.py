@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import struct
+import tracemalloc
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -13,10 +15,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+import bench.datasets._idx as idx
 import bench.datasets._images as images
 import bench.datasets._npz as npz
+from bench.cache import cached
 from bench.contract import DataError
 from bench.datasets import open_dataset, read_idx, read_image
 
@@ -117,6 +122,75 @@ def test_an_idx_file_is_as_large_as_it_says_or_is_refused(tmp_path: Path, conten
 def test_an_idx_file_holds_its_bytes_in_order(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(struct.pack(">IIII", 2051, 2, 3, 2) + bytes(range(12)))
     assert read_idx(tmp_path / "a", 3).tolist() == [[[0, 1], [2, 3], [4, 5]], [[6, 7], [8, 9], [10, 11]]]
+
+
+def test_an_idx_file_must_have_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").write_bytes(struct.pack(">IIII", 2051, 2, 3, 2) + bytes(12))
+    monkeypatch.setattr(idx, "available", lambda: 24)
+    assert read_idx(tmp_path / "a", 3).shape == (2, 3, 2)
+    monkeypatch.setattr(idx, "available", lambda: 23)
+    with pytest.raises(ValueError, match="a takes 24 bytes of memory to be read, and there are 23 bytes"):
+        read_idx(tmp_path / "a", 3)
+
+
+def test_a_header_that_runs_on_is_not_unpacked(tmp_path: Path) -> None:
+    """64 MiB of zeros, which take 64 KiB packed; the second version of the format lets a header be 4 GiB long."""
+    start = npy(GOOD["x_train"])[:6] + b"\x02\x00" + struct.pack("<I", 2**26)
+    file = archive(tmp_path / "x.npz", members(**{"x_train.npy": start + bytes(2**26)}))
+    tracemalloc.start()
+    with pytest.raises(DataError, match=r"x\.npz cannot be read"):
+        open_dataset(str(file), tmp_path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**24
+
+
+@pytest.mark.parametrize("place", ["digits.npz", "MNIST/raw/train-images-idx3-ubyte", "cifar-10-batches-py/test_batch"])
+def test_a_pipe_in_the_place_of_a_known_set_is_not_waited_for(place: str, tmp_path: Path) -> None:
+    (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(tmp_path / place)
+    name = {"digits.npz": "digits", "MNIST": "mnist"}.get(place.partition("/")[0], "cifar10")
+    with pytest.raises(DataError, match=r" is no file"):
+        open_dataset(name, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        {"x": torch.zeros(5, 1, 2, 3, dtype=torch.uint8)},
+        {"images": torch.zeros(4, 1, 2, 3, dtype=torch.uint8)},
+        {"images": torch.zeros(5, 1, 2, 3)},
+        {"images": torch.zeros(5, 1, 2, dtype=torch.uint8)},
+        {"images": torch.zeros(5, 1, 2, 3, dtype=torch.uint8), "more": torch.zeros(1)},
+    ],
+)
+def test_what_is_kept_of_other_images_is_not_taken_for_those_of_a_folder(
+    tensors: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    """Whole as a file, its digest right: an earlier version may have kept it, or somebody else."""
+    for number in range(5):
+        (tmp_path / "own").mkdir(exist_ok=True)
+        Image.fromarray(np.full((2, 3), number, np.uint8)).save(tmp_path / "own" / f"{number}.png")
+    first = open_dataset(str(tmp_path / "own"), tmp_path / "data")
+    (kept,) = (tmp_path / "data").rglob("*.safetensors")
+    kept.unlink()
+    cached(kept, lambda: tensors, torch.device("cpu"))
+    again = open_dataset(str(tmp_path / "own"), tmp_path / "data")
+    assert torch.equal(first.train.images, again.train.images)
+
+
+def test_what_is_known_of_files_is_read_where_it_can_be(tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    for number in range(3):
+        Image.fromarray(np.full((2, 3), number, np.uint8)).save(tmp_path / "own" / f"{number}.png")
+    first = open_dataset(str(tmp_path / "own"), tmp_path / "data")
+    place = hashlib.sha256(str((tmp_path / "own").resolve()).encode()).hexdigest()[:16]
+    index = tmp_path / "data" / "decoded" / f"{place}.json"
+    index.write_text("[" * 100_000)
+    assert open_dataset(str(tmp_path / "own"), tmp_path / "data").fingerprint == first.fingerprint
+    index.unlink(missing_ok=True)
+    os.mkfifo(index)
+    assert open_dataset(str(tmp_path / "own"), tmp_path / "data").fingerprint == first.fingerprint
 
 
 def png_of(width: int, height: int) -> bytes:

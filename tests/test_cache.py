@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from bench import cache
 from bench.cache import cached, digest
 
 CPU = torch.device("cpu")
@@ -85,3 +87,23 @@ def test_a_digest_is_of_every_byte_and_of_the_recipe() -> None:
     other[9, 0, 3, 3] = 1
     assert len({digest(images), digest(other), digest(images, recipe="two"), digest(images, images)}) == 4
     assert digest(images) == digest(images.clone())
+
+
+@pytest.mark.parametrize("thing", ["a pipe", "a folder", "more than there is room for"])
+def test_what_is_no_file_of_tensors_is_not_read(thing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "x.safetensors"
+    match thing:
+        case "a pipe":
+            os.mkfifo(file)
+        case "a folder":
+            file.mkdir()
+        case _:
+            cached(file, Maker(), CPU)
+            monkeypatch.setattr(cache, "available", lambda: file.stat().st_size - 1)
+    make = Maker()
+    if thing == "a folder":
+        with pytest.raises(OSError, match="directory"):
+            cached(file, make, CPU)
+    else:
+        assert cached(file, make, CPU)["a"] == 0.5
+    assert make.made == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,14 @@ def reseal(folder: Path, changed: Any) -> None:
         ("history", "unexpected keyword argument 'colour'"),
         ("optimisers", "'optimizers'"),
         ("weights", "Error(s) in loading state_dict for VAE:"),
+        ("types of weights", "its weights are of other types"),
+        ("a history too short", "its history is one of 1 epochs, not of 2"),
+        ("a history of words", "must be real number, not str"),
+        ("moments too short", "the optimiser of vae was that of other parameters"),
+        ("no moments", "the optimiser of vae was that of other parameters"),
+        ("other options", "the optimiser of vae was one with other options"),
+        ("no threads", "checkpoint.json is not of this version of the suite"),
+        ("a million threads", "checkpoint.json says that it had 1000000 threads"),
     ],
 )
 def test_what_another_version_or_another_trial_left_is_not_gone_on_from(
@@ -131,6 +140,32 @@ def test_what_another_version_or_another_trial_left_is_not_gone_on_from(
             torch.save({**state, "history": json.dumps([{"epoch": 0, "colour": "red"}])}, folder / "state-2.pt")
         case "optimisers":
             torch.save({name: value for name, value in state.items() if name != "optimizers"}, folder / "state-2.pt")
+        case "types of weights":
+            save_file(
+                {name: each.half() for name, each in vae(few_digits).state_dict().items()},
+                folder / "model-2.safetensors",
+            )
+        case "a history too short" | "a history of words":
+            history = json.loads(state["history"])
+            if "words" in foreign:
+                history[1]["train"]["loss"] = "low"
+            else:
+                del history[2]
+            torch.save({**state, "history": json.dumps(history)}, folder / "state-2.pt")
+        case "moments too short":  # which torch's fused Adam would read beyond
+            moments = state["optimizers"]["vae"]["state"][0]
+            moments["exp_avg"] = moments["exp_avg"][:1]
+            torch.save(state, folder / "state-2.pt")
+        case "no moments":
+            del state["optimizers"]["vae"]["state"][0]["exp_avg_sq"]
+            torch.save(state, folder / "state-2.pt")
+        case "other options":
+            state["optimizers"]["vae"]["param_groups"][0]["maximize"] = True
+            torch.save(state, folder / "state-2.pt")
+        case "no threads":
+            del contents["threads"]
+        case "a million threads":
+            contents["threads"] = 10**6
         case "weights":
             save_file(vae(few_digits, width=17).state_dict(), folder / "model-2.safetensors")
     reseal(folder, [contents] if foreign == "list" else contents)
@@ -189,5 +224,28 @@ def test_the_threads_that_a_trial_began_with_are_kept(few_digits: Data, tmp_path
     assert threads_of(tmp_path) is None
     stopped(few_digits, tmp_path)
     assert threads_of(tmp_path) == torch.get_num_threads()
-    (tmp_path / CONTENTS).write_text("[]")
-    assert threads_of(tmp_path) is None
+    for nothing in ("[]", "[" * 100_000):
+        (tmp_path / CONTENTS).write_text(nothing)
+        assert threads_of(tmp_path) is None
+    for changed in ({"trial": tmp_path.name}, {"trial": tmp_path.name, "threads": "two"}):
+        reseal(tmp_path, {**changed, "files": {}})
+        assert threads_of(tmp_path) is None
+
+
+def test_a_file_that_is_none_or_too_large_is_not_read(
+    few_digits: Data,
+    undisturbed: Any,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stopped(few_digits, tmp_path / "pipe")
+    (tmp_path / "pipe" / "state-2.pt").unlink()
+    os.mkfifo(tmp_path / "pipe" / "state-2.pt")
+    assert alike(ended(few_digits, tmp_path / "pipe"), undisturbed)
+    assert "(state-2.pt is no file): the trial starts again" in capsys.readouterr().err
+    stopped(few_digits, tmp_path / "large")
+    largest = max((file.stat().st_size, file.name) for file in (tmp_path / "large").iterdir())
+    monkeypatch.setattr(checkpoint, "available", lambda: largest[0] - 1)
+    assert alike(ended(few_digits, tmp_path / "large"), undisturbed)
+    assert f"({largest[1]} takes " in capsys.readouterr().err

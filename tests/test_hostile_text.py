@@ -145,9 +145,12 @@ def test_in_mlflow_s_note_it_stays_text(inside: Paths) -> None:
     assert Tags(MarkdownIt("commonmark", {"html": True}).render(note)).tags == {"p"}
 
 
-def test_a_study_that_is_named_so_runs(inside: Paths) -> None:
+def test_a_study_that_is_named_so_runs_and_nothing_is_written_elsewhere(inside: Paths) -> None:
     text = (inside.studies / "smoke.toml").read_text().partition("[vary]")[0].replace("seeds = 2", "seeds = 1")
     (inside.studies / "smoke.toml").write_text(f"{text}\n[[variants]]\nname = {json.dumps(HOSTILE)}\n")
     result = CliRunner().invoke(main, ["run", "study", "smoke", "--set", "epochs=1"], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert HOSTILE in result.output
+    run = str(Store(inside.store, None, "smoke", "", create=False).table()["run_id"].iloc[0])
+    assert CliRunner().invoke(main, ["apply", "generate", run], catch_exceptions=False).exit_code == 0
+    assert {entry.name for entry in inside.studies.parent.iterdir()} == {"studies", "mlruns", "reports", "applied"}

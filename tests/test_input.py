@@ -64,6 +64,8 @@ def test_a_study_file_whose_name_is_none_is_told_and_harms_no_other(inside: Path
     (inside.studies / "folder.toml").mkdir()
     (inside.studies / "broken.toml").write_text("question = ")
     (inside.studies / "deep.toml").write_text("question = " + 2000 * "[" + 2000 * "]")
+    (inside.studies / "dots.toml").write_text("[vary." + 20_000 * "a." + "a]")
+    (inside.studies / "names.toml").write_text("[vary." + 60 * "a." + "a]")
     (inside.studies / "digits.toml").write_text("seeds = " + 5000 * "9")
     (inside.studies / "huge.toml").write_text("# " + 2**20 * "x")
     (inside.studies / "latin.toml").write_bytes(b'question = "\xe9"')
@@ -74,6 +76,8 @@ def test_a_study_file_whose_name_is_none_is_told_and_harms_no_other(inside: Path
         ("folder", "is no file"),
         ("broken", "not TOML"),
         ("deep", "lie too deep in one another"),
+        ("dots", "a line of it has 20,001 dots, and one has at most 10,000"),
+        ("names", "lie too deep in one another"),
         ("digits", "cannot be read"),
         ("huge", "holds 1,048,578 bytes; a study has at most 1,048,576"),
         ("latin", "not TOML"),
@@ -113,6 +117,7 @@ OUT_OF_RANGE = [
     ("learning_rate=nan", "learning_rate = nan: must be finite, a number above 0"),
     ("learning_rate=inf", "learning_rate = inf: must be finite, a number above 0"),
     ("vae.learning_rate=0", "vae.learning_rate = 0: must be a number above 0"),
+    ("batch_size={}", "batch_size = {}: must be a whole number of at least 1"),
     ("betas=[0.9,1.0]", "betas = [0.9, 1.0]: must be a list of 2 values, each a number of at least 0 and below 1"),
     ("weight_decay=-1", "weight_decay = -1: must be a number of at least 0"),
     ("gradient_clip=0", "gradient_clip = 0: must be a number above 0"),
@@ -142,6 +147,7 @@ OUT_OF_RANGE = [
     ("hidden_dims=" + str([8] * 201), "must be a list of at most 200 values"),
     ("hidden_dims=" + 2000 * "[" + 2000 * "]", "is too much to be read; it must be a plain value"),
     ("latent_dim=" + 5000 * "9", "is too much to be read; it must be a plain value"),
+    ("latent_dim={" + 60 * "a." + "a=1}", "is too much to be read; it must be a plain value"),
     ("epochs=5\nbatch_size=1", "must hold no line break"),
     ("epochs=\udcff", "must hold no line break, nor anything else that is no text in UTF-8"),
     (".epochs=5", ".epochs: no option of one player 'epochs'"),

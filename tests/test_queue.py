@@ -38,6 +38,11 @@ def states(storage: RDBStorage, name: str = "q") -> list[TrialState]:
     return [t.state for t in optuna.load_study(study_name=name, storage=storage).trials]
 
 
+def test_what_an_address_says_beside_its_file_is_no_part_of_the_name(tmp_path: Path) -> None:
+    open_storage(f"sqlite:///{tmp_path}/deep/optuna.db?timeout=5")
+    assert [file.name for file in (tmp_path / "deep").glob("optuna*")] == ["optuna.db"]
+
+
 def test_trials_come_in_their_order_once(storage: RDBStorage) -> None:
     line = queue(storage)
     line.enqueue([trial(0), trial(1), trial(2)])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
+import resource
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,16 +14,18 @@ import torch
 from torch import nn
 
 import bench.run.room as room
+from bench import memory
 from bench.contract import ImageSpec, Unsupported
 from bench.memory import available, in_words
 from bench.models.gan import GAN
 from bench.models.vae import VAE
 from bench.optimizers import TrainingOptions
 from bench.ranges import LARGEST, Within
+from bench.run.plan import Planner
 from bench.run.room import check_room
 from bench.run.worker import Work
 from bench.study.catalogue import Catalogue
-from bench.study.definition import Failure, Trial
+from bench.study.definition import Failure, StudyError, Trial
 from bench.study.file import build
 from bench.study.types import convert, describe, fits
 
@@ -86,7 +90,6 @@ def test_a_trial_takes_its_weights_gradients_and_moments(known: Catalogue, monke
     count = sum(parameter.numel() for parameter in model.parameters())
     assert count == (16 * 3 + 3) + (3 * 2 + 2) + (1 * 3 + 3) + (3 * 16 + 16)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    monkeypatch.setattr(room, "MOMENTS", {**room.MOMENTS})
     for settings, numbers in (
         ({}, 4),  # weight, gradient and Adam's two moments
         ({"optimizer": "rmsprop"}, 3),
@@ -135,6 +138,16 @@ def test_what_a_container_has_left_counts(tmp_path: Path) -> None:
     assert available(whole, [(limit, used)]) == 5 * 1024
 
 
+def test_no_more_memory_is_there_than_a_process_may_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `ulimit -v` says, which clusters set."""
+    (tmp_path / "statm").write_text("3 2 1 0 0 0 0\n")
+    monkeypatch.setattr(memory, "OWN", tmp_path / "statm")
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (3 * os.sysconf("SC_PAGE_SIZE") + 500, 10**6))
+    assert available() == 500
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (2, 2))
+    assert available() == 0
+
+
 def test_sizes_are_told_as_people_say_them() -> None:
     told = {12: "12 bytes", 1024: "1 KiB", 1.5 * 2**20: "1.5 MiB", 330e9: "307 GiB", 2**50: "1,024 TiB"}
     assert {size: in_words(size) for size in told} == told
@@ -155,3 +168,13 @@ def test_a_processor_out_of_memory_is_that_and_tried_again(known: Catalogue, tmp
     assert isinstance(failure, Failure)
     assert failure.kind == "out of memory"
     assert failure.retriable
+
+
+def test_a_trial_that_mlflow_would_cut_is_refused(known: Catalogue, tmp_path: Path) -> None:
+    planner = Planner(build({**TABLES, "model": "vae"}, Path("x.toml"), known), known, tmp_path)
+    trial = trial_of(known, "vae")
+    room_left = 8000 - len(json.dumps(trial.as_dict()))
+    longest = dataclasses.replace(trial, dataset=trial.dataset + "x" * room_left)
+    assert planner.check_model(longest, SPEC)
+    with pytest.raises(StudyError, match="its settings take 8,001 characters, and 8,000 are remembered"):
+        planner.check_model(dataclasses.replace(longest, dataset=longest.dataset + "x"), SPEC)

@@ -174,3 +174,24 @@ def test_another_model_s_weights_are_refused(folder: Path) -> None:
     (folder / "model.safetensors").write_bytes(save({"encoder.1.weight": torch.zeros(3, 16)}))
     with pytest.raises(DataError, match=r"encoder.1.bias is not there, and VAE has it as \[3\]"):
         load_trained(folder)
+
+
+def test_a_file_larger_than_the_model_is_not_looked_into(folder: Path) -> None:
+    with (folder / "model.safetensors").open("r+b") as opened:
+        opened.truncate(2**26)
+    with pytest.raises(
+        DataError, match=r"model.safetensors holds 64 MiB, and the weights of VAE take [\d.]+ (KiB|bytes)"
+    ):
+        load_trained(folder)
+
+
+def test_names_without_end_in_a_trial_are_refused_before_they_are_read(folder: Path) -> None:
+    file = folder / "trial.toml"
+    text = file.read_text()
+    for own, said in (
+        (f"[x.{'a.' * 100_000}a]", "a line of it has 100,001 dots"),
+        (f"[x.{'a.' * 60}a]", "too deep in"),
+    ):
+        file.write_text(f"{text}\n{own}\n")
+        with pytest.raises(DataError, match=f"trial.toml cannot be read: .*{said}"):
+            load_trained(folder)

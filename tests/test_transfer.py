@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +21,7 @@ import bench
 from bench.cli import main
 from bench.paths import Paths
 from bench.score import Score
+from bench.study.definition import Trial
 from bench.tracking.archive import Archive, ArchiveError
 from bench.tracking.run_log import write_scores
 from bench.tracking.store import opened
@@ -271,6 +274,89 @@ def test_a_trial_under_the_key_of_another_is_refused(inside: Paths, elsewhere: P
     assert "its trial has key" in result.output
 
 
+def _no_epochs(run: dict[str, Any], trial: dict[str, Any]) -> None:
+    del trial["settings"]["training"]["epochs"]
+
+
+def _seed_of_words(run: dict[str, Any], trial: dict[str, Any]) -> None:
+    trial["seed"] = "zero"
+
+
+def _unknown_status(run: dict[str, Any], trial: dict[str, Any]) -> None:
+    run["status"] = "GLORIOUS"
+
+
+def _versions_of_lists(run: dict[str, Any], trial: dict[str, Any]) -> None:
+    run["tags"]["versions"] = json.dumps({"torch": [2]})
+
+
+def _other_study(run: dict[str, Any], trial: dict[str, Any]) -> None:
+    run["tags"]["study"] = "other"
+
+
+def _refers(run: dict[str, Any], trial: dict[str, Any]) -> None:
+    run["tags"]["refers to"] = "0" * 32
+
+
+def _names_no_tag_can_have(run: dict[str, Any], trial: dict[str, Any]) -> None:
+    run["tags"]["../x"] = "y"
+
+
+def _names_no_metric_can_have(run: dict[str, Any], trial: dict[str, Any]) -> None:
+    run["metrics"]["a\nb"] = [[0, 1.0, 1]]
+
+
+def _digests_in_a_list(run: dict[str, Any], trial: dict[str, Any]) -> None:
+    run["tags"]["files"] = "[1]"
+
+
+def _protocol_of_lists(run: dict[str, Any], trial: dict[str, Any]) -> None:
+    run["tags"]["protocol.test_loss"] = '{"split": ["test"]}'
+
+
+def _endless_trial(run: dict[str, Any], trial: dict[str, Any]) -> None:
+    trial["variant"] = "x" * 9000
+    run["tags"]["variant"] = "x" * 9000
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _refers,
+        _names_no_tag_can_have,
+        _names_no_metric_can_have,
+        _digests_in_a_list,
+        _protocol_of_lists,
+        _endless_trial,
+        _no_epochs,
+        _seed_of_words,
+        _unknown_status,
+        _versions_of_lists,
+        _other_study,
+    ],
+    ids=lambda each: each.__name__,
+)
+def test_a_run_that_no_report_could_read_is_refused_with_all_of_its_file(
+    change: Callable[[dict[str, Any], dict[str, Any]], None], inside: Paths, elsewhere: Path, tmp_path: Path
+) -> None:
+    def changed(members: dict[str, bytes]) -> None:
+        name = max(name for name in members if name.endswith("/run.json"))
+        run = json.loads(members[name])
+        trial = json.loads(run["tags"]["trial"])
+        change(run, trial)
+        now = Trial.from_dict(trial)
+        run["tags"] |= {"trial": json.dumps(trial), "key": now.key, "configuration": now.configuration}
+        members[name] = json.dumps(run).encode()
+
+    file = rewritten(elsewhere / FILE, tmp_path / "changed.zip", changed)
+    result = command("import", str(file))
+    assert result.exit_code == 2
+    assert "it is not what bench export writes (" in result.output
+    assert str(file) in result.output
+    assert len(result.output.strip().splitlines()) == 1
+    assert bench.table("smoke").empty
+
+
 @pytest.mark.parametrize("where", [0.1, 0.5, 0.9])
 def test_a_damaged_file_is_one_line_and_changes_nothing(
     where: float, inside: Paths, elsewhere: Path, tmp_path: Path
@@ -293,3 +379,34 @@ def test_what_cannot_be_exported_is_one_line(inside: Paths) -> None:
     result = command("export", "smoke", FILE)
     assert (result.exit_code, result.output) == (2, f"Error: no run of a study 'smoke' in {inside.store}\n")
     assert command("export", FILE).exit_code == 2
+
+
+def test_what_a_member_unpacks_to_is_never_in_memory_whole(elsewhere: Path, tmp_path: Path) -> None:
+    """64 MiB of zeros, which take 64 KiB packed: as a picture of a run, and behind a size that is not true."""
+
+    def larger(members: dict[str, bytes]) -> None:
+        run = next(name for name in members if name.endswith("/run.json")).removesuffix("run.json")
+        members[f"{run}artifacts/zeros.png"] = bytes(2**26)
+
+    file = rewritten(elsewhere / FILE, tmp_path / "larger.zip", larger)
+    with (
+        zipfile.ZipFile(file) as archive,
+        zipfile.ZipFile(tmp_path / "packed.zip", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for name in archive.namelist():
+            packed.writestr(name, archive.read(name))
+    tracemalloc.start()
+    with Archive(tmp_path / "packed.zip") as opened_file:
+        for run_id in (each for ids in opened_file.studies().values() for each in ids):
+            opened_file.unpack(opened_file.run(run_id), tmp_path / run_id)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**24
+    assert [each.stat().st_size for each in tmp_path.rglob("zeros.png")] == [2**26]
+
+
+def test_a_pipe_is_no_file_of_runs(inside: Paths, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.zip")
+    result = command("import", str(tmp_path / "pipe.zip"))
+    assert result.exit_code == 2
+    assert result.output == f"Error: {tmp_path / 'pipe.zip'}: it is no file\n"

@@ -33,6 +33,11 @@ def shown_safely() -> Iterator[None]:
     """Whatever is told of an error is one line, or where nobody foresaw it a traceback, and holds no password."""
     try:
         yield
+    except click.UsageError as error:
+        text = error.format_message()
+        if isinstance(error, click.MissingParameter):  # which lists what there is to choose from, a line each
+            text = " ".join(text.split())
+        raise click.UsageError(line(text), error.ctx) from None
     except click.ClickException as error:
         vars(error)["message"] = line(error.message)  # click holds it to be final
         raise

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from bench.text import BadName, is_plain, line, reason
+from bench.text import BadName, is_plain, line, read_toml, reason
 
 if TYPE_CHECKING:
     from bench.paths import Paths
@@ -90,10 +90,10 @@ def parse_setting(text: str) -> tuple[str, Any]:
     if not is_plain(text):
         raise StudyError(f"--set {text!r}: must hold no line break, nor anything else that is no text in UTF-8")
     try:
-        return name.strip(), tomllib.loads(f"value = {value}")["value"]
+        return name.strip(), read_toml(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         return name.strip(), value.strip()
-    except (RecursionError, ValueError):  # lists without end in one another, a number of more digits than Python reads
+    except ValueError:  # lists without end in one another, a number of more digits than Python reads
         raise StudyError(f"--set {name.strip()}: {value} is too much to be read; it must be a plain value") from None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from bench.cli.common import UsageLine, here, one_line, read_settings, surroundings
-from bench.text import named
+from bench.text import named, read_toml, reason
 
 
 @click.command()
@@ -92,9 +92,11 @@ def _axis(text: str) -> tuple[str, object]:
         raise StudyError(f"--vary {text}: must be key=value,value as in --vary latent_dim=2,5,10")
     for source in (f"value = {values}", f"value = [{values}]"):
         try:
-            value = tomllib.loads(source)["value"]
+            value = read_toml(source)["value"]
         except tomllib.TOMLDecodeError:
             continue
+        except ValueError as error:
+            raise StudyError(f"--vary {name}: {reason(error)}; it must be plain values") from None
         if isinstance(value, dict) or source.startswith("value = ["):
             # `[128]` alone is one value of a list setting, not a list of values.
             return name, value if isinstance(value, dict) or f"value = [{values}]" == source else [value]

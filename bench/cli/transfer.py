@@ -52,14 +52,14 @@ def import_runs(files: tuple[Path, ...]) -> None:
     from bench.run.lock import sole_driver
     from bench.tracking.archive import Archive, ArchiveError
     from bench.tracking.store import Store
-    from bench.tracking.transfer import take_in
+    from bench.tracking.transfer import studies_in, take_in
 
     paths, conflicts = surroundings(), 0
     with one_line():
         for file in files:
             try:
                 with Archive(file) as archive:
-                    for study, run_ids in archive.studies().items():
+                    for study, run_ids in studies_in(archive).items():
                         with sole_driver(paths.store / "locks", study):
                             question = archive.run(run_ids[0]).question
                             store = Store(paths.store, paths.tracking, study, question, create=True)

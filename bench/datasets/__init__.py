@@ -137,6 +137,7 @@ def fetched(name: str, data_dir: Path, place: str, fetch: Callable[[Path], objec
             if not target.exists():
                 _download(name, data_dir, place, fetch)
     try:
+        _check_files(target)
         return read()
     except DAMAGED as error:
         raise DataError(f"{target} is damaged ({reason(error)}); remove it and {name} is fetched again") from error
@@ -159,6 +160,21 @@ def _download(name: str, data_dir: Path, place: str, fetch: Callable[[Path], obj
     finally:
         socket.setdefaulttimeout(patience)
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _check_files(place: Path) -> None:
+    """Refuse what is neither a file nor a folder: who reads a pipe waits without end, who reads a device reads without end.
+
+    Raises:
+        OSError: there is something of the kind, or a folder that cannot be looked into.
+    """
+    if place.is_dir():
+        with os.scandir(place) as entries:
+            for entry in entries:
+                if not entry.is_file():
+                    _check_files(Path(entry.path))
+    elif not place.is_file():
+        raise OSError(f"{place.name} is no file")
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from bench.text import reason
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+LARGEST = 2**30  # bytes of what is known of files: five million of them
 AT_ONCE = 256  # files handed to the threads: no more are still read after one of them has failed
 SETTLED = 2_000_000_000  # nanoseconds; the coarsest file systems tell changes apart that are so far from one another
 
@@ -119,9 +120,11 @@ def _digest(file: Path) -> str:
 def _read(index: Path) -> dict[str, list[Any]]:
     """Marks and digests by place; none where the file is absent or damaged, which costs no more than reading anew."""
     try:
+        if not index.is_file() or index.stat().st_size > LARGEST:
+            return {}
         known = json.loads(index.read_text(encoding="ascii"))
         assert all(len(entry) == 5 and len(bytes.fromhex(entry[4])) == 32 for entry in known.values())
-    except (OSError, ValueError, TypeError, AttributeError, KeyError, AssertionError):
+    except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError, AssertionError):
         return {}
     return dict(known)
 

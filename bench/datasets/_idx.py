@@ -8,14 +8,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.memory import available, in_words
+
 BYTES = 8  # the format's number for uint8, in the third byte of a file
+COPIES = 2  # of an array in memory while it is made a split
 
 
 def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     """An array of bytes, which is as large as the file says only if the file is that large.
 
     Raises:
-        ValueError: it is no such file.
+        ValueError: it is no such file, or one that there is no memory for.
         OSError: it cannot be read.
     """
     size = path.stat().st_size
@@ -27,4 +30,8 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
         held = size - file.tell()
         if math.prod(shape) != held or size < 4 + 4 * dimensions:
             raise ValueError(f"{path.name} says that it is {shape}, and holds {held:,} bytes")
+        if COPIES * held > (room := available()):
+            raise ValueError(
+                f"{path.name} takes {in_words(COPIES * held)} of memory to be read, and there are {in_words(room)}"
+            )
         return np.fromfile(file, np.uint8, held).reshape(shape)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -139,11 +139,14 @@ def _size(image: NDArray[Any]) -> str:
 
 def _check_room(count: int, file: Path) -> None:
     """Refuse to read ``count`` images like the one in ``file`` where they are more than this machine's memory holds."""
-    with suppress(OSError, Image.DecompressionBombError), Image.open(file, formats=_formats()) as opened:
-        height, width, channels = opened.height, opened.width, 1 if opened.mode in GREY else 3
-        wanted, has = count * height * width * channels, available()
-        if wanted > has:
-            raise DataError(
-                f"{count:,} images of {(height, width, channels)} (H, W, C) take {wanted / 2**30:.1f} GiB, and this machine has "
-                f"{has / 2**30:.1f}; give image_size, as in --set image_size=64"
-            )
+    try:
+        with Image.open(file, formats=_formats()) as opened:
+            height, width, channels = opened.height, opened.width, 1 if opened.mode in GREY else 3
+    except Exception:  # what is wrong with it is told where it is read
+        return
+    wanted, has = count * height * width * channels, available()
+    if wanted > has:
+        raise DataError(
+            f"{count:,} images of {(height, width, channels)} (H, W, C) take {wanted / 2**30:.1f} GiB, and this machine has "
+            f"{has / 2**30:.1f}; give image_size, as in --set image_size=64"
+        )

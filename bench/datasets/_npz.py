@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import zipfile
@@ -22,6 +23,7 @@ LAYOUT = (
 )
 ARRAYS = ("x_train", "y_train", "x_test", "y_test", "classes")
 MOST_CLASSES = 100_000
+LONGEST_HEADER = 2**14  # bytes of an array's, more than NumPy reads
 COPIES = 2  # of the images in memory while they are read
 
 
@@ -51,6 +53,8 @@ def read_npz(path: Path, name: str, spec: ImageSpec | None) -> Source:
     Raises:
         DataError: it cannot be read, or is not so.
     """
+    if not path.is_file():  # a pipe would be waited for without end
+        raise DataError(f"{path} is no file; it must be an .npz of {LAYOUT}{', or be removed' if spec else ''}")
     try:
         arrays = _unpacked(path)
     except DataError:
@@ -106,12 +110,13 @@ def _unpacked(path: Path) -> dict[str, NDArray[Any]]:
             if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 raise ValueError(f"{name} is packed in a way that NumPy does not")
             with archive.open(info) as member:
-                version = np.lib.format.read_magic(member)
-                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-                shape, _, dtype = read(member)
-                if dtype.hasobject:
-                    raise ValueError(f"Object arrays, as {name} is one, are not read: what is in them can be code")
-                claimed, held = math.prod(shape) * dtype.itemsize, info.file_size - member.tell()
+                start = io.BytesIO(member.read(LONGEST_HEADER))  # a header may say that it is 4 GiB long
+            version = np.lib.format.read_magic(start)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, dtype = read(start)
+            if dtype.hasobject:
+                raise ValueError(f"Object arrays, as {name} is one, are not read: what is in them can be code")
+            claimed, held = math.prod(shape) * dtype.itemsize, info.file_size - start.tell()
             if claimed != held or min(shape, default=0) < 0:
                 raise ValueError(f"{name} says that it is {dtype} {shape}, and holds {held:,} bytes")
             size += claimed

@@ -20,7 +20,7 @@ from PIL import Image
 from safetensors import SafetensorError
 from torch import Tensor
 
-from bench.cache import cached, digest
+from bench.cache import Like, cached, digest
 from bench.contract import HIDDEN, DataError, ImageSpec, Split
 from bench.datasets._files import Track, digests_of, fingerprint_of
 from bench.datasets._folders import divide, in_words, list_folder
@@ -97,7 +97,10 @@ def read_folder(root: Path, name: str, image_size: int | None, folder: Path, tra
         return {"images": images}
 
     word = root.resolve().name
-    images = _kept(folder, word, [fingerprint, image_size], make)["images"]
+    sides = (None, image_size, image_size)
+    images = _kept(folder, word, [fingerprint, image_size], make, {"images": (torch.uint8, (len(files), *sides))})[
+        "images"
+    ]
     channels, height, width = images.shape[1:]
     splits = {}
     start = 0
@@ -124,7 +127,9 @@ def resize(source: Source, image_size: int, folder: Path, track: Track) -> Sourc
         return {word: resize_all(images, image_size, track, source.name) for word, images in whole.items()}
 
     shapes = [list(images.shape) for images in whole.values()]
-    images = _kept(folder, Path(source.name).stem, [digest(*whole.values()), shapes, image_size], make)
+    sides = (source.spec.channels, image_size, image_size)
+    like: Like = {word: (torch.uint8, (len(images), *sides)) for word, images in whole.items()}
+    images = _kept(folder, Path(source.name).stem, [digest(*whole.values()), shapes, image_size], make, like)
     return replace(
         source,
         spec=replace(source.spec, height=image_size, width=image_size),
@@ -144,7 +149,9 @@ def check_image_size(image_size: int | None) -> None:
         raise DataError(f"image_size = {image_size}: must be from 1 to {LARGEST_SIDE} pixels")
 
 
-def _kept(folder: Path, name: str, recipe: list[object], make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+def _kept(
+    folder: Path, name: str, recipe: list[object], make: Callable[[], dict[str, Tensor]], like: Like
+) -> dict[str, Tensor]:
     """``make()``, done once for each recipe by whoever comes first; where nothing can be kept, by every process anew.
 
     Pillow's version is part of the recipe, so that what is kept is what would be read.
@@ -152,7 +159,7 @@ def _kept(folder: Path, name: str, recipe: list[object], make: Callable[[], dict
     key = hashlib.sha256(json.dumps([*recipe, PIL.__version__]).encode()).hexdigest()[:16]
     file = folder / f"{name[:40]}-{key}.safetensors"
     try:
-        return cached(file, make, torch.device("cpu"))
+        return cached(file, make, torch.device("cpu"), like)
     except (OSError, SafetensorError) as error:
         log.warning("%s cannot be kept (%s); every process reads the images anew", file, reason(error))
         return make()

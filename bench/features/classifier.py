@@ -86,7 +86,9 @@ def load(data: Data, cache: Path, data_dir: Path) -> ClassifierFeatures:
         raise Unmeasurable(f"data set {data.name} has no labels to train a classifier on")
     network = _untrained(data.spec, train.images.device)
     name = f"classifier-{digest(train.images, train.labels, recipe=RECIPE)[:16]}.safetensors"
-    network.load_state_dict(cached(cache / name, lambda: _trained(data.spec, train).state_dict(), train.images.device))
+    like = {key: (value.dtype, value.shape) for key, value in network.state_dict().items()}
+    weights = cached(cache / name, lambda: _trained(data.spec, train).state_dict(), train.images.device, like)
+    network.load_state_dict(weights)
     return ClassifierFeatures(network)
 
 

@@ -175,7 +175,8 @@ class Context:
         def make() -> dict[str, Tensor]:
             return {"features": extract(network, split.images, self.options.feature_precision)}
 
-        return cached(file, make, split.images.device)["features"]
+        like = {"features": (torch.float32, (len(split), None))}
+        return cached(file, make, split.images.device, like)["features"]
 
 
 def draw(model: Model, n: int, data: Data, *, seed: int = 0) -> Split:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from bench.run.room import check_room
 from bench.run.worker import build, data_options, parameter_count, prepared
 from bench.score import Score
 from bench.study.catalogue import Catalogue
-from bench.study.definition import Cell, Range, Study, StudyError, Trial
+from bench.study.definition import LONGEST_TRIAL, Cell, Range, Study, StudyError, Trial
 from bench.text import reason
 from bench.tracking.rows import Record
 
@@ -201,6 +202,10 @@ class Planner:
     def check_model(self, trial: Trial, spec: ImageSpec, *, room: bool = True) -> int:
         """Build a trial's model for such images, without memory for weights, and count its parameters."""
         where = f"study {self.study.name}: {trial.variant} on {trial.dataset}"
+        if (size := len(json.dumps(trial.as_dict()))) > LONGEST_TRIAL:
+            raise StudyError(
+                f"{where}: its settings take {size:,} characters, and {LONGEST_TRIAL:,} are remembered: shorten its lists"
+            )
         try:
             with torch.device("meta"):
                 model = build(trial, spec)

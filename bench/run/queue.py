@@ -194,4 +194,4 @@ class Queue:
 
 
 def _file(url: str) -> Path:
-    return Path(url.removeprefix("sqlite:///"))
+    return Path(url.removeprefix("sqlite:///").partition("?")[0])

@@ -7,11 +7,10 @@ import torch
 from bench.contract import ImageSpec, Model, Unsupported
 from bench.measure.context import EvaluationOptions
 from bench.memory import available, in_words
-from bench.optimizers import TrainingOptions
+from bench.optimizers import MOMENTS, TrainingOptions
 from bench.study.definition import Trial
 
 FLOAT = 4  # bytes
-MOMENTS = {"adam": 2, "adamw": 2, "rmsprop": 1, "sgd": 0}  # numbers that an optimiser keeps for each parameter
 LABEL = 8  # bytes
 
 
@@ -49,7 +48,7 @@ def _training(model: Model, options: TrainingOptions) -> int:
     numbers = 0
     for name, player in model.players().items():
         own = options.of(name)
-        each = 2 + MOMENTS[own.optimizer] + (own.ema is not None)
+        each = 2 + len(MOMENTS[own.optimizer]) + (own.ema is not None)
         numbers += each * sum(parameter.numel() for parameter in player.parameters())
     return FLOAT * numbers
 

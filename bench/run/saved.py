@@ -7,7 +7,6 @@ there is room for it, and nothing in them is run.
 from __future__ import annotations
 
 import hashlib
-import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -26,10 +25,12 @@ from bench.registry import RegistryError, unknown
 from bench.study.catalogue import Catalogue, catalogue
 from bench.study.definition import SECTIONS, Trial
 from bench.study.types import fits, wanted
-from bench.text import is_plain, reason
+from bench.text import is_plain, read_toml, reason
 
 TRIAL, WEIGHTS = "trial.toml", "model.safetensors"
-LARGEST = 2**24  # bytes of a trial.toml, which holds the names of all classes
+LARGEST = (
+    2**24
+)  # bytes of a trial.toml, which holds the names of all classes, and of what says which weights a file holds
 Side = Annotated[int, Within(least=1, most=2**16)]
 
 
@@ -89,6 +90,10 @@ def check_weights(model: Model, file: Path, digest: str = "") -> None:
         raise DataError(f"{file} is not there, or no file")
     own = {name: list(value.shape) for name, value in model.state_dict().items()}
     size = sum(value.numel() * value.element_size() for value in model.state_dict().values())
+    if (held := file.stat().st_size) > size + LARGEST:
+        raise DataError(
+            f"{file} holds {in_words(held)}, and the weights of {type(model).__name__} take {in_words(size)}"
+        )
     try:
         with safe_open(file, framework="pt") as opened:
             found = {name: list(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118
@@ -112,8 +117,8 @@ def _tables(place: Path) -> dict[str, Any]:
             raise DataError(f"{place} is not there, or no file")
         if place.stat().st_size > LARGEST:
             raise DataError(f"{place} holds {place.stat().st_size:,} bytes; a run's has at most {LARGEST:,}")
-        return tomllib.loads(place.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        return read_toml(place.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise DataError(f"{place} cannot be read: {reason(error)}") from error
 
 

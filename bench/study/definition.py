@@ -24,6 +24,8 @@ SECTIONS = ("params", "training", "data", "evaluation")
 
 VALIDATION_SHARE = 0.1  # of the training images, held out by a search whose [data] names no share of its own
 
+LONGEST_TRIAL = 8000  # characters of one as JSON, which is a tag in MLflow: a longer one would be cut
+
 Settings = Mapping[str, Mapping[str, Any]]  # section -> setting -> value
 Cell = Mapping[str, Any]  # setting -> value, one point of the grid
 

@@ -153,7 +153,7 @@ class Reader:
 
     def setting(self, name: str, value: Any, models: set[str], place: str) -> tuple[str, Any]:
         """The section of a setting, and its value as the code takes it, for every model it is meant for."""
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and not any(self.catalogue.section(model, name) for model in models):
             return "training", {key: self.player(name, key, item, models, place) for key, item in value.items()}
         found = set()
         for model in sorted(models):

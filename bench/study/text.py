@@ -9,7 +9,7 @@ from typing import Any
 from bench.paths import shipped
 from bench.registry import unknown
 from bench.study.definition import StudyError
-from bench.text import is_name, named, reason
+from bench.text import is_name, named, read_toml, reason
 
 LARGEST = 2**20  # bytes of a study file
 
@@ -29,12 +29,8 @@ def read(path: Path) -> dict[str, Any]:
             raise StudyError(f"{path}: is no file; it must be a study's, in TOML")
         if path.stat().st_size > LARGEST:
             raise StudyError(f"{path}: holds {path.stat().st_size:,} bytes; a study has at most {LARGEST:,}")
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return read_toml(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise StudyError(f"{path}: not TOML: {error}") from None
-    except RecursionError:
-        raise StudyError(
-            f"{path}: not TOML that can be read: its lists or tables lie too deep in one another"
-        ) from None
     except (ValueError, OSError) as error:  # a name that is none, a number without end, a file of somebody else's
         raise StudyError(f"{path}: cannot be read: {reason(error)}") from None

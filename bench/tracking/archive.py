@@ -27,12 +27,13 @@ from typing import Any
 
 from bench import __version__
 from bench.study.definition import Trial
+from bench.text import is_name
 
 FORMAT = 1
+AT_ONCE = 2**20  # bytes of a member that are in memory at a time
 LARGEST_JSON = 64 * 2**20  # bytes of one run's numbers: 300,000 values of metrics take 10 million
 PART = re.compile(r"(?!\.)[\w .+%~@=,()-]{1,200}")  # of an artifact's path: no way upwards, nothing hidden
 ID = re.compile(r"[0-9a-zA-Z]{1,64}")
-STUDY = re.compile(r"(?!\.)[\w.-]{1,100}", re.ASCII)
 PACKED = (".png", ".gif", ".safetensors")  # which no packing makes much smaller
 HEAD, RUN, SUMS = "export.json", "run.json", "SHA256SUMS"
 
@@ -120,6 +121,8 @@ class Archive:
     def __init__(self, file: Path) -> None:
         self.file = file
         with self._told():
+            if file.exists() and not file.is_file():  # a pipe would be waited for without end
+                raise ArchiveError("it is no file")
             self._zip = zipfile.ZipFile(file)
         with self._told():
             members = [info for info in self._zip.infolist() if not info.is_dir()]
@@ -160,7 +163,8 @@ class Archive:
         found: dict[str, list[str]] = {}
         for name in self._members.keys() - {SUMS}:
             with self._told():
-                self._read(name)
+                for _ in self._parts(name):
+                    pass
         for run_id in self._ids:
             found.setdefault(self.run(run_id).study, []).append(run_id)
         return found
@@ -186,17 +190,25 @@ class Archive:
                 with self._told(name):
                     place = folder / name.removeprefix(start)
                     place.parent.mkdir(parents=True, exist_ok=True)
-                    place.write_bytes(self._read(name))
+                    with place.open("wb") as written:
+                        written.writelines(self._parts(name))
 
     def _read(self, name: str, *, check: bool = True) -> bytes:
         if name not in self._members:
             raise ArchiveError(f"no {name} in it")
         if name.endswith((".json", SUMS)) and self._members[name].file_size > LARGEST_JSON:
             raise ArchiveError(f"{name} takes {self._members[name].file_size:,} bytes, more than {LARGEST_JSON:,}")
-        content = self._zip.read(name)
-        if check and hashlib.sha256(content).hexdigest() != self._sums.get(name):
+        return b"".join(self._parts(name, check=check))
+
+    def _parts(self, name: str, *, check: bool = True) -> Iterator[bytes]:
+        """What a member holds, some of it at a time: a mebibyte may unpack to a gibibyte, whatever its size is said to be."""
+        whole = hashlib.sha256()
+        with self._zip.open(name) as member:
+            while part := member.read(AT_ONCE):
+                whole.update(part)
+                yield part
+        if check and whole.hexdigest() != self._sums.get(name):
             raise ArchiveError(f"{name} is damaged: its checksum is another")
-        return content
 
     @contextlib.contextmanager
     def _told(self, where: str = "") -> Iterator[None]:
@@ -205,7 +217,7 @@ class Archive:
             yield
         except OSError as error:
             line = error.strerror or str(error)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, zlib.error) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError, zlib.error) as error:
             line = f"it is not what bench export writes ({type(error).__name__}: {str(error)[:100]})"
         except (ArchiveError, zipfile.BadZipFile, RuntimeError, EOFError) as error:  # the third where it is encrypted
             line = str(error)
@@ -245,7 +257,7 @@ def _checked(found: dict[str, Any], run_id: str) -> Portable:
     for name, value in told.items():
         if run.tags[name] != value:
             raise ArchiveError(f"its trial has {name} {value!r}, and it says {run.tags[name]!r}")
-    if not STUDY.fullmatch(run.study):
+    if not is_name(run.study):
         raise ArchiveError(f"{run.study[:50]!r} is no name for a study")
     return run
 

@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import (
+    Dataset,
+    DatasetInput,
+    InputTag,
+    Metric,
+    Param,
+    Run,
+    RunData,
+    RunInfo,
+    RunInputs,
+    RunStatus,
+    RunTag,
+)
+from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH, _validate_batch_log_data
 
-from bench.tracking.archive import Archive, Exporter, Portable
-from bench.tracking.rows import ORIGIN, TRAINED_IN, scores, scores_of, state
+from bench.study.definition import LONGEST_TRIAL
+from bench.text import reason
+from bench.tracking.archive import Archive, ArchiveError, Exporter, Portable
+from bench.tracking.reach import answered
+from bench.tracking.rows import FILES, ORIGIN, REFERS, TRAINED_IN, record, row, scores, scores_of, state
 from bench.tracking.run_files import WEIGHTS
 from bench.tracking.run_log import RunLog, write_scores
 from bench.tracking.shared import elsewhere
 from bench.tracking.store import Store
-
-if TYPE_CHECKING:
-    from mlflow.entities import Run
 
 ENDED = ("finished", "failed", "pruned")  # what another machine cannot go on with, and need not
 SOURCE = "mlflow.source.name"  # the command that trained a run
@@ -83,13 +98,66 @@ def take_in(store: Store, archive: Archive, run_ids: Sequence[str]) -> Taken:
             if found := elsewhere(store, [run.key]).get(run.key):
                 RunLog(store, run.trial, {SOURCE: run.tags.get(SOURCE, "")}).refer(found)
             else:
-                _write(store, archive, run)
+                answered(store.uri, partial(_write, store, archive, run))
             taken.new.append(run.name)
             continue
         taken.known.append(run.name)
         if state(ours) == "finished" == run.tags.get("state"):
             _compare(store, ours, run, archive, taken)
     return taken
+
+
+def studies_in(archive: Archive) -> dict[str, list[str]]:
+    """The IDs of a file's runs by study, all of them read and checked: of a file with one that cannot be nothing is taken in.
+
+    Raises:
+        ArchiveError: the file is damaged, or is not what it says.
+    """
+    found = archive.studies()
+    for run_ids in found.values():
+        for run in map(archive.run, run_ids):
+            try:
+                _check(run)
+            except ArchiveError as error:
+                raise ArchiveError(f"{archive.file}: {error}") from error
+    return found
+
+
+def _check(run: Portable) -> None:
+    """Refuse a run that could be written here and not be read again: one would stand in the way of every report of its study.
+
+    Raises:
+        ArchiveError: it is such a run.
+    """
+    metrics = [Metric(name, each[-1][1], each[-1][2], each[-1][0]) for name, each in run.metrics.items() if each]
+    params, tags = [Param(*each) for each in run.params.items()], [RunTag(*each) for each in run.tags.items()]
+    try:
+        trained_on = [Dataset(run.data["name"], run.data["digest"], "code", run.data["source"])] if run.data else []
+        inputs = [DatasetInput(each) for each in trained_on]
+        info = RunInfo(run.run_id, "0", "", run.status, run.started, run.ended, "active", "", run_name=run.name)
+        whole = Run(info, RunData(metrics, params, tags), RunInputs(inputs))
+        found, trial = row(whole), record(whole).trial
+        if (longest := max(map(len, run.tags.values()))) > LONGEST_TRIAL:
+            raise ValueError(f"a tag takes {longest:,} characters, of which {LONGEST_TRIAL:,} are kept")
+        if (longest := max(map(len, run.params.values()), default=0)) > MAX_PARAM_VAL_LENGTH:
+            raise ValueError(f"a param takes {longest:,} characters, of which {MAX_PARAM_VAL_LENGTH:,} are kept")
+        _validate_batch_log_data(metrics, params, tags)  # type: ignore[no-untyped-call]
+        for name, value in {**found, FILES: run.tags.get(FILES, "{}")}.items():
+            measured = name.startswith("protocol.")
+            kinds = (str, int, float, bool) if measured else (str,)
+            told = json.loads(value) if measured or name in ("versions", "guests", "data", FILES) else {}
+            if not all(type(each) in kinds for each in told.values()):
+                raise TypeError(f"{name} holds what is none of {', '.join(kind.__name__ for kind in kinds)}")
+        if REFERS in run.tags:
+            raise ValueError(f"it refers to {run.tags[REFERS]!r}, a run elsewhere")
+        for name, value in {"epochs": found["epochs"], "seed": trial.seed, "started": run.started}.items():
+            if type(value) is not int or not 0 <= value < 2**53:
+                raise TypeError(f"{name} is {value!r}")
+        RunStatus.from_string(run.status)
+        if found["study"] != run.study:
+            raise ValueError(f"it is of the study {found['study']!r}, and lies in {run.study!r}")
+    except Exception as error:  # whatever is wrong with it, nothing of ours wrote it
+        raise ArchiveError(f"run {run.run_id}: it is not what bench export writes ({reason(error)})") from error
 
 
 def _portable(store: Store, run: Run, origin: str) -> Portable:
