@@ -21,6 +21,7 @@ from bench.score import Score
 from bench.study.catalogue import Catalogue
 from bench.study.definition import Failure, Trial
 from bench.study.file import build
+from bench.tracking.client import run_of
 from bench.tracking.rows import state
 from bench.tracking.run_log import RunLog
 from bench.tracking.store import Store
@@ -177,7 +178,7 @@ def test_a_kill_at_any_write_leaves_a_run_that_the_next_driver_completes(
     store.close_orphans()
     for run in store.client.search_runs([str(store.experiment_id)]):
         assert run.info.status != "RUNNING"
-        assert (state(run) == "finished") == (run.info.status == "FINISHED")
+        assert (state(run_of(run)) == "finished") == (run.info.status == "FINISHED")
     write(store, trial, moment=2)
     assert facts(store) == [undisturbed]
 
@@ -229,7 +230,7 @@ def test_the_end_of_a_run_is_what_it_said_last_whatever_mlflow_was_told(
         store.close_orphans()
         assert store.open_runs() == []
         (run,) = store.client.search_runs([str(store.experiment_id)])
-        assert (run.info.status, state(run)) == (statuses[name], name)
+        assert (run.info.status, state(run_of(run))) == (statuses[name], name)
 
 
 def test_what_a_failed_attempt_left_is_gone_once_the_run_is_finished(

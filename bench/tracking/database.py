@@ -7,8 +7,6 @@ from contextlib import closing
 from pathlib import Path
 
 from filelock import FileLock
-from mlflow import MlflowClient
-from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from bench import databases
 from bench.tracking.errors import StoreError
@@ -47,10 +45,11 @@ def settle(folder: Path) -> None:
 
 
 def have_database(folder: Path, *, mend: bool) -> None:
-    """See that the store's own database is there and sound, and knows where it is.
+    """See that the store's own database is sound, if there is one, and knows where it is.
 
     Args:
-        mend: set one aside that is not; the copy of it that the last driver made takes its place, or an empty one.
+        mend: make one where there is none, and set one aside that is damaged; the copy of it that the last driver made takes its
+            place, or an empty one.
 
     Raises:
         StoreError: it is damaged.
@@ -62,20 +61,25 @@ def have_database(folder: Path, *, mend: bool) -> None:
         raise StoreError(
             f"{file} is damaged ({wrong}): bench doctor --fix sets it aside, and so does the next bench run"
         )
-    if wrong or not file.exists():
+    if mend and (wrong or not file.exists()):
         (folder / "locks").mkdir(parents=True, exist_ok=True)
         with FileLock(folder / "locks" / "databases.lock"):
             if databases.have(file, TABLES, _make, copied=True):
                 _let_go(f"sqlite:///{file}")
-    settle(folder)
+    if file.exists():
+        settle(folder)
 
 
 def _make(uri: str) -> None:
+    from mlflow import MlflowClient
+
     MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
     _let_go(uri)
 
 
 def _let_go(uri: str) -> None:
     """Close every connection to a database, which MLflow keeps for ever."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
     if uri in SqlAlchemyStore._engine_map:
         SqlAlchemyStore._engine_map[uri].dispose()

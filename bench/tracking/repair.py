@@ -27,13 +27,13 @@ def damaged(folder: Path) -> list[tuple[str, str]]:
     found = []
     for study in studies(folder, None):
         for run in Store(folder, None, study, "", create=False).chosen():
-            here = local_folder(run)
+            here = local_folder(run.artifacts)
             if here is None or state(run) != "finished":
                 continue
-            for name in json.loads(run.data.tags.get(FILES, "{}")):
-                left_out = name == WEIGHTS and ORIGIN in run.data.tags and not (here / name).exists()
+            for name in json.loads(run.tags.get(FILES, "{}")):
+                left_out = name == WEIGHTS and ORIGIN in run.tags and not (here / name).exists()
                 if not left_out and not intact(run, name, here / name):
-                    found.append((study, f"{name} of {run.info.run_name} ({run.info.run_id})"))
+                    found.append((study, f"{name} of {run.name} ({run.run_id})"))
     return found
 
 

@@ -19,6 +19,7 @@ from PIL import Image
 from bench.files import sha256, write_whole
 from bench.score import Score
 from bench.study.definition import Failure, Trial
+from bench.tracking.client import run_of
 from bench.tracking.rows import COMMIT, FILES, FINAL, PROTOCOL, REASON, REFERS, STATUS, Record
 from bench.tracking.run_files import local_folder
 from bench.tracking.store import Store
@@ -58,11 +59,12 @@ class RunLog:
         client = self.store.client
         tags = self._tags(attempt)
         if not self.run_id:
-            run = self._begun() or client.create_run(str(self.store.experiment_id), tags=tags, run_name=self.trial.name)
-            self.run_id = run.info.run_id
+            experiment = str(self.store.experiment_id)
+            run = run_of(self._begun() or client.create_run(experiment, tags=tags, run_name=self.trial.name))
+            self.run_id = run.run_id
         else:
-            run = client.get_run(self.run_id)
-            before = run.data.tags
+            run = run_of(client.get_run(self.run_id))
+            before = run.tags
             if COMMIT in before and COMMIT in tags:  # whoever goes on, or measures again, is not who began
                 tags[COMMIT] = ", ".join(dict.fromkeys([*before[COMMIT].split(", "), tags[COMMIT]]))
             self.finished = before.get("state") == "finished"
@@ -76,11 +78,11 @@ class RunLog:
                         client.delete_tag(self.run_id, name)
             self._logged = {metric.step for metric in client.get_metric_history(self.run_id, "time/epoch_s")}
             self._drawn = {entry.path for entry in client.list_artifacts(self.run_id, "images")}
-        self._folder = local_folder(run)
-        self._started = run.info.start_time
-        self._params = set(run.data.params)
-        self._illustrated = "mlflow.loggedImages" in run.data.tags
-        self._finals = {name: value for name, value in run.data.metrics.items() if name.startswith(FINAL)}
+        self._folder = local_folder(run.artifacts)
+        self._started = run.started
+        self._params = set(run.params)
+        self._illustrated = "mlflow.loggedImages" in run.tags
+        self._finals = {name: value for name, value in run.metrics.items() if name.startswith(FINAL)}
         if self._folder is not None and not self.finished:
             with suppress(OSError):
                 (self._folder / "failure.txt").unlink()

@@ -6,19 +6,15 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
-
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from typing import TypeVar
 
 from bench.tracking.archive import Archive, Exporter, Portable
+from bench.tracking.reader import Run
 from bench.tracking.rows import ORIGIN, TRAINED_IN, scores, scores_of, state
 from bench.tracking.run_files import WEIGHTS
 from bench.tracking.run_log import RunLog, write_scores
 from bench.tracking.shared import elsewhere
 from bench.tracking.store import Store
-
-if TYPE_CHECKING:
-    from mlflow.entities import Run
 
 ENDED = ("finished", "failed", "pruned")  # what another machine cannot go on with, and need not
 SOURCE = "mlflow.source.name"  # the command that trained a run
@@ -57,11 +53,11 @@ def export(stores: Sequence[Store], file: Path, origin: str, *, weights: bool) -
             for run in store.chosen():
                 if state(run) not in ENDED:
                     continue
-                artifacts = store.artifacts(run.info.run_id)
+                artifacts = store.artifacts(run.run_id)
                 files = {path.relative_to(artifacts).as_posix(): path for path in sorted(artifacts.rglob("*"))}
                 kept = {name: path for name, path in files.items() if path.is_file() and (weights or name != WEIGHTS)}
                 exporter.add(_portable(store, run, origin), kept)
-                names.append(str(run.info.run_name))
+                names.append(run.name)
     return names
 
 
@@ -76,7 +72,7 @@ def take_in(store: Store, archive: Archive, run_ids: Sequence[str]) -> Taken:
     """
     for run_id in store.unfinished_imports():
         store.remove(run_id)
-    taken, here = Taken(), {run.data.tags["key"]: run for run in store.chosen()}
+    taken, here = Taken(), {run.tags["key"]: run for run in store.chosen()}
     for run in map(archive.run, run_ids):
         ours = here.get(run.key)
         if ours is None or (state(ours) != "finished" == run.tags.get("state")):
@@ -93,33 +89,30 @@ def take_in(store: Store, archive: Archive, run_ids: Sequence[str]) -> Taken:
 
 
 def _portable(store: Store, run: Run, origin: str) -> Portable:
-    info, tags = run.info, dict(run.data.tags)
-    inputs = run.inputs.dataset_inputs if run.inputs else []
-    data = inputs[0].dataset if inputs else None
+    tags, metrics = dict(run.tags), dict[str, list[tuple[int, float, int]]]()
+    if state(run) != "failed":  # where it is tried again it is from its beginning
+        for each in store.reader.histories([run.run_id], list(run.metrics)):
+            metrics.setdefault(each.name, []).append((each.step, each.value, each.moment))
     return Portable(
         # Two studies of one file may have a run between them: each has it under an ID of its own.
-        run_id=info.run_id + str(store.experiment_id) if TRAINED_IN in tags else info.run_id,
+        run_id=run.run_id + str(store.experiment_id) if TRAINED_IN in tags else run.run_id,
         study=store.study,
         question=store.question(),
-        name=info.run_name,
-        status=info.status,
-        started=info.start_time,
-        ended=info.end_time or info.start_time,
+        name=run.name,
+        status=run.status,
+        started=run.started,
+        ended=run.ended or run.started,
         origin=tags.pop(ORIGIN, origin),
         tags=tags,
-        params=dict(run.data.params),
-        metrics={
-            name: [
-                (each.step, each.value, each.timestamp) for each in store.client.get_metric_history(info.run_id, name)
-            ]
-            for name in sorted(run.data.metrics)
-            if state(run) != "failed"  # where it is tried again it is from its beginning
-        },
-        data={"name": data.name, "digest": data.digest, "source": data.source} if data else {},
+        params=dict(run.params),
+        metrics=metrics,
+        data={"name": run.data.name, "digest": run.data.digest, "source": run.data.source} if run.data else {},
     )
 
 
 def _write(store: Store, archive: Archive, run: Portable) -> None:
+    from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+
     client = store.client
     created = client.create_run(
         str(store.experiment_id), start_time=run.started, tags={ORIGIN: run.origin}, run_name=run.name
@@ -162,5 +155,5 @@ def _compare(store: Store, ours: Run, theirs: Portable, archive: Archive, taken:
         return
     missing = {n: score for n, score in other.items() if score.value is not None and n not in both}
     if missing:
-        write_scores(store.client, ours.info.run_id, missing, standing=ours.data.metrics)
+        write_scores(store.client, ours.run_id, missing, standing=ours.metrics)
         taken.supplied[theirs.name] = sorted(missing)
