@@ -56,7 +56,7 @@ def have_database(folder: Path, *, mend: bool) -> None:
         OSError: it cannot be written.
     """
     file = folder.resolve() / DATABASE
-    wrong = databases.damage(file, TABLES)
+    wrong = databases.damage(file, TABLES, _note(folder))
     if wrong and not mend:
         raise StoreError(
             f"{file} is damaged ({wrong}): bench doctor --fix sets it aside, and so does the next bench run"
@@ -68,6 +68,19 @@ def have_database(folder: Path, *, mend: bool) -> None:
                 _let_go(f"sqlite:///{file}")
     if file.exists():
         settle(folder)
+
+
+def keep(folder: Path) -> None:
+    """Keep a copy of the store's own database, which takes its place should it be damaged, and note that it is sound.
+
+    It was when this process opened it, and SQLite alone has changed it since.
+    """
+    databases.copy(folder / DATABASE)
+    databases.vouch(folder / DATABASE, _note(folder))
+
+
+def _note(folder: Path) -> Path:
+    return folder / "locks" / f"{DATABASE}.sound"
 
 
 def _make(uri: str) -> None:

@@ -11,9 +11,8 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from bench import databases
 from bench.text import escaped, is_name
-from bench.tracking.database import DATABASE, address, have_database, settle
+from bench.tracking.database import DATABASE, address, have_database, keep, settle
 from bench.tracking.errors import StoreError
 from bench.tracking.reach import answered, asking, check_address
 from bench.tracking.reader import Experiment, Run
@@ -190,9 +189,9 @@ class Store:
         self.client.delete_run(run_id)
 
     def keep_copy(self) -> None:
-        """Keep a copy of the store's own database, which takes its place should it be damaged."""
+        """Keep a copy of the store's own database, which is sound, for when it is not."""
         if self.local:
-            databases.copy(self.folder / DATABASE)
+            keep(self.folder)
 
     def question(self) -> str:
         """What the study asks."""
