@@ -145,6 +145,11 @@ def copy(file: Path) -> None:
             _remove(partial)
 
 
+def has_copy(file: Path) -> bool:
+    """Whether `copy` has made one of a database."""
+    return _copy(file).exists()
+
+
 def set_aside(file: Path) -> Path:
     """Rename a database, with what SQLite keeps beside it; the name that it has now.
 

@@ -84,7 +84,7 @@ def few_digits(digits: Data) -> Data:
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """MLflow's tables without a run: making them costs seconds, copying them nothing."""
     folder = tmp_path_factory.mktemp("store")
-    have_database(folder, mend=True)
+    have_database(folder)
     return folder / "mlflow.db"
 
 

@@ -28,6 +28,8 @@ def settle(folder: Path) -> None:
     Raises:
         StoreError: it was moved, and cannot be written.
     """
+    if not (folder.resolve() / DATABASE).exists():
+        return
     here = folder.resolve().as_uri()
     try:
         with closing(sqlite3.connect(folder.resolve() / DATABASE, timeout=databases.SECONDS)) as database, database:
@@ -44,30 +46,46 @@ def settle(folder: Path) -> None:
         raise StoreError(f"{folder} was moved, and the paths in its {DATABASE} cannot be put right: {error}") from None
 
 
-def have_database(folder: Path, *, mend: bool) -> None:
+def check_database(folder: Path) -> None:
     """See that the store's own database is sound, if there is one, and knows where it is.
-
-    Args:
-        mend: make one where there is none, and set one aside that is damaged; the copy of it that the last driver made takes its
-            place, or an empty one.
 
     Raises:
         StoreError: it is damaged.
+    """
+    if wrong := databases.damage(folder.resolve() / DATABASE, TABLES, _note(folder)):
+        raise StoreError(
+            f"{folder.resolve() / DATABASE} is damaged ({wrong}): "
+            "bench doctor --fix sets it aside, and so does the next bench run"
+        )
+    settle(folder)
+
+
+def mend_database(folder: Path) -> None:
+    """Set the store's own database aside where it is damaged, and let the copy that the last driver made take its place, or an
+    empty one; the copy too where it is gone.
+
+    Raises:
         OSError: it cannot be written.
     """
     file = folder.resolve() / DATABASE
-    wrong = databases.damage(file, TABLES, _note(folder))
-    if wrong and not mend:
-        raise StoreError(
-            f"{file} is damaged ({wrong}): bench doctor --fix sets it aside, and so does the next bench run"
-        )
-    if mend and (wrong or not file.exists()):
+    if databases.damage(file, TABLES, _note(folder)) or (not file.exists() and databases.has_copy(file)):
+        have_database(folder)
+    settle(folder)
+
+
+def have_database(folder: Path) -> None:
+    """See that the store has a database of its own, sound, and that it knows where it is.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    file = folder.resolve() / DATABASE
+    if not file.exists() or databases.damage(file, TABLES, _note(folder)):
         (folder / "locks").mkdir(parents=True, exist_ok=True)
         with FileLock(folder / "locks" / "databases.lock"):
             if databases.have(file, TABLES, _make, copied=True):
                 _let_go(f"sqlite:///{file}")
-    if file.exists():
-        settle(folder)
+    settle(folder)
 
 
 def keep(folder: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from bench import databases
-from bench.tracking.database import DATABASE, TABLES, have_database
+from bench.tracking.database import DATABASE, TABLES, mend_database
 from bench.tracking.rows import FILES, ORIGIN, state
 from bench.tracking.run_files import WEIGHTS, intact, local_folder
 from bench.tracking.store import Store, studies
@@ -18,7 +18,7 @@ def unsound(folder: Path, *, fix: bool) -> str:
     """What is wrong with the store's own database; set aside where ``fix`` is true, and empty where nothing is."""
     wrong = databases.damage(folder / DATABASE, TABLES)
     if wrong and fix:
-        have_database(folder, mend=True)
+        mend_database(folder)
     return wrong
 
 

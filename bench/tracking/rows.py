@@ -34,6 +34,7 @@ class Record:
         scores: what was measured, and what was left blank and why, by metric.
         threads: of the processor, that it was trained with; 0 where it ended before it had any.
         files: the SHA-256 of the files of a finished run, by path, as they were written.
+        parameters: trainable ones of its model; 0 where it ended before it had any.
         redone: the run that is to take its place, begun later and stopped before its end; empty where there is none.
     """
 
@@ -49,6 +50,7 @@ class Record:
     seconds: float
     threads: int = 0
     files: Mapping[str, str] = field(default_factory=dict)
+    parameters: int = 0
     redone: str = ""
 
 
@@ -68,6 +70,7 @@ def record(run: Run) -> Record:
         seconds(run),
         int(tags.get("threads", "0")),
         json.loads(tags.get(FILES, "{}")),
+        int(run.params.get("parameters", "0")),
     )
 
 

@@ -12,7 +12,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from bench.text import escaped, is_name
-from bench.tracking.database import DATABASE, address, have_database, keep, settle
+from bench.tracking.database import DATABASE, address, check_database, have_database, keep, mend_database, settle
 from bench.tracking.errors import StoreError
 from bench.tracking.reach import answered, asking, check_address
 from bench.tracking.reader import Experiment, Run
@@ -38,11 +38,14 @@ class Store:
         StoreError: the store cannot be reached.
     """
 
-    def __init__(self, folder: Path, uri: str | None, study: str, question: str, *, create: bool) -> None:
+    def __init__(
+        self, folder: Path, uri: str | None, study: str, question: str, *, create: bool, mend: bool = False
+    ) -> None:
         """Open the experiment ``study`` in ``uri``, or in ``folder``'s own database where that is None.
 
         Args:
-            create: make what is not there, and set aside a database that is damaged; the driver does, before any trial starts.
+            create: make what is not there, see `create`.
+            mend: set a database aside that is damaged; whoever creates does.
         """
         self.local = uri is None
         self.uri = address(folder, uri)
@@ -53,8 +56,9 @@ class Store:
         if self.local and (odd := set("%?#") & set(str(folder.resolve()))):
             raise StoreError(f"{folder.resolve()} holds {' '.join(odd)}, which an SQLite address cannot; run elsewhere")
         check_address("MLFLOW_TRACKING_URI", self.uri)
-        found = self._open(question, create=create)
-        self.experiment_id = found.experiment_id if found is not None else None
+        self.experiment_id = self._open(mend=create or mend)
+        if create:
+            self.create(question)
 
     @cached_property
     def client(self) -> MlflowClient:
@@ -62,25 +66,33 @@ class Store:
         return client(self.uri)
 
     @asking(start=True)
-    def _open(self, question: str, *, create: bool) -> Experiment | None:
-        """The study's experiment, made or restored where need be."""
+    def create(self, question: str) -> None:
+        """Make what is not there: the store's own database, the study's experiment, its question."""
         if self.local:
-            have_database(self.folder, mend=create)
-        self.reader = reader(self.uri)
+            have_database(self.folder)
         found = self._experiment()
-        if found is None and create:
+        if found is None:
             place = (self.folder.resolve() / "artifacts" / self.study).as_uri() if self.local else None
             self.client.create_experiment(self.study, artifact_location=place)
             self.reader = reader(self.uri)
             found = self._experiment()
+        assert found is not None
+        self.experiment_id = found.experiment_id
+        asked = {"question": question, "mlflow.note.content": escaped(question)}  # the latter is Markdown
+        for name, value in asked.items():
+            if found.tags.get(name) != value:
+                self.client.set_experiment_tag(found.experiment_id, name, value)
+
+    @asking(start=True)
+    def _open(self, *, mend: bool) -> str | None:
+        """The ID of the study's experiment, restored where need be; None where there is none."""
+        if self.local:
+            (mend_database if mend else check_database)(self.folder)
+        self.reader = reader(self.uri)
+        found = self._experiment()
         if found is not None and not found.active:
             self.client.restore_experiment(found.experiment_id)
-        if found is not None and create:
-            asked = {"question": question, "mlflow.note.content": escaped(question)}  # the latter is Markdown
-            for name, value in asked.items():
-                if found.tags.get(name) != value:
-                    self.client.set_experiment_tag(found.experiment_id, name, value)
-        return found
+        return found.experiment_id if found is not None else None
 
     @asking()
     def records(self) -> dict[str, Record]:
