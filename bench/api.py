@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -22,10 +21,11 @@ from bench.paths import Paths
 from bench.report.selection import selected, tracked_on
 from bench.report.tables import summary
 from bench.results import find_run, write_report
+from bench.run.command import command_line, set_words
 from bench.run.driver import Driver
+from bench.run.events import Finished
 from bench.run.resources import share_out
 from bench.run.saved import load_trained
-from bench.run.worker import Finished
 from bench.study.catalogue import Catalogue, catalogue
 from bench.study.definition import Failure
 from bench.study.file import load as load_study
@@ -178,31 +178,6 @@ def metrics(*, folder: Path | str | None = None) -> list[str]:
 def studies(*, folder: Path | str | None = None) -> list[str]:
     """The names of the studies there are, the user's own among them."""
     return list(Paths.find(_start(folder)).study_files())
-
-
-def command_line(
-    kind: str, name: str, datasets: Sequence[str], seeds: int | None, settings: Sequence[str], smoke: bool
-) -> str:
-    """The line that selects the same trials again: built from what was understood, so that it carries no secret."""
-    words = ["bench", "run", kind, name]
-    words += [word for dataset in datasets for word in ("--dataset", str(dataset))]
-    words += ["--seeds", str(seeds)] if seeds else []
-    words += [word for setting in settings for word in ("--set", setting)]
-    words += ["--smoke"] if smoke else []
-    return shlex.join(words)
-
-
-def set_words(settings: Mapping[str, Any] | None) -> list[str]:
-    """Settings as ``--set`` takes them: ``key=value``, the value in TOML."""
-    words = []
-    for name, value in (settings or {}).items():
-        if isinstance(value, Mapping):
-            words += [f"{name}.{word}" for word in set_words(value)]
-        else:
-            words.append(
-                f"{name}={json.dumps(value, ensure_ascii=False)}"
-            )  # which is TOML too, for what a setting can be
-    return words
 
 
 def _surroundings(folder: Path | str | None, storage: str | None = None) -> tuple[Paths, Catalogue]:

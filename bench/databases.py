@@ -1,4 +1,8 @@
-"""SQLite files: made beside their place and moved there whole, looked through before they are used, set aside where damaged."""
+"""SQLite files: made beside their place and moved there whole, looked through before they are used, set aside where damaged.
+
+To look through one takes the longer the larger it is. One that is as it was when it was last known to be sound is not looked
+through again for a day.
+"""
 
 from __future__ import annotations
 
@@ -21,28 +25,74 @@ BESIDE = (
     "-shm",
 )  # what SQLite keeps beside a file, and would apply to another that takes its place
 SECONDS = 60.0  # that a database is waited for which another process holds
+TRUSTED = (
+    86_400.0  # seconds after which a database is looked through again, though nothing has changed it but its own driver
+)
+TICK = 20_000_000  # nanoseconds within which two changes of a file may bear the same time
 
 
-def damage(file: Path, tables: Collection[str]) -> str:
+def damage(file: Path, tables: Collection[str], note: Path | None = None) -> str:
     """What is wrong with a database; empty where nothing is, where there is none, or where it cannot be opened at all.
 
     A page that SQLite cannot read is found, and a table that is missing; a digit that was changed in a value is not.
 
     Args:
         tables: that must be there: an empty file is a database too, and one that was not made to its end lacks some.
+        note: a file in which `vouch` has noted in what state the database was sound; pages are not looked through in that state.
     """
     if not file.exists():
         return ""
+    known = note is not None and _is_noted(file, note)
     try:
         with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=rw", uri=True, timeout=SECONDS)) as database:
-            found = str(database.execute("pragma quick_check(1)").fetchone()[0]).partition("\n")[0]
+            found = "ok"
+            if not known:
+                found = str(database.execute("pragma quick_check(1)").fetchone()[0]).partition("\n")[0]
             here = {row[0] for row in database.execute("select name from sqlite_master where type = 'table'")}
     except sqlite3.OperationalError:  # locked, no file, no permission: whoever opens it for use says so
         return ""
     except sqlite3.DatabaseError as error:
         return str(error)
     lacking = sorted(set(tables) - here)
-    return found if found != "ok" else f"it lacks {', '.join(lacking)}" if lacking else ""
+    wrong = found if found != "ok" else f"it lacks {', '.join(lacking)}" if lacking else ""
+    if note is not None and not (known or wrong):
+        vouch(file, note, time.time())
+    return wrong
+
+
+def vouch(file: Path, note: Path, looked_through: float | None = None) -> None:
+    """Note that a database is sound as it stands: it has been looked through, or was sound and SQLite alone has changed it.
+
+    Args:
+        looked_through: when, in seconds since 1970; as it was noted before where None.
+    """
+    with suppress(OSError, ValueError):  # where nothing can be noted, it is looked through the next time
+        while 0 <= time.time_ns() - file.stat().st_mtime_ns < TICK:
+            time.sleep(TICK / 1e9)  # a change that follows must not bear the time of the last
+        when = looked_through if looked_through is not None else float(note.read_text().split()[0])
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text(f"{when} {_state(file)}")
+
+
+def _is_noted(file: Path, note: Path) -> bool:
+    try:
+        when, state = note.read_text().split(maxsplit=1)
+        return 0 <= time.time() - float(when) < TRUSTED and state == _state(file)
+    except (OSError, ValueError):
+        return False
+
+
+def _state(file: Path) -> str:
+    """What tells a file's content from any other that it had or will have, as far as that shows without reading it.
+
+    Empty where it does not show: something is being written, or the disk knows the time of a change in seconds alone.
+    """
+    about = file.stat()
+    if about.st_mtime_ns % 10**9 == 0 or any(Path(f"{file}{ending}").exists() for ending in BESIDE):
+        return ""
+    with file.open("rb") as opened:
+        changes = opened.read(100)[24:28].hex()  # as SQLite counts them
+    return f"{about.st_ino} {about.st_size} {about.st_mtime_ns} {changes}"
 
 
 def have(file: Path, tables: Collection[str], make: Callable[[str], None], *, copied: bool = False) -> bool:
@@ -93,6 +143,11 @@ def copy(file: Path) -> None:
     except (OSError, sqlite3.Error):
         with suppress(OSError):
             _remove(partial)
+
+
+def has_copy(file: Path) -> bool:
+    """Whether `copy` has made one of a database."""
+    return _copy(file).exists()
 
 
 def set_aside(file: Path) -> Path:

@@ -17,7 +17,7 @@ from bench.data import Data
 from bench.datasets import open_dataset
 from bench.paths import Paths
 from bench.study.catalogue import Catalogue, catalogue
-from bench.tracking.store import Store
+from bench.tracking.database import have_database
 
 # Tests run side by side on few cores: more threads than one each only get in each other's way.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -84,7 +84,7 @@ def few_digits(digits: Data) -> Data:
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """MLflow's tables without a run: making them costs seconds, copying them nothing."""
     folder = tmp_path_factory.mktemp("store")
-    Store(folder, None, "unused", "", create=False)
+    have_database(folder)
     return folder / "mlflow.db"
 
 

@@ -19,6 +19,7 @@ from bench import api
 from bench.cli.common import parse_setting
 from bench.contract import Generates
 from bench.paths import Paths
+from bench.run.command import set_words
 from bench.study.definition import StudyError
 
 OWN = {"models": "mine.py", "metrics": "shade.py"}
@@ -113,7 +114,7 @@ def test_settings_are_written_as_the_command_line_takes_them() -> None:
         "flip": True,
         "critic": {"learning_rate": 1e-4},
     }
-    words = api.set_words(settings)
+    words = set_words(settings)
     assert [parse_setting(word) for word in words] == [
         ("epochs", 5),
         ("depth", "deep"),

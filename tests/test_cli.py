@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -37,10 +38,14 @@ HEAVY = {"torch", "mlflow", "optuna", "pandas", "numpy", "scipy", "rich", "matpl
     ids=" ".join,
 )
 def test_what_needs_no_training_imports_nothing_heavy(words: list[str]) -> None:
+    assert not imported_by(words) & HEAVY
+
+
+def imported_by(words: list[str]) -> set[str]:
+    """The packages that a command imports, in a process of its own."""
     code = f"import sys\nfrom bench.cli import main\ntry: main({words})\nexcept SystemExit: pass\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    modules = {name.split(".")[0] for name in done.stdout.splitlines()[-1].split()}
-    assert not modules & HEAVY
+    return {name.split(".")[0] for name in done.stdout.splitlines()[-1].split()}
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
@@ -95,6 +100,24 @@ class TestInside:
         doctor = bench("doctor")
         assert doctor.exit_code == 0, doctor.output
         assert "sound" in doctor.output
+
+    def test_what_is_finished_is_shown_without_what_trains_and_writes(self) -> None:
+        options = ["--seeds", "1", "--set", "latent_dim=2", "--set", "epochs=1"]
+        assert bench("run", "study", "smoke", *options).exit_code == 0
+        trains, draws = {"torch", "mlflow", "sqlalchemy", "optuna"}, {"pandas", "numpy", "scipy", "matplotlib"}
+        for words, needed in (
+            (["report", "smoke", *options[2:]], draws),
+            (["run", "study", "smoke", *options], draws),
+            (["run", "study", "smoke", *options, "--dry-run"], set()),
+        ):
+            assert imported_by(words) & (HEAVY | trains) == needed
+
+    @pytest.mark.parametrize("words", [["report", "smoke"], ["run", "study", "smoke", "--dry-run"]], ids=" ".join)
+    def test_what_only_looks_makes_no_store(self, words: list[str], inside: Paths) -> None:
+        shutil.rmtree(inside.store)
+        imported = imported_by(words)
+        assert not imported & {"mlflow", "optuna", "sqlalchemy"}
+        assert not list(inside.store.glob("*.db"))
 
     def test_a_failed_trial_is_exit_status_1_with_the_reason_last(self) -> None:
         words = ["--set", "optimizer=sgd", "--set", "learning_rate=1e18", "--set", "latent_dim=2", "--set", "epochs=9"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -147,6 +149,48 @@ def test_one_that_somebody_writes_is_not_damaged(file: Path, monkeypatch: pytest
     with closing(sqlite3.connect(file, isolation_level=None)) as database:
         database.execute("begin exclusive")
         assert databases.damage(file, TABLES) == ""
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("vouched", ["by looking through it", "by its driver"])
+def test_one_that_is_as_it_was_is_not_looked_through_again_and_one_that_changed_is(
+    damage: str, vouched: str, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    databases.have(file, TABLES, make)
+    note = file.with_name("note")
+    assert databases.damage(file, TABLES, note) == ""
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite3, "connect", None)  # no database is opened for it
+        assert databases._is_noted(file, note)
+    if vouched == "by its driver":
+        with closing(sqlite3.connect(file)) as database:
+            database.execute("insert into people values ('one more')")
+            database.commit()
+        assert not databases._is_noted(file, note)
+        databases.vouch(file, note)
+        assert databases._is_noted(file, note)
+    DAMAGE[damage](file)  # at once: within the time that a disk's clock stands still
+    assert databases.damage(file, TABLES, note)
+
+
+def test_what_is_noted_holds_for_a_day_and_while_nobody_writes(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    databases.have(file, TABLES, make)
+    note = file.with_name("note")
+    databases.vouch(file, note)
+    assert not note.exists()  # it was never looked through
+    databases.damage(file, TABLES, note)
+    now = time.time()
+    for later, known in ((0, True), (databases.TRUSTED + 1, False), (-60, False)):
+        with monkeypatch.context() as patch:
+            patch.setattr(time, "time", lambda later=later: now + later)
+            assert databases._is_noted(file, note) == known
+    journal = file.with_name("people.db-journal")
+    journal.write_bytes(b"")
+    assert not databases._is_noted(file, note)
+    journal.unlink()
+    os.utime(file, (1e9, 1e9))  # of a disk that counts seconds
+    assert databases.damage(file, TABLES, note) == ""
+    assert not databases._is_noted(file, note)
 
 
 @pytest.mark.parametrize("damage", DAMAGE)

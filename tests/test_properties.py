@@ -10,10 +10,10 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench.api import command_line, set_words
 from bench.cli import main
 from bench.cli.common import read_settings
 from bench.paths import Paths
+from bench.run.command import command_line, set_words
 from bench.study.catalogue import Catalogue, catalogue
 from bench.study.definition import SECTIONS, Study, StudyError, Trial
 from bench.study.file import build

@@ -21,6 +21,8 @@ from bench.score import Score
 from bench.study.catalogue import Catalogue
 from bench.study.definition import Failure, Trial
 from bench.study.file import build
+from bench.tracking import run_log
+from bench.tracking.client import run_of
 from bench.tracking.rows import state
 from bench.tracking.run_log import RunLog
 from bench.tracking.store import Store
@@ -60,8 +62,8 @@ def make(tmp_path: Path, empty_database: Path) -> Callable[[str], Store]:
     return store
 
 
-def write(store: Store, trial: Trial, moment: int = 1) -> RunLog:
-    """All that is written of a trial of three epochs, by whoever goes on with what there is."""
+def write(store: Store, trial: Trial, moment: int = 1, *, gathered: bool = True) -> RunLog:
+    """All that is written of a trial of three epochs, by whoever goes on with what there is; in one go, or epoch by epoch."""
     record = store.records().get(trial.key)
     log = RunLog(store, trial, COMMAND, record.run_id if record else "")
     log.start(1)
@@ -69,6 +71,8 @@ def write(store: Store, trial: Trial, moment: int = 1) -> RunLog:
     for epoch in range(3):
         pictures = {"samples": PNG.getvalue(), "reconstructions": PNG.getvalue()} if epoch != 1 else {}
         log.epoch(epoch, {"test/loss": 9.0 - epoch, "time/epoch_s": 0.5}, pictures, moment)
+        if not gathered:
+            log.flush()
     log.finish(SCORES, FILES, moment)
     return log
 
@@ -168,23 +172,35 @@ def test_an_undisturbed_run_holds_everything_once(undisturbed: Facts) -> None:
         assert size == ((280, 300) if name.endswith(".png") else (239, 256))
 
 
+@pytest.mark.parametrize("gathered", [True, False])
 @pytest.mark.parametrize("number", range(1, 25))
 def test_a_kill_at_any_write_leaves_a_run_that_the_next_driver_completes(
-    number: int, make: Callable[[str], Store], trial: Trial, disturbed: Callable[..., int], undisturbed: Facts
+    number: int,
+    gathered: bool,
+    make: Callable[[str], Store],
+    trial: Trial,
+    disturbed: Callable[..., int],
+    undisturbed: Facts,
 ) -> None:
     store = make("killed")
-    disturbed(lambda: write(store, trial), number, Killed, done=number % 2 == 0)
+    disturbed(lambda: write(store, trial, gathered=gathered), number, Killed, done=number % 2 == 0)
     store.close_orphans()
     for run in store.client.search_runs([str(store.experiment_id)]):
         assert run.info.status != "RUNNING"
-        assert (state(run) == "finished") == (run.info.status == "FINISHED")
+        assert (state(run_of(run)) == "finished") == (run.info.status == "FINISHED")
     write(store, trial, moment=2)
     assert facts(store) == [undisturbed]
 
 
+@pytest.mark.parametrize("gathered", [True, False])
 @pytest.mark.parametrize("number", range(1, 25))
 def test_a_write_whose_answer_is_lost_is_made_again_and_stands_there_once(
-    number: int, make: Callable[[str], Store], trial: Trial, disturbed: Callable[..., int], undisturbed: Facts
+    number: int,
+    gathered: bool,
+    make: Callable[[str], Store],
+    trial: Trial,
+    disturbed: Callable[..., int],
+    undisturbed: Facts,
 ) -> None:
     """As the writer does: what failed is done again, and then what follows."""
     store = make("lost")
@@ -197,6 +213,7 @@ def test_a_write_whose_answer_is_lost_is_made_again_and_stands_there_once(
         pictures = {"samples": PNG.getvalue(), "reconstructions": PNG.getvalue()} if epoch != 1 else {}
         measures = {"test/loss": 9.0 - epoch, "time/epoch_s": 0.5}
         steps.append(lambda e=epoch, m=measures, p=pictures: log.epoch(e, m, p, 1))  # type: ignore[misc]
+        steps += [] if gathered else [log.flush]
     steps.append(lambda: log.finish(SCORES, FILES, 1))
     for step in steps:
         count = disturbed(step, number, Lost, done=True)
@@ -204,6 +221,40 @@ def test_a_write_whose_answer_is_lost_is_made_again_and_stands_there_once(
             step()
         number -= count
     assert facts(store) == [undisturbed]
+
+
+def test_what_is_gathered_is_written_in_one_go_and_by_whole_epochs(
+    make: Callable[[str], Store], trial: Trial, disturbed: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a trial of fifty epochs: its run, its data, its end with all that was told of it, and MLflow's status."""
+    store = make("gathered")
+    log = RunLog(store, trial, COMMAND)
+
+    def tell() -> None:
+        log.start(1)
+        log.facts({"device": "CPU"}, {"parameters": 3}, {"sha256": "f" * 64})
+        for epoch in range(51):
+            log.epoch(epoch, {f"m{number}": 1.0 for number in range(10)} | {"time/epoch_s": 0.5}, {}, 1)
+        log.finish(SCORES, {}, 1)
+
+    assert disturbed(tell, 0, Killed, done=True) == 4
+    batches: list[list[int]] = []
+    real = MlflowClient.log_batch
+
+    def watched(client: MlflowClient, run_id: str, metrics: Any = (), *more: Any, **options: Any) -> None:
+        batches.append(sorted({metric.step for metric in metrics}))
+        real(client, run_id, metrics, *more, **options)
+
+    monkeypatch.setattr(MlflowClient, "log_batch", watched)
+    monkeypatch.setattr(run_log, "METRICS", 25)
+    log = RunLog(store, trial, COMMAND)
+    log.start(1)
+    for epoch in range(5):
+        log.epoch(epoch, {f"m{number}": 1.0 for number in range(10)}, {}, 1)
+    log.flush()
+    assert batches == [[0, 1], [2, 3], [4]]
+    log.flush()
+    assert batches[3:] == [[]]  # which MLflow does not even look at
 
 
 def test_the_end_of_a_run_is_what_it_said_last_whatever_mlflow_was_told(
@@ -229,7 +280,7 @@ def test_the_end_of_a_run_is_what_it_said_last_whatever_mlflow_was_told(
         store.close_orphans()
         assert store.open_runs() == []
         (run,) = store.client.search_runs([str(store.experiment_id)])
-        assert (run.info.status, state(run)) == (statuses[name], name)
+        assert (run.info.status, state(run_of(run))) == (statuses[name], name)
 
 
 def test_what_a_failed_attempt_left_is_gone_once_the_run_is_finished(

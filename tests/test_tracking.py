@@ -263,6 +263,41 @@ def test_what_follows_the_end_follows_it(store: Store, writer: Writer, trials: l
     assert seen == ["finished"]
 
 
+def test_epochs_wait_for_more_of_them_but_not_for_long(
+    store: Store, trials: list[Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches: list[int] = []
+    real = store.client.log_batch
+
+    def watched(run_id: str, metrics: Any = (), *more: Any, **options: Any) -> None:
+        if epochs := {metric.step for metric in metrics if metric.key == "test/loss"}:
+            batches.append(len(epochs))
+        real(run_id, metrics, *more, **options)
+
+    monkeypatch.setattr(store.client, "log_batch", watched)
+    monkeypatch.setattr(writing, "GATHER_SECONDS", 3600.0)
+    writer = Writer(store, {})
+    writer.start(trials[0], None, 1)
+    follow(writer, trials[0], range(50))
+    assert writer.flush(30)
+    assert batches == [50]
+    follow(writer, trials[0], range(50, 60))
+    writer.start(trials[1], None, 1)
+    follow(writer, trials[1], range(5))
+    finish(writer, trials[0])  # what waits of the other goes on waiting
+    assert not writer.close(30)
+    assert batches == [50, 10, 5]
+    monkeypatch.setattr(writing, "GATHER_SECONDS", 0.01)
+    later = Writer(store, {})
+    later.start(trials[1], store.records()[trials[1].key], 2)
+    follow(later, trials[1], range(5, 7))
+    end = time.monotonic() + 30
+    while sum(batches) < 67 and time.monotonic() < end:  # without being told to
+        time.sleep(0.01)
+    assert sum(batches) == 67
+    assert not later.close(30)
+
+
 def test_a_store_that_is_away_for_a_while_gets_everything_in_order(
     store: Store, trials: list[Trial], monkeypatch: pytest.MonkeyPatch
 ) -> None:

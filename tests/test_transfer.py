@@ -98,21 +98,23 @@ def test_a_study_finished_in_two_places_reports_as_one_that_ran_in_one(
 def test_a_run_arrives_whole(inside: Paths, elsewhere: Path) -> None:
     command("import", str(elsewhere / FILE))
     stores = [opened(folder / "mlruns", None, "smoke") for folder in (elsewhere, inside.studies.parent)]
-    there, here = ({run.data.tags["key"]: run for run in store.chosen()} for store in stores)
+    there, here = ({run.tags["key"]: run for run in store.chosen()} for store in stores)
     assert there.keys() == here.keys()
     for key, run in there.items():
         other = here[key]
-        assert {**run.data.tags, "origin": "the attic"} == other.data.tags
-        assert run.data.params == other.data.params
-        assert run.data.metrics == other.data.metrics
-        assert (run.info.start_time, run.info.end_time) == (other.info.start_time, other.info.end_time)
-        assert (run.info.run_name, run.info.status) == (other.info.run_name, other.info.status)
-        assert run.inputs is not None
-        assert other.inputs is not None
-        assert run.inputs.to_dictionary() == other.inputs.to_dictionary()
+        assert {**run.tags, "origin": "the attic"} == other.tags
+        assert run.params == other.params
+        assert run.metrics == other.metrics
+        assert (run.started, run.ended) == (other.started, other.ended)
+        assert (run.name, run.status) == (other.name, other.status)
+        assert run.data == other.data
+        inputs = [store.client.get_run(each.run_id).inputs for store, each in zip(stores, (run, other), strict=True)]
+        assert inputs[0] is not None
+        assert inputs[1] is not None
+        assert inputs[0].to_dictionary() == inputs[1].to_dictionary()
         files = []
         for store, each in zip(stores, (run, other), strict=True):
-            folder = store.artifacts(each.info.run_id)
+            folder = store.artifacts(each.run_id)
             found = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
             files.append({name: path.read_bytes() for name, path in found.items()})
         assert files[0] == files[1]
@@ -153,7 +155,7 @@ def test_a_run_that_failed_is_told_of_and_begins_anew(inside: Paths, elsewhere: 
     """Its epochs of another machine and those of this one would be one curve."""
     command("import", str(elsewhere / FILE))
     store = opened(inside.store, None, "smoke")
-    failed, cut = (run.info.run_id for run in store.chosen())
+    failed, cut = (run.run_id for run in store.chosen())
     for run_id, state in ((failed, "failed"), (cut, "interrupted")):
         store.client.set_tag(run_id, "state", state)
         store.client.set_terminated(run_id, {"failed": "FAILED"}.get(state, "KILLED"))
@@ -168,10 +170,10 @@ def test_what_was_measured_elsewhere_is_added_and_other_values_are_shown(inside:
     store = opened(inside.store, None, "smoke")
     runs = store.chosen()
     for run in runs:
-        write_scores(store.client, run.info.run_id, {"ssim": Score(0.5, "", {"split": "test"})})
+        write_scores(store.client, run.run_id, {"ssim": Score(0.5, "", {"split": "test"})})
     command("export", "smoke", "measured.zip")
     for run in runs:
-        write_scores(store.client, run.info.run_id, {"ssim": Score(None, "no time")})
+        write_scores(store.client, run.run_id, {"ssim": Score(None, "no time")})
     result = command("import", "measured.zip")
     assert result.exit_code == 0
     assert result.output.count("ssim added") == 2
@@ -179,7 +181,7 @@ def test_what_was_measured_elsewhere_is_added_and_other_values_are_shown(inside:
     assert list(values["value"]) == [0.5, 0.5]
     assert list(values["reason"]) == ["", ""]
     for run in runs:
-        write_scores(store.client, run.info.run_id, {"test_loss": Score(1.25, "")})
+        write_scores(store.client, run.run_id, {"test_loss": Score(1.25, "")})
     result = command("import", "measured.zip")
     assert result.exit_code == 1
     assert result.output.count("test_loss is 1.25 here and 5") == 2

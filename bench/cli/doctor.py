@@ -22,7 +22,7 @@ def doctor(fix: bool) -> None:
     from bench.datasets import located
     from bench.features import inception
     from bench.registry import RegistryError, names
-    from bench.run.queue import unsound as queue_unsound
+    from bench.run.queue_file import unsound as queue_unsound
     from bench.tracking.database import DATABASE
     from bench.tracking.errors import StoreError
     from bench.tracking.repair import damaged, orphans

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from bench.previews import picture_epochs
-from bench.run.worker import Epoch, Event, Finished
+from bench.run.events import Epoch, Event, Finished
 from bench.study.definition import Failure, Trial
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -17,10 +17,12 @@ from bench.text import line
 if TYPE_CHECKING:
     from bench.paths import Paths
     from bench.run.driver import Driver
+    from bench.run.events import Event
     from bench.run.plan import Plan
     from bench.study.catalogue import Catalogue
-    from bench.study.definition import Study
+    from bench.study.definition import Study, Trial
 
+Item = TypeVar("Item")
 INTERRUPTED, TERMINATED = 130, 143  # what a shell shows for a program that Ctrl-C or SIGTERM ended
 
 
@@ -126,18 +128,18 @@ def run_trial(model: str, **options: Any) -> None:
 
 def _run(kind: str, name: str, study: Study, known: Catalogue, paths: Paths, options: dict[str, Any]) -> None:
     from bench import registry
-    from bench.api import command_line
-    from bench.cli.progress import Display, track
     from bench.cli.report import tell
-    from bench.results import write_report
+    from bench.run.command import command_line
     from bench.run.driver import Driver
     from bench.run.resources import share_out
 
     registry.load("executors", options["executor"])
     command = command_line(kind, name, options["datasets"], options["seeds"], options["settings"], options["smoke"])
-    with Driver(study, known, paths, command, track) as driver:
+    with Driver(study, known, paths, command, _track) as driver:
         plan = driver.plan(rerun=options["rerun"], remeasure=options["remeasure"])
         gpus = options["gpus"]
+        if gpus is None and not plan.work:
+            gpus = ""  # which GPUs there are is of no matter, and torch need not be read to tell
         resources = share_out(
             workers=options["workers"],
             gpus=None if gpus is None else [gpu for gpu in gpus.split(",") if gpu],
@@ -152,17 +154,19 @@ def _run(kind: str, name: str, study: Study, known: Catalogue, paths: Paths, opt
         try:
             with (
                 _heeding_sigterm(),
-                Display(plan) as display,
+                _shown(plan) as show,
                 closing(driver.run(plan, options["executor"], resources)) as events,
             ):
                 for trial, event in events:
-                    display.show(trial, event)
+                    show(trial, event)
         except KeyboardInterrupt as interrupt:
             status = TERMINATED if isinstance(interrupt, Terminated) else INTERRUPTED
         outcome = driver.outcome
         for note in outcome.notes:
             click.echo(line(note), err=True)
         if not (status or outcome.broken) and kind == "study":
+            from bench.results import write_report
+
             tell(write_report(study, known, paths, driver.store))
         for trial, failure in outcome.failed:
             click.echo(line(f"{trial.name}: {failure.kind}: {failure.reason}"), err=True)
@@ -176,6 +180,24 @@ def _run(kind: str, name: str, study: Study, known: Catalogue, paths: Paths, opt
             sys.exit(status)
         if outcome.failed or outcome.broken:
             sys.exit(1)
+
+
+def _track(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
+    from bench.cli.progress import track
+
+    return track(items, what, total)
+
+
+@contextmanager
+def _shown(plan: Plan) -> Iterator[Callable[[Trial, Event], object]]:
+    """What shows the events of a plan; nothing is read for it where there will be none."""
+    if not plan.work:
+        yield lambda trial, event: None
+        return
+    from bench.cli.progress import Display
+
+    with Display(plan) as display:
+        yield display.show
 
 
 class Terminated(KeyboardInterrupt):

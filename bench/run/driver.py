@@ -5,25 +5,25 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from filelock import FileLock
 
 from bench import registry
-from bench.datasets import Track, untracked
 from bench.executors import Resources
 from bench.paths import Paths
+from bench.run.events import Epoch, Event, Finished, Saved, Started, forget
 from bench.run.feed import Feed
 from bench.run.lock import TrialLocks, sole_driver
+from bench.run.outcome import Outcome as Outcome
+from bench.run.outcome import Stopped
 from bench.run.plan import Plan, Planner
 from bench.run.provenance import provenance
-from bench.run.queue import TROUBLE, Queue, Storage, open_storage
-from bench.run.search import confirmations, searches
+from bench.run.queue_file import idle, trouble
 from bench.run.sweep import sweep
 from bench.run.trial_queue import Again, TrialQueue
-from bench.run.worker import Epoch, Event, Finished, Saved, Started, Work, forget
 from bench.score import Score
 from bench.study.catalogue import Catalogue
 from bench.study.definition import Failure, Study, StudyError, Trial
@@ -33,7 +33,11 @@ from bench.tracking.rows import Record
 from bench.tracking.run_files import WEIGHTS
 from bench.tracking.shared import elsewhere
 from bench.tracking.store import Store
-from bench.tracking.writer import Writer
+
+if TYPE_CHECKING:
+    from bench.datasets import Track
+    from bench.run.queue import Storage
+    from bench.run.worker import Work
 
 log = logging.getLogger(__name__)
 
@@ -42,26 +46,6 @@ CLOSE_SECONDS = 60.0  # how long the end of a study does
 
 Events = Generator[tuple[Trial, Event], bool | None, None]
 Made = TypeVar("Made")
-
-
-@dataclass
-class Outcome:
-    """How an invocation ended, filled in as it goes.
-
-    Attributes:
-        finished: and stored; what was trained but could not be written is finished by the next invocation.
-        broken: why the study was stopped, or not all of it is stored; empty where all went well.
-    """
-
-    finished: list[Trial] = field(default_factory=list)
-    failed: list[tuple[Trial, Failure]] = field(default_factory=list)
-    pruned: list[Trial] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    broken: str = ""
-
-
-class Stopped(Exception):
-    """It is of no use to go on with the study: one line."""
 
 
 class Driver:
@@ -73,7 +57,7 @@ class Driver:
     """
 
     def __init__(
-        self, study: Study, catalogue: Catalogue, paths: Paths, command: str, track: Track = untracked
+        self, study: Study, catalogue: Catalogue, paths: Paths, command: str, track: Track | None = None
     ) -> None:
         """``command`` is the line that reproduces this invocation; it is remembered with every run.
 
@@ -95,9 +79,14 @@ class Driver:
         self._locks = TrialLocks(locks, self.study.name)
         self._stack.callback(self._locks.close)
         self._feed = Feed(self._locks, self._begin)
-        self.store = Store(self.paths.store, self.paths.tracking, self.study.name, self.study.question, create=True)
+        self.store = Store(
+            self.paths.store, self.paths.tracking, self.study.name, self.study.question, create=False, mend=True
+        )
         check_address("--storage", self.paths.queue)
-        self._storage = self._open_storage()
+        self._storage: Storage | None = None  # where nothing needs it
+        queue_idle = partial(idle, self.paths.queue, self.study.name)
+        if not answered(self.paths.queue, queue_idle, start=True, what="the queue's database"):
+            self._storage = self._open_storage()
         self.store.close_orphans()
         self.records = self.store.records()
         return self
@@ -114,19 +103,30 @@ class Driver:
     def run(self, plan: Plan, executor: str, resources: Resources) -> Events:
         """Run what is missing and yield every event once it is handed to the tracker; `outcome` says how it ended.
 
-        Closing the generator stops every trial, and notes it as interrupted.
+        Closing the generator stops every trial, and notes it as interrupted. With nothing to be done, nothing is read of
+        MLflow, Optuna and torch, which takes longer than all else.
         """
+        sweep(self.store, self.records, self._locks)
+        self.outcome.notes += self.planner.undrawn(plan, self.records, self.store.drawn)
+        if not (plan.work or plan.borrowed or self._storage):
+            self.store.keep_copy()
+            return
+        from bench.run.queue import Queue
+        from bench.tracking.writer import Writer
+
+        self._storage = self._storage or self._open_storage()
+        self.store.create(self.study.question)
         self._writer = Writer(self.store, provenance(self.command))
         try:
-            sweep(self.store, self.records, self._locks)
             for trial in plan.trials:
                 if trial.key in plan.borrowed:
                     self._writer.refer(trial, self.records[trial.key])
             self._work = self._work_of(plan)
             self.outcome.notes += self.planner.fetch(bool(resources.gpus))
-            self.outcome.notes += self.planner.undrawn(plan, self.records, self.store.drawn)
             drive = partial(self._drive, registry.load("executors", executor).run, resources)
             if self.study.is_search:
+                from bench.run.search import confirmations, searches
+
                 found = self._queues(lambda storage: searches(self.planner, storage, self.records, self.store.losses))
                 yield from drive([each.queue for each in found])
                 plan.confirm(confirmations(self.planner, found), self.records)
@@ -140,7 +140,7 @@ class Driver:
             yield from drive([Again(late)])
         except Stopped as stopped:
             self.outcome.broken = str(stopped)
-        except TROUBLE as error:
+        except trouble() as error:
             self.outcome.broken = (
                 f"the queue {self.paths.queue} cannot be used: {first_line(error)}; the same command goes on"
             )
@@ -152,6 +152,8 @@ class Driver:
 
     def _work_of(self, plan: Plan) -> Work:
         """What a trial's process does with it."""
+        from bench.run.worker import Work
+
         anew = {trial.key for trial in plan.todo if self._finished(trial)}
         runs = {key: self.records[key] for key in plan.again}
         return Work(
@@ -183,7 +185,7 @@ class Driver:
                     raise Stopped(f"{self.study.name} was stopped, since nothing can be stored")
         finally:
             events.close()
-            with contextlib.suppress(*TROUBLE):
+            with contextlib.suppress(*trouble()):
                 for trial, queue, begun in self._feed.stop():
                     if begun:
                         self._writer.interrupt(trial)
@@ -278,18 +280,21 @@ class Driver:
         self._feed.ended(trial)
 
     def _open_storage(self, *, anew: bool = False) -> Storage:
+        from bench.run.queue import open_storage
+
         with FileLock(self.paths.store / "locks" / "databases.lock"):
             opening = partial(open_storage, self.paths.queue, anew=anew)
             return answered(self.paths.queue, opening, start=True, what="the queue's database")
 
     def _queues(self, make: Callable[[Storage], Made]) -> Made:
         """Open queues; where what is read there makes no sense, in a database of its own: it is made again from the runs."""
+        self._storage = storage = self._storage or self._open_storage()
         try:
-            return make(self._storage)
-        except (StudyError, StoreError, *TROUBLE):
-            raise
+            return make(storage)
         except Exception as error:
+            if isinstance(error, (StudyError, StoreError, *trouble())):
+                raise
             log.warning("the queue %s is damaged (%s) and is made anew", self.paths.queue, first_line(error))
-            self._storage.engine.dispose()
-            self._storage = self._open_storage(anew=True)
-            return make(self._storage)
+            storage.engine.dispose()
+            self._storage = storage = self._open_storage(anew=True)
+            return make(storage)

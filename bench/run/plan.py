@@ -8,21 +8,19 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import mean
-
-import torch
+from typing import TYPE_CHECKING
 
 from bench import registry
-from bench.contract import DataError, ImageSpec, Unsupported
-from bench.datasets import Source, Track, at_hand, fingerprint, open_dataset, untracked
-from bench.measure.evaluation import fetch
-from bench.previews import picture_epochs
-from bench.run.room import check_room
-from bench.run.worker import build, data_options, parameter_count, prepared
+from bench.errors import DataError, Unsupported
 from bench.score import Score
 from bench.study.catalogue import Catalogue
 from bench.study.definition import LONGEST_TRIAL, Cell, Range, Study, StudyError, Trial
 from bench.text import reason
 from bench.tracking.rows import Record
+
+if TYPE_CHECKING:
+    from bench.contract import ImageSpec
+    from bench.datasets import Source, Track
 
 
 @dataclass
@@ -72,7 +70,7 @@ class Planner:
         StudyError: a trial that cannot run, with the reason.
     """
 
-    def __init__(self, study: Study, catalogue: Catalogue, data_dir: Path, track: Track = untracked) -> None:
+    def __init__(self, study: Study, catalogue: Catalogue, data_dir: Path, track: Track | None = None) -> None:
         """``track`` shows how far the reading of many files is."""
         self.study = study
         self.catalogue = catalogue
@@ -91,7 +89,7 @@ class Planner:
         rerun: bool = False,
         remeasure: bool = False,
     ) -> Plan:
-        """The plan, given what is remembered of earlier trials by key.
+        """The plan, given what is remembered of earlier trials by key: of those that are done with, nothing is built.
 
         Args:
             elsewhere: what other studies have finished of these trials, by key.
@@ -116,7 +114,10 @@ class Planner:
         for key in done:
             if missing := self.missing(None if remeasure else finished[key]):
                 again[key] = missing
-        parameters = {trial.key: self.check(trial, room=trial.key not in done) for trial in trials}
+        parameters = {}
+        for trial in trials:
+            known = 0 if trial.key in again or trial.key not in done else finished[trial.key].parameters
+            parameters[trial.key] = known or self.check(trial, room=trial.key not in done)
         return Plan(trials, done, again, parameters, proposals, _seconds(trials, records), borrowed)
 
     def missing(self, record: Record | None) -> tuple[str, ...]:
@@ -133,8 +134,12 @@ class Planner:
         Args:
             drawn: the pictures of a run, by name and epoch.
         """
+        if not self.study.pictures:
+            return []
+        from bench.previews import picture_epochs
+
         lacking, epochs = 0, set[int]()
-        for trial in plan.trials if self.study.pictures else ():
+        for trial in plan.trials:
             if trial.key in plan.done and (pictures := drawn(records[trial.key].run_id)):
                 due = picture_epochs(trial.settings["training"]["epochs"], self.study.pictures)
                 missing = due.intersection(self.study.pictures) - {epoch for _, epoch in pictures}
@@ -146,10 +151,14 @@ class Planner:
         return [f"no pictures of epoch {listed} in {lacking} finished trials; to train them again for it: --rerun"]
 
     def fingerprint(self, dataset: str) -> str:
-        """The data set's fingerprint, read once."""
+        """The data set's fingerprint, read once; empty for one that is known by name."""
+        if dataset in self.catalogue.datasets:
+            return ""  # its name is enough
+        from bench.datasets import fingerprint, untracked
+
         if dataset not in self._fingerprints:
             try:
-                self._fingerprints[dataset] = fingerprint(dataset, self.data_dir, self.track)
+                self._fingerprints[dataset] = fingerprint(dataset, self.data_dir, self.track or untracked)
             except DataError as error:
                 raise StudyError(str(error)) from None
         return self._fingerprints[dataset]
@@ -161,6 +170,8 @@ class Planner:
 
     def fetch(self, on_gpu: bool) -> list[str]:
         """Download what the metrics' extractors need, once: trials never ask the network. A line on each that cannot be had."""
+        from bench.measure.evaluation import fetch
+
         tables = (self.study.settings, self.study.overrides, *self.study.on.values())
         asked = any(table.get("evaluation", {}).get("inception_on_cpu", False) for table in tables)
         return fetch([metric.name for metric in self.study.metrics], self.data_dir, costly=on_gpu or asked)
@@ -171,12 +182,16 @@ class Planner:
         Args:
             room: whether the memory that it takes to train must be there.
         """
+        from bench.datasets import open_dataset, untracked
+        from bench.run.worker import data_options, prepared
+
         seedless = trial.configuration
         if seedless not in self._checked or (room and seedless not in self._roomy):
             try:
                 opened = trial.dataset, data_options(trial).image_size
                 if opened not in self._sources:
-                    self._sources = {opened: open_dataset(trial.dataset, self.data_dir, opened[1], self.track)}
+                    track = self.track or untracked
+                    self._sources = {opened: open_dataset(trial.dataset, self.data_dir, opened[1], track)}
                 spec = prepared(trial, self._sources[opened]).spec
             except DataError as error:
                 raise StudyError(str(error)) from None
@@ -185,6 +200,9 @@ class Planner:
 
     def check_models(self) -> None:
         """Build the model of every trial, or of a search's corners, without downloading a data set that is not at hand."""
+        from bench.datasets import at_hand
+        from bench.run.worker import data_options
+
         for dataset in self.study.datasets:
             for variant, cell in itertools.product(self.study.variants_on(dataset), _cells(self.study)):
                 trial = self.study.trial(self.catalogue, variant, dataset, 0, cell)
@@ -201,6 +219,11 @@ class Planner:
 
     def check_model(self, trial: Trial, spec: ImageSpec, *, room: bool = True) -> int:
         """Build a trial's model for such images, without memory for weights, and count its parameters."""
+        import torch
+
+        from bench.run.room import check_room
+        from bench.run.worker import build, parameter_count
+
         where = f"study {self.study.name}: {trial.variant} on {trial.dataset}"
         if (size := len(json.dumps(trial.as_dict()))) > LONGEST_TRIAL:
             raise StudyError(

@@ -8,31 +8,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import SQLAlchemyError
 
 from bench import databases
+from bench.run.queue_file import TABLES, checked
 from bench.score import Metric
 from bench.study.definition import Trial
 
 ATTEMPTS = 3  # of one trial, where another attempt can help
-TABLES = (
-    "alembic_version",
-    "studies",
-    "trials",
-    "trial_params",
-    "trial_user_attributes",
-    "trial_values",
-    "version_info",
-)
 LOCK_SECONDS = 60  # how long Optuna waits for SQLite; its own 5 s end in "database is locked"
-TROUBLE = (StorageInternalError, SQLAlchemyError)  # what a queue's database raises that cannot be used
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -47,25 +35,15 @@ def open_storage(url: str, *, anew: bool = False) -> Storage:
 
     Raises:
         ValueError: it is no address of a database.
+        OSError: the file can lie nowhere.
     """
-    if "://" not in url:
-        raise ValueError("it must be an address such as sqlite:////folder/queue.db or postgresql://host/database")
-    if odd := set("{}") & set(url):
-        raise ValueError(f"it holds {' '.join(sorted(odd))}, which Optuna would fill in")
-    if not url.startswith("sqlite:///"):
+    file = checked(url)
+    if file is None:
         return Storage(url)
     if anew:
-        databases.set_aside(_file(url))
-    databases.have(_file(url), TABLES, lambda beside: Storage(beside).engine.dispose())
+        databases.set_aside(file)
+    databases.have(file, TABLES, lambda beside: Storage(beside).engine.dispose())
     return Storage(url, engine_kwargs={"connect_args": {"timeout": LOCK_SECONDS}})
-
-
-def unsound(url: str, *, fix: bool) -> str:
-    """What is wrong with the queues' database, where it is a local file; empty where nothing is. ``fix`` sets it aside."""
-    wrong = databases.damage(_file(url), TABLES) if url.startswith("sqlite:///") else ""
-    if wrong and fix:
-        databases.set_aside(_file(url))
-    return wrong
 
 
 class Queue:
@@ -191,7 +169,3 @@ class Queue:
         """What was stopped before its end and has not been gone on with."""
         last = {frozen.user_attrs["key"]: frozen for frozen in self._frozen() if "key" in frozen.user_attrs}
         return [each for each in last.values() if each.state == TrialState.FAIL and each.user_attrs.get("interrupted")]
-
-
-def _file(url: str) -> Path:
-    return Path(url.removeprefix("sqlite:///").partition("?")[0])

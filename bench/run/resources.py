@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-import torch
-
 from bench.executors import Resources
 from bench.study.definition import StudyError
 
@@ -45,7 +43,7 @@ def share_out(
             what = "minutes above 0" if name == "timeout" else "1 or more"
             raise StudyError(f"--{name.replace('_', '-')} {number}: must be {what}, and at most {most:,}")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    visible = [str(gpu) for gpu in range(torch.cuda.device_count())]
+    visible = _visible() if gpus is None or gpus else []
     for gpu in gpus or ():
         if gpu not in visible:
             raise StudyError(f"--gpus {gpu}: no such GPU; there are: {', '.join(visible) or 'none'}")
@@ -55,3 +53,9 @@ def share_out(
         trials_per_gpu=trials_per_gpu,
         timeout=timeout and timeout * 60,
     )
+
+
+def _visible() -> list[str]:
+    import torch
+
+    return [str(gpu) for gpu in range(torch.cuda.device_count())]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from bench.run.events import checkpoints, forget
 from bench.run.lock import TrialLocks
-from bench.run.worker import checkpoints, forget
 from bench.tracking.rows import Record
 from bench.tracking.shared import elsewhere
 from bench.tracking.store import Store

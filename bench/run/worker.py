@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import re
-import shutil
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,7 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from bench import __version__, registry
 from bench.batches import DataOptions, prepare
-from bench.checkpoint import Progress, threads_of
+from bench.checkpoint import threads_of
 from bench.contract import DataError, Diverged, Generates, ImageSpec, Model, Unsupported
 from bench.data import Data
 from bench.datasets import Source, fingerprint, open_dataset
@@ -32,6 +31,10 @@ from bench.measure.evaluation import evaluate
 from bench.models import model_class
 from bench.optimizers import TrainingOptions
 from bench.previews import final_pictures, keep, kept, picture_epochs, progress_pictures, training_gif
+from bench.run.events import CHECKPOINTS, Event, Saved
+from bench.run.events import Epoch as Epoch
+from bench.run.events import Finished as Finished
+from bench.run.events import Started as Started
 from bench.run.saved import TRIAL, WEIGHTS, check_weights, describe
 from bench.score import Score
 from bench.seeds import derived
@@ -39,60 +42,6 @@ from bench.study.definition import Failure, Trial
 from bench.training import train
 
 NO_MEMORY = re.compile("can't allocate memory|not enough memory")  # as torch says it of a processor's
-CHECKPOINTS = "checkpoints"
-
-
-@dataclass(frozen=True)
-class Started:
-    """What the trial's process says of itself before it trains."""
-
-    parameters: int
-    tags: Mapping[str, str]
-    data: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One epoch's progress, with its pictures where some are due: PNG by name."""
-
-    progress: Progress
-    pictures: Mapping[str, bytes]
-
-    def measures(self, held_out: str) -> dict[str, float]:
-        """Its numbers under the names they are tracked by; ``held_out`` names the split it is measured on."""
-        progress = self.progress
-        measures = {f"train/{name}": value for name, value in progress.train.items()}
-        measures |= {f"train_eval/{name}": value for name, value in progress.train_eval.items()}
-        measures |= {f"{held_out}/{name}": value for name, value in progress.held_out.items()}
-        measures |= {"time/epoch_s": progress.seconds, "memory/peak_mb": progress.peak_megabytes}
-        if progress.epoch:
-            measures["time/images_per_s"] = progress.images_per_second
-        return measures
-
-
-@dataclass(frozen=True)
-class Finished:
-    """The end of a trial: a score for every metric asked for, and its files by artifact path."""
-
-    scores: Mapping[str, Score]
-    files: Mapping[str, bytes]
-
-
-Event = Started | Epoch | Finished | Failure
-
-
-@dataclass(frozen=True)
-class Saved:
-    """What is to be measured of a trial that is trained already.
-
-    Attributes:
-        weights: where its ``model.safetensors`` lies.
-        sha256: of that, as it was written; empty where nobody knows.
-    """
-
-    weights: Path
-    sha256: str
-    metrics: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -252,20 +201,6 @@ def build(trial: Trial, spec: ImageSpec) -> Model:
 def parameter_count(model: Model) -> int:
     """Trainable numbers; moving statistics are not counted."""
     return sum(parameter.numel() for parameter in model.parameters())
-
-
-def checkpoints(store: Path) -> list[Path]:
-    """Those in a store, each under the key of its trial."""
-    folder = store / CHECKPOINTS
-    return list(folder.iterdir()) if folder.is_dir() else []
-
-
-def forget(folder: Path) -> None:
-    """Remove a checkpoint that is needed no more."""
-    if folder.is_dir():
-        shutil.rmtree(folder, ignore_errors=True)
-    else:
-        folder.unlink(missing_ok=True)
 
 
 def _surroundings(device: torch.device) -> dict[str, str]:

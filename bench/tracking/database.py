@@ -7,8 +7,6 @@ from contextlib import closing
 from pathlib import Path
 
 from filelock import FileLock
-from mlflow import MlflowClient
-from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from bench import databases
 from bench.tracking.errors import StoreError
@@ -30,6 +28,8 @@ def settle(folder: Path) -> None:
     Raises:
         StoreError: it was moved, and cannot be written.
     """
+    if not (folder.resolve() / DATABASE).exists():
+        return
     here = folder.resolve().as_uri()
     try:
         with closing(sqlite3.connect(folder.resolve() / DATABASE, timeout=databases.SECONDS)) as database, database:
@@ -46,23 +46,41 @@ def settle(folder: Path) -> None:
         raise StoreError(f"{folder} was moved, and the paths in its {DATABASE} cannot be put right: {error}") from None
 
 
-def have_database(folder: Path, *, mend: bool) -> None:
-    """See that the store's own database is there and sound, and knows where it is.
-
-    Args:
-        mend: set one aside that is not; the copy of it that the last driver made takes its place, or an empty one.
+def check_database(folder: Path) -> None:
+    """See that the store's own database is sound, if there is one, and knows where it is.
 
     Raises:
         StoreError: it is damaged.
+    """
+    if wrong := databases.damage(folder.resolve() / DATABASE, TABLES, _note(folder)):
+        raise StoreError(
+            f"{folder.resolve() / DATABASE} is damaged ({wrong}): "
+            "bench doctor --fix sets it aside, and so does the next bench run"
+        )
+    settle(folder)
+
+
+def mend_database(folder: Path) -> None:
+    """Set the store's own database aside where it is damaged, and let the copy that the last driver made take its place, or an
+    empty one; the copy too where it is gone.
+
+    Raises:
         OSError: it cannot be written.
     """
     file = folder.resolve() / DATABASE
-    wrong = databases.damage(file, TABLES)
-    if wrong and not mend:
-        raise StoreError(
-            f"{file} is damaged ({wrong}): bench doctor --fix sets it aside, and so does the next bench run"
-        )
-    if wrong or not file.exists():
+    if databases.damage(file, TABLES, _note(folder)) or (not file.exists() and databases.has_copy(file)):
+        have_database(folder)
+    settle(folder)
+
+
+def have_database(folder: Path) -> None:
+    """See that the store has a database of its own, sound, and that it knows where it is.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    file = folder.resolve() / DATABASE
+    if not file.exists() or databases.damage(file, TABLES, _note(folder)):
         (folder / "locks").mkdir(parents=True, exist_ok=True)
         with FileLock(folder / "locks" / "databases.lock"):
             if databases.have(file, TABLES, _make, copied=True):
@@ -70,12 +88,29 @@ def have_database(folder: Path, *, mend: bool) -> None:
     settle(folder)
 
 
+def keep(folder: Path) -> None:
+    """Keep a copy of the store's own database, which takes its place should it be damaged, and note that it is sound.
+
+    It was when this process opened it, and SQLite alone has changed it since.
+    """
+    databases.copy(folder / DATABASE)
+    databases.vouch(folder / DATABASE, _note(folder))
+
+
+def _note(folder: Path) -> Path:
+    return folder / "locks" / f"{DATABASE}.sound"
+
+
 def _make(uri: str) -> None:
+    from mlflow import MlflowClient
+
     MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
     _let_go(uri)
 
 
 def _let_go(uri: str) -> None:
     """Close every connection to a database, which MLflow keeps for ever."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
     if uri in SqlAlchemyStore._engine_map:
         SqlAlchemyStore._engine_map[uri].dispose()

@@ -5,12 +5,11 @@ from __future__ import annotations
 import functools
 import logging
 import re
+import sqlite3
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
-
-from mlflow.exceptions import MlflowException
-from sqlalchemy.exc import SQLAlchemyError
 
 from bench.text import line
 from bench.tracking.errors import StoreError
@@ -19,6 +18,8 @@ log = logging.getLogger(__name__)
 
 SAY_SECONDS = 3.0  # of silence, before it is said what is waited for
 START_SECONDS = 30.0  # of waiting at the start, where nothing is lost by giving up
+# What the libraries raise through which a store is asked; of one that was not read there is nothing to catch.
+RAISED = (("mlflow.exceptions", "MlflowException"), ("sqlalchemy.exc", "SQLAlchemyError"))
 
 Parameters = ParamSpec("Parameters")
 Answer = TypeVar("Answer")
@@ -93,7 +94,10 @@ def first_line(error: BaseException) -> str:
 def _asked(what: str, ask: Callable[[], Answer]) -> Answer:
     try:
         return ask()
-    except (MlflowException, SQLAlchemyError, OSError, ImportError, ValueError) as error:
+    except Exception as error:
+        theirs = tuple(getattr(sys.modules[module], name) for module, name in RAISED if module in sys.modules)
+        if not isinstance(error, (*theirs, sqlite3.Error, OSError, ImportError, ValueError)):
+            raise
         raise StoreError(f"{what} cannot be used: {first_line(error)}") from error
 
 

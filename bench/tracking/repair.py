@@ -8,7 +8,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from bench import databases
-from bench.tracking.database import DATABASE, TABLES, have_database
+from bench.tracking.database import DATABASE, TABLES, mend_database
 from bench.tracking.rows import FILES, ORIGIN, state
 from bench.tracking.run_files import WEIGHTS, intact, local_folder
 from bench.tracking.store import Store, studies
@@ -18,7 +18,7 @@ def unsound(folder: Path, *, fix: bool) -> str:
     """What is wrong with the store's own database; set aside where ``fix`` is true, and empty where nothing is."""
     wrong = databases.damage(folder / DATABASE, TABLES)
     if wrong and fix:
-        have_database(folder, mend=True)
+        mend_database(folder)
     return wrong
 
 
@@ -27,13 +27,13 @@ def damaged(folder: Path) -> list[tuple[str, str]]:
     found = []
     for study in studies(folder, None):
         for run in Store(folder, None, study, "", create=False).chosen():
-            here = local_folder(run)
+            here = local_folder(run.artifacts)
             if here is None or state(run) != "finished":
                 continue
-            for name in json.loads(run.data.tags.get(FILES, "{}")):
-                left_out = name == WEIGHTS and ORIGIN in run.data.tags and not (here / name).exists()
+            for name in json.loads(run.tags.get(FILES, "{}")):
+                left_out = name == WEIGHTS and ORIGIN in run.tags and not (here / name).exists()
                 if not left_out and not intact(run, name, here / name):
-                    found.append((study, f"{name} of {run.info.run_name} ({run.info.run_id})"))
+                    found.append((study, f"{name} of {run.name} ({run.run_id})"))
     return found
 
 

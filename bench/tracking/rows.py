@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-
-import pandas as pd
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from bench.score import LARGEST, Score
 from bench.study.definition import Trial
-
-if TYPE_CHECKING:
-    from mlflow.entities import Run
+from bench.tracking.reader import Run
 
 COMMIT = "mlflow.source.git.commit"  # every one that trained or measured the run, the first one first
 ORIGIN = "origin"  # where an imported run was trained, in its owner's words
@@ -38,6 +34,7 @@ class Record:
         scores: what was measured, and what was left blank and why, by metric.
         threads: of the processor, that it was trained with; 0 where it ended before it had any.
         files: the SHA-256 of the files of a finished run, by path, as they were written.
+        parameters: trainable ones of its model; 0 where it ended before it had any.
         redone: the run that is to take its place, begun later and stopped before its end; empty where there is none.
     """
 
@@ -53,66 +50,69 @@ class Record:
     seconds: float
     threads: int = 0
     files: Mapping[str, str] = field(default_factory=dict)
+    parameters: int = 0
     redone: str = ""
-
-
-def readable(run: Run) -> bool:
-    """Whether what a run says of its trial can be read, and is what its key is of."""
-    try:
-        return record(run).trial.key == run.data.tags["key"]
-    except (AttributeError, KeyError, TypeError, ValueError):
-        return False
 
 
 def record(run: Run) -> Record:
     """What is remembered of the run's trial."""
-    tags = run.data.tags
+    tags = run.tags
     return Record(
-        run.info.run_id,
-        Trial.from_dict(json.loads(tags["trial"])),
+        run.run_id,
+        run.trial,
         tags.get(TRAINED_IN, tags["study"]),
         tags.get("configuration", ""),
         state(run),
         tags.get("failure", ""),
         int(tags.get("attempt", "1")),
         scores(run),
-        run.info.start_time,
+        run.started,
         seconds(run),
         int(tags.get("threads", "0")),
         json.loads(tags.get(FILES, "{}")),
+        int(run.params.get("parameters", "0")),
     )
+
+
+def records_of(runs: Iterable[Run]) -> dict[str, Record]:
+    """The newest finished run of every key, or the newest of any state where none has finished, of runs from the newest on."""
+    records: dict[str, Record] = {}
+    for run in runs:
+        key = run.tags.get("key", "")
+        if key and (key not in records or (state(run) == "finished" != records[key].state)):
+            newer = records.get(key)
+            redone = newer.run_id if newer and newer.state == "interrupted" else ""
+            records[key] = replace(record(run), redone=redone)
+    return records
 
 
 def state(run: Run) -> str:
     """How it ended, or ``running``; ``interrupted`` where its driver died."""
-    found = str(run.data.tags.get("state", "running"))
-    return "interrupted" if run.info.status == "KILLED" and found == "running" else found
+    found = run.tags.get("state", "running")
+    return "interrupted" if run.status == "KILLED" and found == "running" else found
 
 
 def ended_as(run: Run) -> str:
     """MLflow's status of the run, were it to go no further."""
-    return STATUS.get(run.data.tags.get("state", ""), "KILLED")
+    return STATUS.get(run.tags.get("state", ""), "KILLED")
 
 
 def seconds(run: Run) -> float:
     """From its start to its end."""
-    end = run.info.end_time or run.info.start_time
-    return float(end - run.info.start_time) / 1000
+    return float((run.ended or run.started) - run.started) / 1000
 
 
 def data(run: Run) -> dict[str, str]:
     """What was trained on: ``sha256`` and the number of images by split; empty where the run ended before it had any."""
-    inputs = run.inputs.dataset_inputs if run.inputs else []
-    tags: dict[str, str] = json.loads(inputs[0].dataset.source).get("tags", {}) if inputs else {}
+    tags: dict[str, str] = json.loads(run.data.source).get("tags", {}) if run.data else {}
     return tags
 
 
 def row(run: Run) -> dict[str, Any]:
     """All that is known of the run, by column."""
-    tags, params, metrics = run.data.tags, run.data.params, run.data.metrics
-    trial = Trial.from_dict(json.loads(tags["trial"]))
+    tags, params, metrics, trial = run.tags, run.params, run.metrics, run.trial
     found: dict[str, Any] = {
-        "run_id": run.info.run_id,
+        "run_id": run.run_id,
         "key": tags["key"],
         "configuration": tags["configuration"],
         "study": tags["study"],
@@ -134,7 +134,6 @@ def row(run: Run) -> dict[str, Any]:
         "origin": tags.get(ORIGIN, ""),
         "trained_in": tags.get(TRAINED_IN, ""),
         "data": json.dumps(data(run)),
-        "started": pd.Timestamp(run.info.start_time, unit="ms", tz="UTC"),
         "duration_s": seconds(run),
         "parameters": int(params["parameters"]) if "parameters" in params else None,
         "epochs": trial.settings["training"]["epochs"],
@@ -152,7 +151,7 @@ def row(run: Run) -> dict[str, Any]:
 
 def scores(run: Run) -> dict[str, Score]:
     """What the run's writer was told last of every metric."""
-    return scores_of(run.data.tags, run.data.metrics)
+    return scores_of(run.tags, run.metrics)
 
 
 def scores_of(tags: Mapping[str, str], metrics: Mapping[str, float]) -> dict[str, Score]:

@@ -8,40 +8,45 @@ import shutil
 import tempfile
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
-from mlflow import MlflowClient
-
 from bench.files import sha256
+from bench.tracking.reader import Run
+from bench.tracking.readers import client
 from bench.tracking.rows import FILES
-
-if TYPE_CHECKING:
-    from mlflow.entities import Run
 
 WEIGHTS = "model.safetensors"  # the file of a run's trained weights
 
 
 def intact(run: Run, name: str, file: Path) -> bool:
     """Whether one of a finished run's files, which lies at ``file``, is what was written; earlier versions did not tell."""
-    digest = json.loads(run.data.tags.get(FILES, "{}")).get(name)
+    digest = json.loads(run.tags.get(FILES, "{}")).get(name)
     return file.is_file() and digest in (None, sha256(file.read_bytes()))
 
 
-def local_folder(run: Run) -> Path | None:
-    """Where the run's files lie; None where a server holds them."""
-    address = urlparse(run.info.artifact_uri)
-    return Path(url2pathname(address.path)) if address.scheme == "file" else None
+def local_folder(address: str) -> Path | None:
+    """Where the files of a run lie; None where a server holds them."""
+    place = urlparse(address)
+    return Path(url2pathname(place.path)) if place.scheme == "file" else None
 
 
-def file_of(client: MlflowClient, run_id: str, name: str) -> Path:
-    here = local_folder(client.get_run(run_id))
+def listed(run_id: str, address: str, folder: str, uri: str) -> list[str]:
+    """The paths of what lies in one folder of a run's files, sorted; ``uri`` is the store's, where a server holds them."""
+    here = local_folder(address)
+    if here is None:
+        return sorted(str(entry.path) for entry in client(uri).list_artifacts(run_id, folder))
+    return sorted(path.relative_to(here).as_posix() for path in (here / folder).glob("*"))
+
+
+def file_of(run_id: str, address: str, name: str, uri: str) -> Path:
+    """One of a run's files, or the folder of all where ``name`` is empty: where it lies, or a copy of this process."""
+    here = local_folder(address)
     if here is not None:
         return here / name
     folder = _scratch() / run_id
     folder.mkdir(exist_ok=True)
-    return Path(client.download_artifacts(run_id, name, str(folder)))
+    return Path(client(uri).download_artifacts(run_id, name, str(folder)))
 
 
 @cache

@@ -1,13 +1,17 @@
-"""One run being written. All of it can be written again, after a failure or by the next driver, and stands there once."""
+"""One run being written. All of it can be written again, after a failure or by the next driver, and stands there once.
+
+What is told of it is gathered, and written in one go by `RunLog.flush` or with its end; its files are written at once.
+"""
 
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import tempfile
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +23,7 @@ from PIL import Image
 from bench.files import sha256, write_whole
 from bench.score import Score
 from bench.study.definition import Failure, Trial
+from bench.tracking.client import run_of
 from bench.tracking.rows import COMMIT, FILES, FINAL, PROTOCOL, REASON, REFERS, STATUS, Record
 from bench.tracking.run_files import local_folder
 from bench.tracking.store import Store
@@ -28,9 +33,11 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 THUMBNAIL = 256  # pixels of its longest side
+# What MLflow writes in one go: params or tags, and metrics beside them. The rest it would write after the tags.
+WORDS, METRICS = 100, 800
 
 
-@dataclass
+@dataclass(eq=False)
 class RunLog:
     """The run of one trial.
 
@@ -52,17 +59,22 @@ class RunLog:
     _drawn: set[str] = field(default_factory=set)
     _illustrated: bool = False  # as the UI wants to be told
     _finals: dict[str, float] = field(default_factory=dict)
+    _new_params: dict[str, str] = field(default_factory=dict)
+    _new_metrics: dict[tuple[str, int], Metric] = field(default_factory=dict)
+    _new_tags: dict[str, str] = field(default_factory=dict)
+    _data: Dataset | None = None  # that is to be noted
 
     def start(self, attempt: int) -> None:
         """Open the run; what it holds already is not written again."""
         client = self.store.client
         tags = self._tags(attempt)
         if not self.run_id:
-            run = self._begun() or client.create_run(str(self.store.experiment_id), tags=tags, run_name=self.trial.name)
-            self.run_id = run.info.run_id
+            experiment = str(self.store.experiment_id)
+            run = run_of(self._begun() or client.create_run(experiment, tags=tags, run_name=self.trial.name))
+            self.run_id = run.run_id
         else:
-            run = client.get_run(self.run_id)
-            before = run.data.tags
+            run = run_of(client.get_run(self.run_id))
+            before = run.tags
             if COMMIT in before and COMMIT in tags:  # whoever goes on, or measures again, is not who began
                 tags[COMMIT] = ", ".join(dict.fromkeys([*before[COMMIT].split(", "), tags[COMMIT]]))
             self.finished = before.get("state") == "finished"
@@ -76,11 +88,11 @@ class RunLog:
                         client.delete_tag(self.run_id, name)
             self._logged = {metric.step for metric in client.get_metric_history(self.run_id, "time/epoch_s")}
             self._drawn = {entry.path for entry in client.list_artifacts(self.run_id, "images")}
-        self._folder = local_folder(run)
-        self._started = run.info.start_time
-        self._params = set(run.data.params)
-        self._illustrated = "mlflow.loggedImages" in run.data.tags
-        self._finals = {name: value for name, value in run.data.metrics.items() if name.startswith(FINAL)}
+        self._folder = local_folder(run.artifacts)
+        self._started = run.started
+        self._params = set(run.params)
+        self._illustrated = "mlflow.loggedImages" in run.tags
+        self._finals = {name: value for name, value in run.metrics.items() if name.startswith(FINAL)}
         if self._folder is not None and not self.finished:
             with suppress(OSError):
                 (self._folder / "failure.txt").unlink()
@@ -104,23 +116,16 @@ class RunLog:
         settings = {name: value for section in trial.settings.values() for name, value in section.items()}
         chosen = {"model": trial.model, "dataset": trial.dataset, "seed": trial.seed, **settings, **params}
         new = {name: value for name, value in chosen.items() if name not in self._params}  # MLflow changes none
-        self.store.client.log_batch(
-            self.run_id,
-            params=[Param(name, v if isinstance(v, str) else json.dumps(v)) for name, v in new.items()],
-            tags=[RunTag(name, value) for name, value in tags.items()],
-        )
-        self._params |= set(new)
+        self._new_params |= {name: v if isinstance(v, str) else json.dumps(v) for name, v in new.items()}
+        self._new_tags |= tags
         name = trial.name.rsplit(" ", 1)[-1]
-        dataset = Dataset(name, data["sha256"][:12], source_type="code", source=json.dumps({"tags": dict(data)}))
-        context = [InputTag("mlflow.data.context", "train")]
-        self.store.client.log_inputs(self.run_id, datasets=[DatasetInput(dataset, context)])
+        source = json.dumps({"tags": dict(data)})
+        self._data = Dataset(name, data["sha256"][:12], source_type="code", source=source)
 
     def epoch(self, epoch: int, metrics: Mapping[str, float], pictures: Mapping[str, bytes], moment: int) -> None:
         """One epoch's measures, taken at ``moment`` in milliseconds, and its pictures."""
         if epoch not in self._logged:
-            values = [Metric(name, value, moment, epoch) for name, value in metrics.items()]
-            self.store.client.log_batch(self.run_id, metrics=values)
-            self._logged.add(epoch)
+            self._new_metrics |= {(name, epoch): Metric(name, v, moment, epoch) for name, v in metrics.items()}
         for name, png in pictures.items():
             self._draw(name, epoch, png)
 
@@ -129,8 +134,10 @@ class RunLog:
         for path, content in files.items():
             self._put(path, content)
         if files:
-            self._tag({FILES: json.dumps({path: sha256(content) for path, content in files.items()})})
-        write_scores(self.store.client, self.run_id, scores, moment, self._finals)
+            self._new_tags[FILES] = json.dumps({path: sha256(content) for path, content in files.items()})
+        metrics, tags = written(scores, moment, self._finals)
+        self._new_metrics |= {(metric.key, 0): metric for metric in metrics}
+        self._new_tags |= tags
         self.end("finished")
 
     def fail(self, failure: Failure) -> None:
@@ -140,10 +147,33 @@ class RunLog:
         self.end("failed", {"failure": failure.kind, "reason": failure.reason[:5000]})
 
     def end(self, state: str, tags: Mapping[str, str] | None = None) -> None:
-        """The run's last word: its state first, from which MLflow's status follows wherever it is read."""
+        """The run's last word: its state, after all else that was told of it, from which MLflow's status follows wherever it is
+        read."""
         if not self.finished:
-            self._tag({**(tags or {}), "state": state})
+            self._new_tags |= {**(tags or {}), "state": state}
+        self.flush()
+        if not self.finished:
             self.store.client.set_terminated(self.run_id, STATUS[state])
+
+    def flush(self) -> None:
+        """Write what was told. Tags come last, the state last of them: what it says has happened stands there by then."""
+        client = self.store.client
+        if self._data is not None:
+            client.log_inputs(self.run_id, [DatasetInput(self._data, [InputTag("mlflow.data.context", "train")])])
+            self._data = None
+        *parts, metrics = _whole_epochs(self._new_metrics.values())
+        for part in parts:
+            client.log_batch(self.run_id, metrics=part)
+        params = [Param(name, value) for name, value in self._new_params.items()]
+        if len(params) > WORDS:
+            client.log_batch(self.run_id, params=params)
+            params = []
+        tags = sorted(self._new_tags.items(), key=lambda tag: tag[0] == "state")
+        client.log_batch(self.run_id, metrics, params, [RunTag(name, value) for name, value in tags])
+        self._params |= self._new_params.keys()
+        self._logged |= {step for name, step in self._new_metrics if not name.startswith(FINAL)}
+        for told in (self._new_params, self._new_metrics, self._new_tags):
+            told.clear()
 
     def _tags(self, attempt: int) -> dict[str, str]:
         return {
@@ -179,7 +209,7 @@ class RunLog:
         if self._folder is None and {f"{stem}.png", f"{stem}+compressed.webp"} <= self._drawn:
             return
         if not self._illustrated:
-            self._tag({"mlflow.loggedImages": "true"})
+            self._new_tags["mlflow.loggedImages"] = "true"
             self._illustrated = True
         picture, thumbnail = Image.open(io.BytesIO(png)), io.BytesIO()
         picture.thumbnail((THUMBNAIL, THUMBNAIL))
@@ -206,23 +236,35 @@ class RunLog:
 
 
 def write_scores(
-    client: MlflowClient,
-    run_id: str,
-    scores: Mapping[str, Score],
-    moment: int | None = None,
-    standing: Mapping[str, float] | None = None,
+    client: MlflowClient, run_id: str, scores: Mapping[str, Score], standing: Mapping[str, float] | None = None
 ) -> None:
-    """Each metric's value with its protocol and reason; a value that stands there is not written again.
+    """Each metric's value with its protocol and reason, taken now; a value that stands there is not written again.
 
     Args:
-        moment: when they were taken, in milliseconds since 1970; now where None.
         standing: the run's last values, by MLflow's name.
     """
-    moment = int(time.time() * 1000) if moment is None else moment
-    metrics, tags = [], []
+    metrics, tags = written(scores, int(time.time() * 1000), standing or {})
+    client.log_batch(run_id, metrics=metrics, tags=[RunTag(name, value) for name, value in tags.items()])
+
+
+def _whole_epochs(metrics: Iterable[Metric]) -> list[list[Metric]]:
+    """Metrics in as few parts as they can be written in; a kill between two of them leaves no epoch half told."""
+    parts: list[list[Metric]] = [[]]
+    for _, epoch in itertools.groupby(metrics, key=lambda metric: metric.step):
+        together = list(epoch)
+        if len(parts[-1]) + len(together) > METRICS:
+            parts.append([])
+        parts[-1] += together
+    return parts
+
+
+def written(
+    scores: Mapping[str, Score], moment: int, standing: Mapping[str, float]
+) -> tuple[list[Metric], dict[str, str]]:
+    """Scores as a run holds them: values that do not stand there yet, and tags."""
+    metrics, tags = list[Metric](), dict[str, str]()
     for name, score in scores.items():
-        tags.append(RunTag(PROTOCOL + name, json.dumps(dict(score.protocol), sort_keys=True)))
-        tags.append(RunTag(REASON + name, score.reason))
-        if score.value is not None and (standing or {}).get(FINAL + name) != score.value:
+        tags |= {PROTOCOL + name: json.dumps(dict(score.protocol), sort_keys=True), REASON + name: score.reason}
+        if score.value is not None and standing.get(FINAL + name) != score.value:
             metrics.append(Metric(FINAL + name, score.value, moment, 0))
-    client.log_batch(run_id, metrics=metrics, tags=tags)
+    return metrics, tags

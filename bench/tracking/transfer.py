@@ -10,25 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from mlflow.entities import (
-    Dataset,
-    DatasetInput,
-    InputTag,
-    Metric,
-    Param,
-    Run,
-    RunData,
-    RunInfo,
-    RunInputs,
-    RunStatus,
-    RunTag,
-)
-from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH, _validate_batch_log_data
-
 from bench.study.definition import LONGEST_TRIAL
 from bench.text import reason
 from bench.tracking.archive import Archive, ArchiveError, Exporter, Portable
 from bench.tracking.reach import answered
+from bench.tracking.reader import DataNote, Run
 from bench.tracking.rows import FILES, ORIGIN, REFERS, TRAINED_IN, record, row, scores, scores_of, state
 from bench.tracking.run_files import WEIGHTS
 from bench.tracking.run_log import RunLog, write_scores
@@ -72,11 +58,11 @@ def export(stores: Sequence[Store], file: Path, origin: str, *, weights: bool) -
             for run in store.chosen():
                 if state(run) not in ENDED:
                     continue
-                artifacts = store.artifacts(run.info.run_id)
+                artifacts = store.artifacts(run.run_id)
                 files = {path.relative_to(artifacts).as_posix(): path for path in sorted(artifacts.rglob("*"))}
                 kept = {name: path for name, path in files.items() if path.is_file() and (weights or name != WEIGHTS)}
                 exporter.add(_portable(store, run, origin), kept)
-                names.append(str(run.info.run_name))
+                names.append(run.name)
     return names
 
 
@@ -91,7 +77,7 @@ def take_in(store: Store, archive: Archive, run_ids: Sequence[str]) -> Taken:
     """
     for run_id in store.unfinished_imports():
         store.remove(run_id)
-    taken, here = Taken(), {run.data.tags["key"]: run for run in store.chosen()}
+    taken, here = Taken(), {run.tags["key"]: run for run in store.chosen()}
     for run in map(archive.run, run_ids):
         ours = here.get(run.key)
         if ours is None or (state(ours) != "finished" == run.tags.get("state")):
@@ -129,13 +115,16 @@ def _check(run: Portable) -> None:
     Raises:
         ArchiveError: it is such a run.
     """
+    from mlflow.entities import Metric, Param, RunStatus, RunTag
+    from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH, _validate_batch_log_data
+
     metrics = [Metric(name, each[-1][1], each[-1][2], each[-1][0]) for name, each in run.metrics.items() if each]
     params, tags = [Param(*each) for each in run.params.items()], [RunTag(*each) for each in run.tags.items()]
+    last = {metric.key: metric.value for metric in metrics}
     try:
-        trained_on = [Dataset(run.data["name"], run.data["digest"], "code", run.data["source"])] if run.data else []
-        inputs = [DatasetInput(each) for each in trained_on]
-        info = RunInfo(run.run_id, "0", "", run.status, run.started, run.ended, "active", "", run_name=run.name)
-        whole = Run(info, RunData(metrics, params, tags), RunInputs(inputs))
+        noted = DataNote(**run.data) if run.data else None
+        times = run.started, run.ended
+        whole = Run(run.run_id, "0", run.name, run.status, *times, "", run.tags, run.params, last, noted)
         found, trial = row(whole), record(whole).trial
         if (longest := max(map(len, run.tags.values()))) > LONGEST_TRIAL:
             raise ValueError(f"a tag takes {longest:,} characters, of which {LONGEST_TRIAL:,} are kept")
@@ -161,33 +150,30 @@ def _check(run: Portable) -> None:
 
 
 def _portable(store: Store, run: Run, origin: str) -> Portable:
-    info, tags = run.info, dict(run.data.tags)
-    inputs = run.inputs.dataset_inputs if run.inputs else []
-    data = inputs[0].dataset if inputs else None
+    tags, metrics = dict(run.tags), dict[str, list[tuple[int, float, int]]]()
+    if state(run) != "failed":  # where it is tried again it is from its beginning
+        for each in store.reader.histories([run.run_id], list(run.metrics)):
+            metrics.setdefault(each.name, []).append((each.step, each.value, each.moment))
     return Portable(
         # Two studies of one file may have a run between them: each has it under an ID of its own.
-        run_id=info.run_id + str(store.experiment_id) if TRAINED_IN in tags else info.run_id,
+        run_id=run.run_id + str(store.experiment_id) if TRAINED_IN in tags else run.run_id,
         study=store.study,
         question=store.question(),
-        name=info.run_name,
-        status=info.status,
-        started=info.start_time,
-        ended=info.end_time or info.start_time,
+        name=run.name,
+        status=run.status,
+        started=run.started,
+        ended=run.ended or run.started,
         origin=tags.pop(ORIGIN, origin),
         tags=tags,
-        params=dict(run.data.params),
-        metrics={
-            name: [
-                (each.step, each.value, each.timestamp) for each in store.client.get_metric_history(info.run_id, name)
-            ]
-            for name in sorted(run.data.metrics)
-            if state(run) != "failed"  # where it is tried again it is from its beginning
-        },
-        data={"name": data.name, "digest": data.digest, "source": data.source} if data else {},
+        params=dict(run.params),
+        metrics=metrics,
+        data={"name": run.data.name, "digest": run.data.digest, "source": run.data.source} if run.data else {},
     )
 
 
 def _write(store: Store, archive: Archive, run: Portable) -> None:
+    from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+
     client = store.client
     created = client.create_run(
         str(store.experiment_id), start_time=run.started, tags={ORIGIN: run.origin}, run_name=run.name
@@ -230,5 +216,5 @@ def _compare(store: Store, ours: Run, theirs: Portable, archive: Archive, taken:
         return
     missing = {n: score for n, score in other.items() if score.value is not None and n not in both}
     if missing:
-        write_scores(store.client, ours.info.run_id, missing, standing=ours.data.metrics)
+        write_scores(store.client, ours.run_id, missing, standing=ours.metrics)
         taken.supplied[theirs.name] = sorted(missing)

@@ -1,15 +1,18 @@
 """The runs of a study, written in a thread of its own, so that a slow or absent tracking server holds up no trial.
 
-What could not be written is written by the next invocation: a trial's checkpoint goes only when its run is complete.
+What is told of a run waits a moment for more of it: a write of fifty epochs costs little more than one of a single epoch. What
+could not be written is written by the next invocation: a trial's checkpoint goes only when its run is complete.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from mlflow.exceptions import MlflowException
@@ -25,6 +28,7 @@ from bench.tracking.store import Store
 
 log = logging.getLogger(__name__)
 
+GATHER_SECONDS = 1.0  # that what is told of a run waits for more of it
 RETRY_SECONDS = 5.0  # between two tries to reach a tracking server that does not answer
 # Of a database of one's own: what no waiting heals.
 HOPELESS = (
@@ -37,6 +41,20 @@ HOPELESS = (
 )
 
 
+@dataclass(frozen=True)
+class Task:
+    """Something to be written.
+
+    Attributes:
+        run: that it is told of; None where all that waits is to be written.
+        gathers: the run is told, and writes it later; what does not gather is written with all that waits of its run.
+    """
+
+    write: Callable[[], None]
+    run: RunLog | None = None
+    gathers: bool = False
+
+
 class Writer:
     """Writes what happens to trials, in the order in which it happened, without holding up who tells it."""
 
@@ -45,8 +63,11 @@ class Writer:
         self.store = store
         self.provenance = provenance
         self._runs: dict[str, RunLog] = {}
-        self._tasks: queue.Queue[Callable[[], None] | None] = queue.Queue()
-        self._handed_in = self._written = 0  # the first is counted by who tells, the second by who writes
+        self._tasks: queue.Queue[Task | None] = queue.Queue()
+        self._handed_in = 0  # counted by who tells; what follows, by who writes
+        self._noted: dict[RunLog, int] = {}  # what was told of each run and waits
+        self._due = math.inf  # when the first of that has waited long enough
+        self._written = 0
         self._said = ""  # of what went wrong last
         self._given_up = threading.Event()
         self._thread = threading.Thread(target=self._write, daemon=True, name="tracking")
@@ -56,22 +77,22 @@ class Writer:
         """A trial begins, or goes on in the run of ``record``."""
         begun = RunLog(self.store, trial, self.provenance, record.run_id if record else "")
         run = self._runs.setdefault(trial.key, begun)
-        self._put(lambda: run.start(attempt))
+        self._put(lambda: run.start(attempt), run)
 
     def refer(self, trial: Trial, record: Record) -> None:
         """A trial needs no training: another study's run of it, ``record``, stands for it."""
         run = RunLog(self.store, trial, self.provenance)
-        self._put(lambda: run.refer(record))
+        self._put(lambda: run.refer(record), run)
 
     def facts(self, trial: Trial, tags: Mapping[str, str], params: Mapping[str, Any], data: Mapping[str, str]) -> None:
         """What the trial's process says of itself before it trains: device, versions, parameter count, data."""
         run = self._runs[trial.key]
-        self._put(lambda: run.facts(tags, params, data))
+        self._put(lambda: run.facts(tags, params, data), run, gathers=True)
 
     def epoch(self, trial: Trial, epoch: int, metrics: Mapping[str, float], pictures: Mapping[str, bytes]) -> None:
         """One epoch's measures, and PNG pictures by name; what a resumed run already holds is not written again."""
         run, moment = self._runs[trial.key], _now()
-        self._put(lambda: run.epoch(epoch, metrics, pictures, moment))
+        self._put(lambda: run.epoch(epoch, metrics, pictures, moment), run, gathers=True)
 
     def finish(
         self,
@@ -90,27 +111,27 @@ class Writer:
             run.finish(scores, files, moment)
             then()
 
-        self._put(write)
+        self._put(write, run)
 
     def fail(self, trial: Trial, failure: Failure) -> None:
         """The trial ended without its scores."""
         run = self._runs[trial.key]
-        self._put(lambda: run.fail(failure))
+        self._put(lambda: run.fail(failure), run)
 
     def prune(self, trial: Trial, epoch: int) -> None:
         """The search gave the trial up after ``epoch``."""
         run = self._runs[trial.key]
-        self._put(lambda: run.end("pruned", {"reason": f"not worth going on with after epoch {epoch}"}))
+        self._put(lambda: run.end("pruned", {"reason": f"not worth going on with after epoch {epoch}"}), run)
 
     def interrupt(self, trial: Trial) -> None:
         """The trial was stopped by its user and can go on later."""
         run = self._runs[trial.key]
-        self._put(lambda: run.end("interrupted"))
+        self._put(lambda: run.end("interrupted"), run)
 
     def flush(self, seconds: float) -> bool:
         """Wait until all is written, but no longer than ``seconds``, nor where nothing is written any more; whether it is."""
         done = threading.Event()
-        self._tasks.put(done.set)
+        self._tasks.put(Task(done.set))
         end = time.monotonic() + seconds
         while not (self._given_up.is_set() or time.monotonic() > end):
             if done.wait(0.05):
@@ -144,22 +165,43 @@ class Writer:
         """Whether the store could not be reached when it was tried last."""
         return bool(self._said)
 
-    def _put(self, task: Callable[[], None]) -> None:
+    def _put(self, write: Callable[[], None], run: RunLog, *, gathers: bool = False) -> None:
         self._handed_in += 1
-        self._tasks.put(task)
+        self._tasks.put(Task(write, run, gathers))
 
     def _write(self) -> None:
-        while (task := self._tasks.get()) is not None:
-            while not self._given_up.is_set():
-                try:
-                    task()
-                except Exception as error:
-                    self._trouble(error)
+        while (task := self._next()) is not None:
+            for run in [] if task.run else list(self._noted):
+                self._try(run.flush, run)
+            self._try(task.write, None if task.gathers else task.run)
+            if task.run and not self._given_up.is_set():
+                if task.gathers:
+                    self._due = min(self._due, time.monotonic() + GATHER_SECONDS)
+                    self._noted[task.run] = self._noted.get(task.run, 0) + 1
                 else:
-                    self._said = ""
-                    if not isinstance(getattr(task, "__self__", None), threading.Event):  # which `flush` waits for
-                        self._written += 1
-                    break
+                    self._written += 1
+
+    def _next(self) -> Task | None:
+        """What is to be done next; None at the end."""
+        try:
+            return self._tasks.get(timeout=max(0.0, self._due - time.monotonic()) if self._noted else None)
+        except queue.Empty:
+            return Task(lambda: None)
+
+    def _try(self, write: Callable[[], None], run: RunLog | None) -> None:
+        """Write, as often as it takes, unless that is given up; nothing that was told of ``run`` waits after that."""
+        while not self._given_up.is_set():
+            try:
+                write()
+            except Exception as error:
+                self._trouble(error)
+            else:
+                self._said = ""
+                if run:
+                    self._written += self._noted.pop(run, 0)
+                if not self._noted:
+                    self._due = math.inf
+                return
 
     def _trouble(self, error: Exception) -> None:
         """Say what came of a try, once, and wait for the next, or give up."""

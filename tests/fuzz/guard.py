@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 ROOM = (
     2 * 2**30
@@ -59,7 +60,10 @@ class Guard:
             paths = arguments[:1] if (arguments[2] or 0) & TO_WRITE else ()
         elif event in WRITES and arguments[-1] in (-1, None):  # else within a folder that is open already
             paths = arguments[event == "os.symlink" : WRITES[event]]  # which may lead anywhere
-        elif event in ("shutil.rmtree", "sqlite3.connect"):
+        elif event == "sqlite3.connect":
+            address = str(arguments[0])
+            paths = (unquote(urlsplit(address).path),) if address.startswith("file:") else arguments[:1]
+        elif event == "shutil.rmtree":
             paths = arguments[:1]
         elif event in RUNS and not (event == "subprocess.Popen" and "git" in (arguments[0], arguments[1][0])):
             self._stop(f"{event} {arguments!r:.150}")

@@ -13,9 +13,9 @@ from typing import Any, ClassVar
 import tomli_w
 from click.testing import CliRunner
 
-from bench.api import set_words
 from bench.cli import main
 from bench.contract import ImageSpec
+from bench.run.command import set_words
 from bench.run.plan import Planner
 from bench.study.definition import StudyError, Trial
 from bench.study.file import load
@@ -210,7 +210,7 @@ class Archives(Target):
 
     def read(self) -> None:
         for run in self.store.chosen():
-            self.store.remove(run.info.run_id)
+            self.store.remove(run.run_id)
         with Archive(self.folder / "own.zip") as archive:
             for study, run_ids in studies_in(archive).items():
                 if study == "own":

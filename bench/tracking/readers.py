@@ -1,0 +1,32 @@
+"""The way to a store: by SQL alone where that reads it, and else through MLflow, which takes two seconds to be imported."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.tracking.reader import Reader
+from bench.tracking.sql import SqlReader, serves
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+def reader(uri: str) -> Reader:
+    """Of the store at ``uri``: a SQLite file whose layout is known needs no MLflow."""
+    if uri.startswith("sqlite:///"):
+        file = Path(uri.removeprefix("sqlite:///").partition("?")[0])
+        if not file.exists() or serves(file):
+            return SqlReader(file)
+    from bench.tracking.client import ClientReader
+
+    return ClientReader(client(uri))
+
+
+@cache
+def client(uri: str) -> MlflowClient:
+    """MLflow's own for the store at ``uri``, one for each process."""
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=uri)
