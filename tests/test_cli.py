@@ -73,8 +73,14 @@ class TestInside:
         result = bench("run", "study", "smoke", "--seeds", "1", "--workers", "2")
         assert result.exit_code == 0, result.output
         assert "smoke: 2 trials, 2 to train" in result.output
-        assert "report: reports/smoke/README.md" in result.output
-        page = (inside.reports / "smoke" / "README.md").read_text()
+        report = inside.store / "reports" / "smoke"
+        assert result.output.splitlines()[-4:] == [
+            "report: mlruns/reports/smoke/README.md",
+            "look: mlruns/reports/smoke/report.html",
+            "publish: bench report smoke --publish",
+            "browse: bench ui",
+        ]
+        page = (report / "README.md").read_text()
         assert "bench run study smoke --seeds 1" in page
         assert str(inside.reports.parent) not in page
         again = bench("run", "study", "smoke", "--seeds", "1")
@@ -84,10 +90,11 @@ class TestInside:
         assert "smoke: 4 trials, 2 finished already, 2 to train" in dry.output
         assert re.search(r"ld=003 s1 digits +\d\d,\d\d\d parameters  [0-9a-f]{16}  to run", dry.output)
         assert re.search(r"about \d+\.\d minutes with \d+ at a time, by 2 earlier runs", dry.output)
-        before = (inside.reports / "smoke" / "summary.csv").read_bytes()
+        before = (report / "summary.csv").read_bytes()
         for words in (("report", "smoke"), ("report", "--all")):
             assert bench(*words).exit_code == 0
-            assert (inside.reports / "smoke" / "summary.csv").read_bytes() == before
+            assert (report / "summary.csv").read_bytes() == before
+        assert not inside.reports.exists()
         other = bench("report", "smoke", "--set", "epochs=9")
         assert other.exit_code == 2
         assert (

@@ -189,7 +189,7 @@ OWNERS = {
     "pytorch_fid": {"features"},
     "sklearn": {"metrics"},
     "torchvision": {"datasets"},
-    "matplotlib": {"report/plots"},
+    "matplotlib": {"report"},
     "pandas": {"api", "report", "tracking"},
 }
 NO_TORCH = {

@@ -79,12 +79,16 @@ def while_training(samples: Mapping[int, bytes]) -> dict[str, bytes]:
 
 
 def effect_plot(study: Study, table: pd.DataFrame, runs: pd.DataFrame, metrics: Sequence[Metric]) -> bytes | None:
-    """Every one of ``metrics`` against the varied setting, or by variant; None where nothing is compared."""
+    """Every one of ``metrics`` against the varied setting, or by variant; None where nothing is compared.
+
+    Nor for a search, which has plots of its own.
+    """
     setting, places = _setting(study)
-    table = table[table["split"] == "test"] if study.is_search else table
     if not set(table["variant"]) <= set(places):
         setting, places = "", {variant: variant for variant in table["variant"]}
     where, drawn = ["dataset", "split", "variant"], []
+    if study.is_search:
+        return None
     for metric in metrics:
         factor, unit = told_in(study, metric)
         values: dict[str, dict[str | float, list[float]]] = {}
@@ -162,7 +166,7 @@ def _panels(rows: pd.DataFrame, trials: pd.DataFrame, values: pd.DataFrame) -> t
 
 def _setting(study: Study) -> tuple[str, dict[str, str | float]]:
     """The one setting that is varied, and its value by variant, where it is numbers."""
-    if len(study.vary) != 1 or len(study.variants) != 1 or study.is_search:
+    if len(study.vary) != 1 or len(study.variants) != 1:
         return "", {}
     ((name, values),) = study.vary.items()
     if not isinstance(values, Iterable) or not all(

@@ -178,7 +178,7 @@ def _compared(
 
 
 def _effects(study: Study) -> Picture:
-    what = " and ".join(study.vary) if study.vary and not study.is_search else ""
+    what = " and ".join(study.vary)
     note = "Dots are seeds, marks their means, bars the 95 % intervals of the means by Student's t."
     return Picture(illustrations.EFFECTS, f"What {what} does" if what else "How they compare", note)
 

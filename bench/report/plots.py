@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from bench.images import COLOURS, FONT, WIDTH, Picture, picture
 from bench.report.significance import interval
@@ -25,8 +25,10 @@ from bench.report.significance import interval
 DPI = 100
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 STYLES: tuple[Style, ...] = ("-", "--", "-.", ":")
-LEGEND = 60  # letters of a name that a legend has room for
-DECADES = 100  # an axis is logarithmic where its largest value is so many times its smallest
+LEGEND = 90  # letters of a name that a legend has room for ...
+BESIDE = 40  # ... and those beside a panel
+DECADES = 100  # an axis is logarithmic where its largest value is so many times its smallest ...
+APART = 5  # ... and where data sets are compared, whose levels lie apart, already here
 LOGARITHMIC = "logarithmic"
 ACROSS = 3  # panels in a row
 MARKED = 8  # marks along a curve
@@ -63,7 +65,7 @@ def curves(panels: Panels, xlabel: str = "epoch") -> Picture:
     names = [Line2D([], [], color=colour, marker=mark, label=_label(name)) for name, (colour, mark) in look.items()]
     splits = dict.fromkeys(split for panel in panels.values() for curve in panel.values() for split in curve)
     names += [Line2D([], [], color="dimgrey", linestyle=_style(split), label=split) for split in splits]
-    with _drawn(len(panels), names) as (figure, every):
+    with drawn(len(panels), names) as (figure, every):
         for axes, (term, panel) in zip(every, panels.items(), strict=True):
             for number, (variant, each) in enumerate(panel.items()):
                 for split, curve in each.items():
@@ -74,8 +76,8 @@ def curves(panels: Panels, xlabel: str = "epoch") -> Picture:
             axes.set_title(term, parse_math=False)
             axes.set_xlabel(xlabel)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5, steps=[1, 2, 5, 10]))
-            _scale(axes, values, "")
-    return _picture(figure)
+            scale(axes, values, "")
+    return finished(figure)
 
 
 def effects(measures: Sequence[Effect], setting: str) -> Picture:
@@ -92,9 +94,10 @@ def effects(measures: Sequence[Effect], setting: str) -> Picture:
         )
         for n, (name, (colour, mark)) in enumerate(look.items())
     ]
+    wide = APART if len(datasets) > 1 else DECADES
     height = 3.6 if setting else 1.2 + 0.34 * max(4, len(places))
     across = ACROSS if setting or max(len(_label(str(place))) for place in places) < 24 else 2
-    with _drawn(len(measures), names, height, across) as (figure, every):
+    with drawn(len(measures), names, height, across) as (figure, every):
         for index, (axes, each) in enumerate(zip(every, measures, strict=True)):
             for number, dataset in enumerate(datasets):
                 shift = 0.0 if setting else 0.5 * (number - (len(datasets) - 1) / 2) / len(datasets)
@@ -107,75 +110,18 @@ def effects(measures: Sequence[Effect], setting: str) -> Picture:
                 axes.set_xlabel(setting if index + ACROSS >= len(measures) else "", parse_math=False)
                 axes.set_xticks([p for p in places if isinstance(p, float)])
                 _numbers(axes, [p for p in places if isinstance(p, float)])
-                _scale(axes, values, each.unit)
+                scale(axes, values, each.unit, wide)
             else:
-                first = index % across == 0
-                axes.set_yticks(range(len(places)), [_label(str(p)) if first else "" for p in places], parse_math=False)
+                names_here = [_label(str(p), BESIDE) if index % across == 0 else "" for p in places]
+                axes.set_yticks(range(len(places)), names_here, parse_math=False)
                 axes.set_ylim(len(places) - 0.5, -0.5)
-                _scale(axes, values, each.unit, along="x")
-    return _picture(figure)
-
-
-def history(tried: Sequence[float | None], title: str, unit: str, lower: bool) -> Picture:
-    """The objective of every proposal in its order, None for one that was given up or failed, and the best so far."""
-    with _drawn(1, [], 4.2, 1) as (figure, (axes,)):
-        found = {number: value for number, value in enumerate(tried, start=1) if value is not None}
-        best = (np.minimum if lower else np.maximum).accumulate(list(found.values()))
-        axes.plot(list(found), list(found.values()), "o", color=COLOURS[0], label="finished")
-        axes.step(list(found), best, "-", color=COLOURS[1], where="post", label="best so far")
-        if lost := [number for number, value in enumerate(tried, start=1) if value is None]:
-            level = max(found.values()) if lower else min(found.values())
-            axes.plot(lost, [level] * len(lost), "x", color="dimgrey", label="given up or failed: no value")
-        axes.set_title(title, parse_math=False)
-        axes.set_xlabel("proposal")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        _scale(axes, list(found.values()), unit)
-        axes.legend(frameon=False, fontsize=_points())
-    return _picture(figure)
-
-
-def slices(
-    settings: Mapping[str, Sequence[str | float]], values: Sequence[float], title: str, unit: str, lower: bool
-) -> Picture:
-    """The objective of every finished proposal against each setting that the search varied; a star is the best one."""
-    best = int((np.argmin if lower else np.argmax)(values))
-    with _drawn(len(settings), [], 3.6, ACROSS) as (figure, every):
-        for axes, (setting, own) in zip(every, settings.items(), strict=True):
-            numbers = [place for place in own if isinstance(place, float)]
-            names = sorted({str(place) for place in own})
-            at = numbers if len(numbers) == len(own) else [float(names.index(str(place))) for place in own]
-            axes.plot(at, values, "o", color=COLOURS[0], alpha=0.7)
-            axes.plot([at[best]], [values[best]], "*", color=COLOURS[1], markersize=16)
-            axes.set_title(title, parse_math=False)
-            _scale(axes, list(values), unit)
-            axes.set_xlabel(setting, parse_math=False)
-            if at is not numbers:
-                axes.set_xticks(range(len(names)), names, parse_math=False, rotation=20)
-                axes.margins(x=0.15)
-            elif 0 < DECADES * min(numbers) <= max(numbers):
-                axes.set_xscale("log")
-                axes.set_xlabel(f"{setting}, {LOGARITHMIC}", parse_math=False)
-            else:
-                axes.xaxis.set_major_locator(MaxNLocator(5))
-    return _picture(figure)
-
-
-def shares(of: Mapping[str, float], title: str) -> Picture:
-    """Shares of a whole as bars, the largest on top."""
-    names = sorted(of, key=lambda name: -of[name])
-    with _drawn(1, [], 1.2 + 0.45 * len(names), 1) as (figure, (axes,)):
-        bars = axes.barh(range(len(names)), [100 * of[name] for name in names], color=COLOURS[0])
-        axes.bar_label(bars, fmt="%.0f %%", padding=4)
-        axes.set_yticks(range(len(names)), names, parse_math=False)
-        axes.invert_yaxis()
-        axes.set_title(title, parse_math=False)
-        axes.set_xlabel("%")
-        axes.margins(x=0.1)
-    return _picture(figure)
+                axes.xaxis.set_major_locator(MaxNLocator(4))
+                scale(axes, values, each.unit, wide, along="x")
+    return finished(figure)
 
 
 @contextmanager
-def _drawn(
+def drawn(
     panels: int, legend: Sequence[Line2D], height: float = 3.9, across: int = ACROSS
 ) -> Iterator[tuple[Figure, list[Axes]]]:
     """A figure with so many panels, each ``height`` inches high, to be drawn in; its legend is below."""
@@ -185,7 +131,9 @@ def _drawn(
     entry = 0.9 + 0.15 * max((len(str(each.get_label())) for each in legend), default=0)  # inches that a name needs
     columns = max(1, min(8, int(width / entry)))
     columns = math.ceil(len(legend) / math.ceil(len(legend) / columns)) if legend else 1  # rows of one length
-    with matplotlib.rc_context({"font.size": _points(), "axes.titlesize": _points(), "legend.fontsize": _points()}):
+    with matplotlib.rc_context(
+        {"font.size": font_points(), "axes.titlesize": font_points(), "legend.fontsize": font_points()}
+    ):
         size = (width, height * rows + 0.32 * math.ceil(len(legend) / columns))
         figure = Figure(figsize=size, layout="constrained", dpi=DPI)
         every = [figure.add_subplot(rows, across, number + 1) for number in range(panels)]
@@ -199,7 +147,8 @@ def _drawn(
                 text.set_parse_math(False)  # a name with two dollars is no formula
 
 
-def _picture(figure: Figure) -> Picture:
+def finished(figure: Figure) -> Picture:
+    """A figure that was drawn, as a picture."""
     content = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)  # a sign that the font lacks is a box
@@ -235,11 +184,19 @@ def _spread(
         )
 
 
-def _scale(axes: Axes, values: Sequence[float], unit: str, along: Literal["x", "y"] = "y") -> None:
-    """Name an axis by its unit; make it logarithmic, and say so, where its values are positive and span two decades."""
+def scale(
+    axes: Axes, values: Sequence[float], unit: str, wide: float = DECADES, along: Literal["x", "y"] = "y"
+) -> None:
+    """Name an axis by its unit; make it logarithmic, and say so, where its values are positive and span ``wide`` times."""
     words = [unit] if unit else []
-    if values and 0 < DECADES * min(values) < max(values):
+    if values and 0 < wide * min(values) < max(values):
         (axes.set_yscale if along == "y" else axes.set_xscale)("log")
+        axis = axes.yaxis if along == "y" else axes.xaxis
+        axis.set_major_locator(
+            LogLocator(subs=(1, 2, 5) if max(values) < 10 * DECADES * min(values) else (1,), numticks=6)
+        )
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_formatter(NullFormatter())
         words.append(LOGARITHMIC)
     (axes.set_ylabel if along == "y" else axes.set_xlabel)(", ".join(words), parse_math=False)
 
@@ -255,15 +212,15 @@ def _numbers(axes: Axes, places: list[float]) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
-def _points() -> float:
+def font_points() -> float:
     """The font size in points."""
     return FONT * 72 / DPI
 
 
-def _label(name: str) -> str:
+def _label(name: str, most: int = LEGEND) -> str:
     """A name as a legend shows it: one that began with an underscore would be left out of it."""
     name = f" {name}" if name.startswith("_") else name
-    return name if len(name) <= LEGEND else f"{name[: LEGEND - 3]}..."
+    return name if len(name) <= most else f"{name[: most - 3]}..."
 
 
 def _style(split: str) -> Style:

@@ -55,7 +55,7 @@ def measured(study: Study, runs: pd.DataFrame) -> Table:
                 order = [*(name for name in WORDS if name in facts), *(n for n in facts if n not in (*WORDS, *IMAGES))]
                 place = (str(dataset), _words(IMAGES, facts, IMAGES), _words(order, facts, WORDS))
                 rows.setdefault((*place, _unless_all(variants, taken)), []).append(metric)
-    cells = [tuple(map(Cell, (", ".join(measures), *words))) for words, measures in rows.items()]
+    cells = [tuple(map(Cell, (", ".join(dict.fromkeys(measures)), *words))) for words, measures in rows.items()]
     return Table("protocol", ("measures", "data set", "on", "how", "variants"), tuple(cells)).filled()
 
 

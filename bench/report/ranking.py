@@ -13,7 +13,8 @@ from bench.study.definition import Study
 
 LEGEND = (
     "The place by the mean over the seeds, and ± half the width of its 95 % interval; ≈ is tied with the first by a paired "
-    "t-test, at 5 % after Holm's correction. Of one seed there is no interval, and the order says nothing."
+    "t-test, at 5 % after Holm's correction. Of one seed there is no interval, and the order says nothing. The mean place is "
+    "over the data sets on which a model was measured."
 )
 
 

@@ -11,11 +11,11 @@ import pandas as pd
 from bench.images import png
 from bench.report.blocks import Block, Cell, Picture, Table, Text, some
 from bench.report.cells import titled, told_in
-from bench.report.plots import history, shares, slices
+from bench.report.search_plots import history, shares, slices
 from bench.report.significance import expected_best
 from bench.report.tables import TOP, values_of
 from bench.score import LARGEST
-from bench.study.definition import Study
+from bench.study.definition import Range, Study
 from bench.study.naming import short
 
 COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
@@ -65,7 +65,9 @@ def searched(
     cells, values = points(study, trials)
     if len(values) > 1:
         own = {name: [_read(cell[name]) for cell in cells] for name in study.vary}
-        drawn = slices(own, [factor * value for value in values], title, unit, lower)
+        logarithmic = [name for name, of in study.vary.items() if isinstance(of, Range) and of.log]
+        told = [factor * value for value in values]
+        drawn = slices(own, told, title, unit, lower=lower, logarithmic=logarithmic)
         show(
             "slices.png", "The objective by each setting", png(drawn), "Every finished proposal; the star is the best."
         )
