@@ -69,6 +69,31 @@ def test_an_unknown_command_is_a_usage_error() -> None:
 class TestInside:
     """In a folder with one small study."""
 
+    def test_what_was_published_is_not_dropped_without_being_told(self, inside: Paths) -> None:
+        assert bench("run", "study", "smoke", "--seeds", "1", "--set", "epochs=1").exit_code == 0
+        words = ("report", "smoke", "--set", "epochs=1", "--publish")
+        published = bench(*words)
+        assert published.exit_code == 0, published.output
+        assert "report: reports/smoke/README.md" in published.output
+        assert "publish:" not in published.output
+        assert "[smoke](smoke/README.md)" in (inside.reports / "README.md").read_text()
+        runs = inside.reports / "smoke" / "runs.csv"
+        here = runs.read_text()
+        runs.write_text(here + "".join(here.splitlines(keepends=True)[1:]).replace(",digits,", ",mnist,"))
+        (inside.reports / "smoke" / "mnist-test-samples.png").write_bytes(b"")
+        refused = bench(*words)
+        assert refused.exit_code == 2
+        assert refused.output == (
+            "Error: reports/smoke holds mnist, 2 trials, which this store has not: bring them in with bench import, or publish "
+            "without them with --drop\n"
+        )
+        assert (inside.reports / "smoke" / "mnist-test-samples.png").exists()
+        assert bench(*words, "--drop", "--latex").exit_code == 0
+        assert runs.read_text() == here
+        assert not (inside.reports / "smoke" / "mnist-test-samples.png").exists()
+        assert (inside.reports / "smoke" / "report.tex").is_file()
+        assert bench("report", "smoke", "--drop").exit_code == 2
+
     def test_a_study_from_the_first_run_to_the_report(self, inside: Paths) -> None:
         result = bench("run", "study", "smoke", "--seeds", "1", "--workers", "2")
         assert result.exit_code == 0, result.output
