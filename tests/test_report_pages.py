@@ -338,6 +338,10 @@ def test_a_study_that_claims_nothing_ranks_what_it_compares_by_data_set(known: C
         [False] * 4,
         [False] * 4,  # the lower of one seed each
     ]
+    fewer = pd.DataFrame([row(2, n, 5.0 + n, variant=v, configuration=v) for v, n in (("a", 0), ("b", 0), ("b", 1))])
+    one = ranking(study, summary(study, fewer))
+    assert one is not None
+    assert [each[1].text for each in one.rows] == ["1. 5 (n = 1)", "2. 5.5 ± 6.4"]
     claim = {"text": "less", "where": "there", "metric": "test_loss", "less": ["a", "b"]}
     claiming = build_with(known, claim)
     assert ranking(claiming, table) is None

@@ -11,6 +11,7 @@ import pandas as pd
 from bench.report.blocks import Cell, Table
 from bench.report.claims import Judgement
 from bench.report.plain import WIDTH, plain_table
+from bench.report.tables import nickname
 from bench.study.claims import Claim, Side
 
 COLUMNS = ("source said", "data set", "here", "verdict")
@@ -27,7 +28,7 @@ def answer(judgements: Sequence[Judgement]) -> str:
     """One or two sentences of what the verdicts support; empty where nothing is claimed."""
     if not judgements:
         return ""
-    run = sorted({_place(each.dataset) for each in judgements if each.verdict not in ("open", "not judged")})
+    run = sorted({nickname(each.dataset) for each in judgements if each.verdict not in ("open", "not judged")})
     told = {"holds": "it holds that", "does not hold": "it does not hold that"}
     parts = [f"{words} {that}" for verdict, words in told.items() if (that := _that(judgements, verdict, len(run) > 1))]
     rest = []
@@ -74,9 +75,9 @@ def _rows(judgements: Sequence[Judgement]) -> list[tuple[Judgement, str]]:
             and each.verdict == "open"
             and (last.claim, last.verdict, last.reason) == (each.claim, "open", each.reason)
         ):
-            rows[-1] = (last, f"{rows[-1][1]}, {_place(each.dataset)}")
+            rows[-1] = (last, f"{rows[-1][1]}, {nickname(each.dataset)}")
         else:
-            rows.append((each, _place(each.dataset)))
+            rows.append((each, nickname(each.dataset)))
     return rows
 
 
@@ -110,7 +111,7 @@ def _that(judgements: Sequence[Judgement], verdict: str, several: bool) -> str:
     places: dict[str, list[str]] = {}
     for each in judgements:
         if each.verdict == verdict:
-            words = f"{_place(each.dataset)}: {_measured(each)}" if several else _measured(each)
+            words = f"{nickname(each.dataset)}: {_measured(each)}" if several else _measured(each)
             places.setdefault(each.claim.text.rstrip("."), []).append(words)
     told = [f"{text} ({'; '.join(where)})" for text, where in places.items()]
     if len(told) > MOST:
@@ -136,7 +137,7 @@ def _in_unit(text: str, each: Judgement) -> str:
 def _remark(alike: Sequence[Judgement]) -> str:
     """What is to be said of all that are open, or that cannot be told for want of seeds."""
     if alike[0].verdict == "open":
-        return f" on {_listed(list(dict.fromkeys(_place(each.dataset) for each in alike)))}"
+        return f" on {_listed(list(dict.fromkeys(nickname(each.dataset) for each in alike)))}"
     if alike[0].verdict == "cannot tell" and not any(each.reason for each in alike):
         return f" from {_seeds(sorted({each.n for each in alike}))}"
     return ""
@@ -190,7 +191,3 @@ def _listed(parts: Sequence[str]) -> str:
 
 def _name(side: Side) -> str:
     return side if isinstance(side, str) else f"{side:g}"
-
-
-def _place(dataset: str) -> str:
-    return dataset.rstrip("/").rpartition("/")[2]

@@ -132,9 +132,10 @@ def _judged(claim: Claim, dataset: str, runs: pd.DataFrame, curves: pd.DataFrame
 def _test(claim: Claim) -> str:
     """The test by which a claim is judged, in words."""
     number = next((side for side in claim.sides if not isinstance(side, str)), None)
-    kind = "paired t-test" if number is None else f"t-test against {number:g}"
+    kind = "paired t-test" if number is None else "t-test"
     if claim.relation == "equal":
         kind = f"two one-sided {kind}s"
+    kind += "" if number is None else f" against {number:g}"
     if len(claim.pairs) == 1:
         return kind
     return f"{kind} of every {'step' if claim.ordered else 'pair'}"

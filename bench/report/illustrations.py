@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from pathlib import PurePath
 
 import pandas as pd
 
@@ -11,7 +10,7 @@ from bench.images import picture, png, side_by_side
 from bench.report.blocks import Picture
 from bench.report.cells import titled, told_in
 from bench.report.plots import Curve, Effect, Panels, curves, effects
-from bench.report.tables import ROW, values_of
+from bench.report.tables import ROW, nickname, values_of
 from bench.score import LARGEST, Metric
 from bench.study.definition import Study, label
 
@@ -95,7 +94,7 @@ def effect_plot(study: Study, table: pd.DataFrame, runs: pd.DataFrame, metrics: 
         for _, row in table[table[f"{metric.name}_mean"].notna()].iterrows():
             same = (runs[where] == row[where]).all(axis=1) & (runs["state"] == "finished")
             found = [factor * float(value) for value in values_of(runs[same], metric.name)]
-            values.setdefault(_place(str(row["dataset"])), {})[places[row["variant"]]] = found
+            values.setdefault(nickname(str(row["dataset"])), {})[places[row["variant"]]] = found
         if any(len(own) > 1 for own in values.values()):
             drawn.append(Effect(titled(metric), unit, values))
     return png(effects(drawn, setting)) if drawn else None
@@ -174,7 +173,3 @@ def _setting(study: Study) -> tuple[str, dict[str, str | float]]:
     ):
         return "", {}
     return name, {label(study.variants[0], cell): float(cell[name]) for cell in study.cells()}
-
-
-def _place(dataset: str) -> str:
-    return PurePath(dataset).name or dataset

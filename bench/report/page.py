@@ -35,7 +35,7 @@ from bench.report.markdown import markdown
 from bench.report.protocol import measured
 from bench.report.provenance import again, cost
 from bench.report.ranking import leading, ranking
-from bench.report.tables import TOP, notes, prepared, summary, unless_test
+from bench.report.tables import TOP, nickname, notes, prepared, summary, unless_test
 from bench.score import Metric
 from bench.study.definition import Study
 
@@ -186,7 +186,7 @@ def _effects(study: Study) -> Picture:
 def _facts(study: Study, table: pd.DataFrame, runs: pd.DataFrame, found: str) -> dict[str, str]:
     """What an index says of the page."""
     counts = sorted({int(n) for n in table.loc[table["finished"] > 0, "finished"]}) or [0]
-    datasets = dict.fromkeys(str(name).rstrip("/").rpartition("/")[2] for name in runs["dataset"])
+    datasets = dict.fromkeys(nickname(str(name)) for name in runs["dataset"])
     return {
         "study": study.name,
         "question": study.question,

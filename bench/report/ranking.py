@@ -8,13 +8,13 @@ import pandas as pd
 
 from bench.report.blocks import Cell, Table
 from bench.report.cells import titled, told_in
-from bench.report.tables import unless_test
+from bench.report.tables import nickname, unless_test
 from bench.study.definition import Study
 
 LEGEND = (
     "The place by the mean over the seeds, and ± half the width of its 95 % interval; ≈ is tied with the first by a paired "
     "t-test, at 5 % after Holm's correction. Of one seed there is no interval, and the order says nothing. The mean place is "
-    "over the data sets on which a model was measured."
+    "over the data sets on which a model was measured; n is of how many seeds, where others have more."
 )
 
 
@@ -68,6 +68,8 @@ def ranking(study: Study, table: pd.DataFrame) -> Table | None:
             half = row[f"{name}_interval"]
             spread = "" if math.isnan(half) else f" ± {factor * half:.2g}"
             spread += " ≈" if row[f"{name}_tied"] else ""
+            fewer = row[f"{name}_n"] < own[f"{name}_n"].max()
+            spread += f" (n = {row[f'{name}_n']:.0f})" if fewer else ""
             mean = float(row[f"{name}_mean"])
             text = f"{ranks[place][variant]:.0f}. {factor * mean:.4g}{spread}"
             cells.append(Cell(text, bool(row[f"{name}_best"]), mean))
@@ -86,7 +88,7 @@ def _places(study: Study, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
         )
         measured = rows[rows[f"{study.objective.name}_mean"].notna()]
         if len(measured) and not confirmed:
-            places[f"{str(dataset).rstrip('/').rpartition('/')[2]}{unless_test(str(split))}"] = measured
+            places[f"{nickname(str(dataset))}{unless_test(str(split))}"] = measured
     return places
 
 
