@@ -129,21 +129,28 @@ def report(
     *,
     settings: Mapping[str, Any] | None = None,
     smoke: bool = False,
+    publish: bool = False,
+    drop: bool = False,
+    latex: bool = False,
     folder: Path | str | None = None,
 ) -> Path:
-    """Write the report of a study from its tracked runs; the path of its ``README.md``.
+    """Write the report of a study from its tracked runs; the path of its ``README.md``, beside which ``report.html`` is.
 
     Args:
         settings: those that the runs were given, where they were given any.
         smoke: of the tiny subset.
+        publish: write it into ``reports/`` and into the index there, and not beside the store.
+        drop: publish it even without data sets, variants or seeds that the published one has.
+        latex: write its tables as ``report.tex`` too.
 
     Raises:
-        StudyError: nothing is tracked yet, or of other settings alone.
+        StudyError: nothing is tracked yet, or of other settings alone; or the published report holds what this store has not.
         StoreError: the tracking store cannot be used.
     """
     paths, known = _surroundings(folder)
     loaded = load_study(paths.study(study), known, smoke=smoke, given=settings)
-    return write_report(loaded, known, paths, Store(paths.store, paths.tracking, loaded.name, "", create=False)).path
+    store = Store(paths.store, paths.tracking, loaded.name, "", create=False)
+    return write_report(loaded, known, paths, store, publish=publish, drop=drop, latex=latex).path
 
 
 def load(run: Path | str, *, folder: Path | str | None = None) -> Model:

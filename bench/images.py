@@ -1,20 +1,13 @@
-"""Tensors to images: grids, strips, GIFs; and the curves of a report."""
+"""Tensors to images: grids, strips, GIFs; and sheets of such pictures under their names."""
 
 from __future__ import annotations
 
 import io
 import math
-import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
@@ -26,9 +19,10 @@ WHITE = 255
 # Okabe and Ito, Color Universal Design, 2008: told apart by colour-blind readers too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 GIF_MILLISECONDS = 400
-CAPTION, LEADING = 18, 24  # height and line distance of captions, in pixels
-LEGEND = 100  # letters of a name that a legend has room for
-DECADES = 100  # an axis is logarithmic where its largest value is so many times its smallest
+WIDTH = 1500  # pixels that every picture of a report is wide ...
+FONT = 26  # ... and that its letters are high: half of it can still be read
+LEADING = 32  # line distance of captions, in pixels
+MARGIN = 14  # white around every picture of a sheet
 
 
 def grid(images: Any, columns: int | None = None, gap: int = GAP) -> Picture:
@@ -69,8 +63,9 @@ def enlarge(sheet: Picture) -> Picture:
 
 
 def png(picture: Picture) -> bytes:
-    """The picture as a PNG file."""
-    return _saved(Image.fromarray(picture), format="PNG", optimize=True)
+    """The picture as a PNG file; one without colours has one channel, which halves it."""
+    grey = bool((picture == picture[..., :1]).all())
+    return _saved(Image.fromarray(picture[..., 0] if grey else picture), format="PNG", optimize=True)
 
 
 def picture(content: bytes) -> Picture:
@@ -92,104 +87,39 @@ def gif(frames: Sequence[Picture], milliseconds: int = GIF_MILLISECONDS) -> byte
 
 
 def side_by_side(pictures: Mapping[str, Picture], columns: int = 3) -> Picture:
-    """Pictures in rows, each under its name; smaller ones are centred in the largest's place."""
-    font = ImageFont.load_default(CAPTION)
-    height = max(each.shape[0] for each in pictures.values())
-    width = max(each.shape[1] for each in pictures.values())
-    names = {name: _wrapped(name, font, width) for name in pictures}
-    caption, margin = LEADING * max(map(len, names.values())) + 6, 14
+    """Pictures in rows, each under its name, on a sheet of the width that all of a report's have.
+
+    A picture that is wider than its place is made smaller; any other is enlarged by a whole factor as far as there is room, the
+    same for all, and stands in the middle of its place. One alone has half of the sheet.
+    """
+    font = ImageFont.load_default(FONT)
     columns = min(columns, len(pictures))
+    place = (WIDTH - MARGIN) // max(2, columns) - MARGIN
+    widest = max(each.shape[1] for each in pictures.values())
+    sized = {name: _sized(each, place, max(1, place // widest)) for name, each in pictures.items()}
+    height = max(each.shape[0] for each in sized.values())
+    names = {name: _wrapped(name, font, place) for name in pictures}
+    caption = LEADING * max(map(len, names.values())) + 6
     rows = math.ceil(len(pictures) / columns)
-    size = (columns * (width + margin) + margin, rows * (height + caption + margin) + margin)
-    sheet = Image.new("RGB", size, "white")
+    sheet = Image.new("RGB", (WIDTH, rows * (height + caption + MARGIN) + MARGIN), "white")
     pen = ImageDraw.Draw(sheet)
-    for index, (name, each) in enumerate(pictures.items()):
-        left = margin + index % columns * (width + margin)
-        top = margin + index // columns * (height + caption + margin)
+    margin = (WIDTH - columns * (place + MARGIN) + MARGIN) // 2
+    for index, (name, each) in enumerate(sized.items()):
+        left = margin + index % columns * (place + MARGIN)
+        top = MARGIN + index // columns * (height + caption + MARGIN)
         for line, text in enumerate(names[name]):
-            place = (left + width / 2, top + 3 + LEADING * (line + 0.5))
-            pen.text(place, text, "black", font, "mm")
-        corner = (left + (width - each.shape[1]) // 2, top + caption + (height - each.shape[0]) // 2)
+            pen.text((left + place / 2, top + 3 + LEADING * (line + 0.5)), text, "black", font, "mm")
+        corner = (left + (place - each.shape[1]) // 2, top + caption + (height - each.shape[0]) // 2)
         sheet.paste(Image.fromarray(each), corner)
     return np.asarray(sheet)
 
 
-Style = Literal[":", "--", "-"]
-Curve = Mapping[int, Sequence[float]]  # epoch -> the value of each seed
-Panels = Mapping[str, Mapping[str, Mapping[str, Curve]]]  # loss term -> variant -> split -> curve
-
-
-def curves(panels: Panels, xlabel: str = "epoch") -> Picture:
-    """Loss curves, a panel for each term and a colour for each variant.
-
-    Lines are means over seeds, bands the range from the lowest seed to the highest. Training images are dashed as they compare
-    with held-out ones (``train_eval``), and dotted as the steps took them (``train``). An axis is logarithmic only where its
-    values are positive and span two decades.
-    """
-    variants = list(dict.fromkeys(variant for panel in panels.values() for variant in panel))
-    colours = dict(zip(variants, _colours(len(variants)), strict=True))
-    columns = min(3, len(panels))
-    rows = math.ceil(len(panels) / columns)
-    names = [Line2D([], [], color=colour, label=_label(variant)) for variant, colour in colours.items()]
-    splits = dict.fromkeys(split for panel in panels.values() for curve in panel.values() for split in curve)
-    names += [Line2D([], [], color="dimgrey", linestyle=_style(split), label=split) for split in splits]
-    entry = 0.7 + 0.075 * max(len(_label(variant)) for variant in variants)  # inches that the legend needs for a name
-    width = max(5.2 * columns, entry)
-    across = min(8, int(width / entry))
-    height = 3.6 * rows + 0.2 * math.ceil(len(names) / across)
-    figure = Figure(figsize=(width, height), layout="constrained", dpi=110)
-    for index, (term, panel) in enumerate(panels.items()):
-        axes = figure.add_subplot(rows, columns, index + 1)
-        for variant, each in panel.items():
-            for split, curve in each.items():
-                _draw(axes, curve, colours[variant], _style(split))
-        values = [
-            value for each in panel.values() for curve in each.values() for seeds in curve.values() for value in seeds
-        ]
-        if 0 < DECADES * min(values) < max(values):
-            axes.set_yscale("log")
-        axes.set_title(term, fontsize=11, parse_math=False)
-        axes.set_xlabel(xlabel)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
-        if index % columns == 0:
-            axes.set_ylabel("loss")
-    legend = figure.legend(handles=names, loc="outside lower center", ncols=across, fontsize=8, frameon=False)
-    for text in legend.get_texts():
-        text.set_parse_math(False)  # a name with two dollars is no formula
-    content = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)  # a sign that the font lacks is a box
-        figure.savefig(content, format="png", metadata={"Software": None})
-    return picture(content.getvalue())
-
-
-def _draw(axes: Axes, curve: Curve, colour: str, style: Style) -> None:
-    epochs = sorted(curve)
-    marker = "o" if len(epochs) == 1 else None
-    means = [float(np.mean(curve[epoch])) for epoch in epochs]
-    axes.plot(epochs, means, style, marker=marker, color=colour, linewidth=1.4)
-    lows, highs = [min(curve[epoch]) for epoch in epochs], [max(curve[epoch]) for epoch in epochs]
-    axes.fill_between(epochs, lows, highs, color=colour, alpha=0.15, linewidth=0)
-
-
-def _label(name: str) -> str:
-    """A name as a legend shows it: one that began with an underscore would be left out of it."""
-    name = f" {name}" if name.startswith("_") else name
-    return name if len(name) <= LEGEND else f"{name[: LEGEND - 3]}..."
-
-
-def _style(split: str) -> Style:
-    styles: dict[str, Style] = {"train": ":", "train_eval": "--"}
-    return styles.get(split, "-")
-
-
-def _colours(n: int) -> list[str]:
-    """As many colours as there are variants: named ones while they last, then steps of a colour map."""
-    if n <= len(COLOURS):
-        return list(COLOURS[:n])
-    return [to_hex(colour) for colour in colormaps["viridis"](np.linspace(0, 0.93, n))]  # its end is too pale on white
+def _sized(picture: Picture, width: int, factor: int) -> Picture:
+    """The picture times a whole factor, or as much smaller as it takes to be no wider than ``width``."""
+    if picture.shape[1] <= width:
+        return picture.repeat(factor, axis=0).repeat(factor, axis=1)
+    height = max(1, round(picture.shape[0] * width / picture.shape[1]))
+    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS))
 
 
 def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> list[str]:

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.paths import Paths
-from bench.report import page
+from bench.report import illustrations, page, search
 from bench.report.answer import plain
 from bench.report.claims import judge
+from bench.report.folder import lost
+from bench.report.index import write_index
+from bench.report.plain import console
 from bench.report.selection import selected, tracked_on
-from bench.report.tables import console
+from bench.report.tables import prepared
 from bench.study.catalogue import Catalogue
 from bench.study.definition import Study, StudyError
 from bench.tracking.store import Store, finished_run
@@ -31,11 +34,24 @@ class Written:
     left_out: str
 
 
-def write_report(study: Study, known: Catalogue, paths: Paths, store: Store) -> Written:
-    """Write a study's report from its runs on every data set.
+def write_report(
+    study: Study,
+    known: Catalogue,
+    paths: Paths,
+    store: Store,
+    *,
+    publish: bool = False,
+    drop: bool = False,
+    latex: bool = False,
+) -> Written:
+    """Write a study's report from its runs on every data set: beside the store, or among the published ones and into their index.
+
+    Args:
+        drop: publish it even without data sets, variants or seeds that the published one has.
+        latex: write its tables as LaTeX too.
 
     Raises:
-        StudyError: nothing is tracked yet, or of other settings alone.
+        StudyError: nothing is tracked yet, or of other settings alone; or the published report holds what this store has not.
     """
     runs = store.table()
     study = tracked_on(study, runs)
@@ -48,13 +64,28 @@ def write_report(study: Study, known: Catalogue, paths: Paths, store: Store) -> 
         )
         if not len(wanted):
             raise StudyError(f"{study.name}: {left_out}; give the same --set, or run: bench run study {study.name}")
-    curves = store.curves(wanted["run_id"] if len(wanted) else [])
-    pictures = store.pictures(page.pictured(wanted))
+    wanted = prepared(study, wanted)
+    folder = (paths.reports if publish else paths.store / "reports") / study.name
+    if publish and not drop and (gone := lost(folder, wanted)):
+        raise StudyError(
+            f"reports/{study.name} holds {gone}, which this store has not: bring them in with bench import, or publish "
+            "without them with --drop"
+        )
+    curves = store.curves(wanted["run_id"])
+    pictures = store.pictures(illustrations.pictured(wanted))
     for run_id, files in pictures.items():
         drawn = {epoch: path for (name, epoch), path in store.drawn(run_id).items() if name == "images/samples"}
-        chosen = page.followed(study, drawn)
-        files |= page.in_a_row({epoch: store.artifact(run_id, drawn[epoch]).read_bytes() for epoch in chosen})
-    path = page.write(study, wanted, curves, pictures, paths.reports / study.name)
+        chosen = illustrations.followed(study, drawn)
+        samples = {epoch: store.artifact(run_id, drawn[epoch]).read_bytes() for epoch in chosen}
+        files |= illustrations.while_training(samples)
+    weighed = {}
+    if study.is_search:
+        from bench.run.proposals import importances  # which reads Optuna
+
+        weighed = {dataset: importances(study.vary, *each) for dataset, each in search.proposals(study, wanted).items()}
+    path = page.write(study, wanted, curves, pictures, folder, importances=weighed, with_latex=latex)
+    if publish:
+        write_index(paths.reports)
     judgements = judge(study, wanted, curves)
     return Written(path, "\n\n".join(filter(None, (plain(judgements), console(study, wanted)))), left_out)
 

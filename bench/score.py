@@ -36,12 +36,16 @@ class Score:
 class Metric:
     """A value that is measured, and which way it is better.
 
+    Attributes:
+        unit: in a reader's words; empty for a number without one. A ``share`` is of 1, and may be told in percent.
+
     Raises:
         ValueError: ``better`` is no direction.
     """
 
     name: str
     better: Better
+    unit: str = ""
 
     def __post_init__(self) -> None:
         if self.better not in get_args(Better):

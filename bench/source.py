@@ -28,6 +28,10 @@ class Unread(Exception):
     """It is not written plainly enough to be known without running it."""
 
 
+class Absent(Unread):
+    """A name that stands nowhere in a text, so that reading the file by importing it would not find it either."""
+
+
 @dataclass(frozen=True)
 class Option:
     """One setting: its type as annotated where it is defined, and its default there."""
@@ -110,7 +114,7 @@ class Source:
                 if first == PACKAGE.name:
                     file = PACKAGE.joinpath(*rest)
                     return source(file / "__init__.py" if file.is_dir() else file.with_suffix(".py"))
-        raise Unread(name)
+        raise Absent(name)
 
     def _value(self, node: ast.expr) -> Any:
         if isinstance(node, ast.Name):

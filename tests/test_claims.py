@@ -17,8 +17,9 @@ import pytest
 from bench.checks import Broken, NotPromised, studies
 from bench.paths import Paths
 from bench.report import curves as of_curves
+from bench.report import markdown as as_markdown
 from bench.report import page
-from bench.report.answer import answer, frame, markdown, plain
+from bench.report.answer import answer, frame, plain, table
 from bench.report.claims import Judgement, judge
 from bench.report.significance import holm, interval, lies
 from bench.study.catalogue import Catalogue
@@ -28,6 +29,14 @@ from bench.study.file import build, load
 from tests.test_report import LARGEST, row
 
 FALLS = {"text": "the loss falls", "where": "document 000, figure 1", "metric": "test_loss", "order": "falls"}
+
+
+def markdown(judgements: Sequence[Judgement]) -> str:
+    """The table of verdicts with its note, as a report has it."""
+    shown = table(judgements)
+    return "\n".join((*as_markdown.table(shown), "", shown.note))
+
+
 NO_CURVES = pd.DataFrame(columns=["run_id", "name", "step", "value"])
 
 
@@ -435,10 +444,10 @@ def judgements(known: Catalogue) -> list[Judgement]:
 def test_the_answer_is_what_the_verdicts_support(judgements: list[Judgement]) -> None:
     assert [each.verdict for each in judgements] == ["holds", "open", "does not hold", "cannot tell", "not judged"]
     assert answer(judgements) == (
-        "On digits it holds that the loss falls; it does not hold that more is better. Of what else the source says, 1 cannot be "
-        "told from 3 seeds, 1 is not judged and 1 is open on mnist."
+        "On digits it holds that the loss falls (151 → 121 → 111.2 nats); it does not hold that more is better (22 → 25 → 30 dB)"
+        ". Of what else the source says, 1 cannot be told from 3 seeds, 1 is not judged and 1 is open on mnist."
     )
-    assert answer(judgements[:1]) == "On digits it holds that the loss falls."
+    assert answer(judgements[:1]) == "On digits it holds that the loss falls (151 → 121 → 111.2 nats)."
     assert answer([]) == ""
     assert answer(judgements[1:2]) == ("Nothing that the source says can be told yet: 1 is open on mnist.")
 
@@ -452,9 +461,10 @@ def test_the_answer_names_data_sets_where_there_are_several_and_counts_what_is_m
         )
 
     both = [held("a", "digits"), held("a", "mnist"), held("b", "mnist")]
-    assert answer(both) == "It holds that a (digits, mnist) and that b (mnist)."
+    falls = "151 → 121 → 111.2 nats"
+    assert answer(both) == f"It holds that a (digits: {falls}; mnist: {falls}) and that b (mnist: {falls})."
     assert answer([held(text, "digits") for text in "abcd"]) == (
-        "On digits it holds that a, that b, that c, and likewise 1 more."
+        f"On digits it holds that a ({falls}), that b ({falls}), that c ({falls}), and likewise 1 more."
     )
 
 
@@ -464,7 +474,8 @@ def test_the_table_says_what_the_source_said_and_what_is_here(judgements: list[J
     assert rows[2][:3] == [
         "the loss falls (document 000, figure 1)",
         "digits",
-        "latent_dim=2 151, latent_dim=5 121, latent_dim=10 111.2; latent_dim=10 against latent_dim=5: -9.80 ± 0.50 (n = 3)",
+        "latent_dim=2 151, latent_dim=5 121, latent_dim=10 111.2 nats; latent_dim=10 against latent_dim=5: "
+        "-9.80 ± 0.50 nats (n = 3)",
     ]
     assert rows[2][3].startswith("**holds**: paired t-test of every step, p = 0.0")
     assert rows[3] == ["", "mnist", "", "open: not run"]  # the claim is not said twice
@@ -489,13 +500,13 @@ def test_a_relative_effect_is_told_in_percent(known: Catalogue) -> None:
 
 def test_a_terminal_shows_the_answer_and_a_line_for_each(judgements: list[Judgement]) -> None:
     text = plain(judgements)
-    assert text.startswith("On digits it holds that the loss falls; ")
+    assert text.startswith("On digits it holds that the loss falls (151 → 121 → 111.2 nats); ")
     assert all(len(line) <= 120 for line in text.splitlines())
     lines = [" ".join(line.split()) for line in text.splitlines()]
     assert lines[5:8] == [
-        "the loss falls digits -9.80 ± 0.50 (n = 3) holds",
+        "the loss falls digits -9.80 ± 0.50 nats (n = 3) holds",
         "the loss falls mnist open",
-        "more is better. digits +3.000 ± 0.000 (n = 3) does not hold",
+        "more is better. digits +3.000 ± 0.000 dB (n = 3) does not hold",
     ]
     assert plain([]) == ""
 
@@ -511,11 +522,11 @@ def test_the_verdicts_are_a_table_for_a_machine_too(judgements: list[Judgement])
 def test_a_report_opens_with_the_answer(known: Catalogue, tmp_path: Path) -> None:
     text = page.write(make(known, FALLS), runs_of(FALLING), NO_CURVES, {}, tmp_path).read_text()
     lines = [line for line in text.splitlines() if line]
-    assert lines[1:3] == [
-        "Which?",
-        "On digits it holds that the loss falls. Of what else the source says, 1 is open on mnist.",
+    assert lines[:2] == [
+        "# Which?",
+        "On digits it holds that the loss falls (151 → 121 → 111.2 nats). Of what else the source says, 1 is open on mnist.",
     ]
-    assert lines[3].startswith("| source said ")
+    assert lines[2].startswith("| source said ")
     assert text.index("Holm's") < text.index("> Document 000: the first") < text.index("## digits")
     assert pd.read_csv(tmp_path / "claims.csv")["verdict"].tolist() == ["holds", "open"]
     page.write(make(known, claims=None), runs_of(FALLING), NO_CURVES, {}, tmp_path / "none")

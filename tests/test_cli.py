@@ -69,12 +69,43 @@ def test_an_unknown_command_is_a_usage_error() -> None:
 class TestInside:
     """In a folder with one small study."""
 
+    def test_what_was_published_is_not_dropped_without_being_told(self, inside: Paths) -> None:
+        assert bench("run", "study", "smoke", "--seeds", "1", "--set", "epochs=1").exit_code == 0
+        words = ("report", "smoke", "--set", "epochs=1", "--publish")
+        published = bench(*words)
+        assert published.exit_code == 0, published.output
+        assert "report: reports/smoke/README.md" in published.output
+        assert "publish:" not in published.output
+        assert "[smoke](smoke/README.md)" in (inside.reports / "README.md").read_text()
+        runs = inside.reports / "smoke" / "runs.csv"
+        here = runs.read_text()
+        runs.write_text(here + "".join(here.splitlines(keepends=True)[1:]).replace(",digits,", ",mnist,"))
+        (inside.reports / "smoke" / "mnist-test-samples.png").write_bytes(b"")
+        refused = bench(*words)
+        assert refused.exit_code == 2
+        assert refused.output == (
+            "Error: reports/smoke holds mnist, 2 trials, which this store has not: bring them in with bench import, or publish "
+            "without them with --drop\n"
+        )
+        assert (inside.reports / "smoke" / "mnist-test-samples.png").exists()
+        assert bench(*words, "--drop", "--latex").exit_code == 0
+        assert runs.read_text() == here
+        assert not (inside.reports / "smoke" / "mnist-test-samples.png").exists()
+        assert (inside.reports / "smoke" / "report.tex").is_file()
+        assert bench("report", "smoke", "--drop").exit_code == 2
+
     def test_a_study_from_the_first_run_to_the_report(self, inside: Paths) -> None:
         result = bench("run", "study", "smoke", "--seeds", "1", "--workers", "2")
         assert result.exit_code == 0, result.output
         assert "smoke: 2 trials, 2 to train" in result.output
-        assert "report: reports/smoke/README.md" in result.output
-        page = (inside.reports / "smoke" / "README.md").read_text()
+        report = inside.store / "reports" / "smoke"
+        assert result.output.splitlines()[-4:] == [
+            "report: mlruns/reports/smoke/README.md",
+            "look: mlruns/reports/smoke/report.html",
+            "publish: bench report smoke --publish",
+            "browse: bench ui",
+        ]
+        page = (report / "README.md").read_text()
         assert "bench run study smoke --seeds 1" in page
         assert str(inside.reports.parent) not in page
         again = bench("run", "study", "smoke", "--seeds", "1")
@@ -84,10 +115,11 @@ class TestInside:
         assert "smoke: 4 trials, 2 finished already, 2 to train" in dry.output
         assert re.search(r"ld=003 s1 digits +\d\d,\d\d\d parameters  [0-9a-f]{16}  to run", dry.output)
         assert re.search(r"about \d+\.\d minutes with \d+ at a time, by 2 earlier runs", dry.output)
-        before = (inside.reports / "smoke" / "summary.csv").read_bytes()
+        before = (report / "summary.csv").read_bytes()
         for words in (("report", "smoke"), ("report", "--all")):
             assert bench(*words).exit_code == 0
-            assert (inside.reports / "smoke" / "summary.csv").read_bytes() == before
+            assert (report / "summary.csv").read_bytes() == before
+        assert not inside.reports.exists()
         other = bench("report", "smoke", "--set", "epochs=9")
         assert other.exit_code == 2
         assert (

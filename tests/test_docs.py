@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from bench import __version__, registry
-from bench.report.page import PICTURES
+from bench.report.illustrations import CURVES, PICTURES
 
 ROOT = Path(__file__).parent.parent
 PAPERS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")
@@ -116,7 +116,7 @@ def test_reports_on_the_page_of_sources_are_those_that_are_written() -> None:
     for study, dataset, picture in named:
         assert study in studies()
         assert dataset in registry.names("datasets")
-        assert picture in {"curves.png", *PICTURES}
+        assert picture in {CURVES, *PICTURES}
 
 
 def pins() -> dict[str, Version]:

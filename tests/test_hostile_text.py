@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,16 +18,19 @@ from rich.console import Console
 import bench.cli.progress as progress
 from bench.checkpoint import Progress
 from bench.cli import main
-from bench.images import curves, side_by_side
+from bench.images import png, side_by_side
 from bench.paths import Paths
 from bench.report import page
-from bench.report.tables import console
+from bench.report.index import write_index
+from bench.report.plain import console
+from bench.report.plots import curves
 from bench.run.plan import Plan
 from bench.run.worker import Epoch, Finished
 from bench.score import Score
 from bench.study.catalogue import Catalogue
 from bench.study.definition import Failure, Study
 from bench.study.file import build
+from bench.text import escaped
 from bench.tracking.store import Store
 from tests.test_report import row
 
@@ -54,11 +58,13 @@ class Tags(HTMLParser):
     def __init__(self, text: str) -> None:
         super().__init__()
         self.tags: set[str] = set()
+        self.attributes: list[tuple[str, str | None]] = []
         self.text = ""
         self.feed(text)
 
-    def handle_starttag(self, tag: str, attrs: object) -> None:
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
+        self.attributes += attrs
 
     def handle_data(self, data: str) -> None:
         self.text += data
@@ -85,34 +91,77 @@ def runs_of(study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def test_in_a_report_it_stays_text(study: Study, tmp_path: Path) -> None:
+@pytest.fixture
+def report(study: Study, tmp_path: Path) -> Path:
+    """The folder of a report of it."""
     runs = runs_of(study)
     drawn = pd.DataFrame(
         [(run, f"test/{HOSTILE}", step, 1.0) for run in runs["run_id"] for step in range(3)],
         columns=["run_id", "name", "step", "value"],
     )
     blank = {run: {"samples.png": side_by_png()} for run in runs["run_id"]}
-    text = page.write(study, runs, drawn, blank, tmp_path).read_text()
+    return page.write(study, runs, drawn, blank, tmp_path / "x", with_latex=True).parent
+
+
+def test_in_a_report_it_stays_text(study: Study, report: Path) -> None:
+    runs = runs_of(study)
+    text = (report / "README.md").read_text()
     shown = Tags(MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).render(text))
     ours = {"h1", "h2", "h3", "p", "table", "thead", "tbody", "tr", "th", "td", "blockquote", "ul", "li"}
     assert shown.tags <= ours | {"a", "img", "strong", "pre", "code"}
     headings = [line for line in text.splitlines() if line.startswith("#")]
     assert [line for line in headings if not line.startswith("###")] == [
-        "# x",
+        f"# {escaped(str(TABLES['question']))}",
+        "## How they compare",
         "## a/\\<i>\\|\\\\x1b.npz",
         "## Blanks and failures",
         "## How it was measured",
-        "## Where it comes from",
+        "## What it cost",
+        "## How to have it again",
     ]
     assert shown.text.count(HOSTILE) >= 4  # question, claim, table, legend of failures
-    assert (tmp_path / "runs.csv").stat().st_size
+    assert (report / "runs.csv").stat().st_size
     assert "alert(1)" in console(study, runs)
     assert "\x1b" not in console(study, runs)
 
 
-def side_by_png() -> bytes:
-    from bench.images import png
+def test_in_a_page_of_html_it_stays_text_and_nothing_is_asked_of_anybody(report: Path) -> None:
+    text = (report / "report.html").read_text()
+    shown = Tags(text)
+    layout = {"html", "head", "meta", "link", "title", "style", "body", "main", "section", "div", "dialog", "script"}
+    ours = {"h1", "h2", "p", "b", "table", "thead", "tbody", "tr", "th", "td", "blockquote", "ul", "li", "pre"}
+    assert shown.tags <= layout | ours | {"a", "img", "figure", "figcaption", "button", "details", "summary"}
+    assert not [name for name, _ in shown.attributes if name.startswith("on")]
+    addresses = [value or "" for name, value in shown.attributes if name in ("src", "href", "srcset", "action")]
+    assert addresses
+    assert all(address.startswith("data:") for address in addresses)
+    policy = next(value or "" for _, value in shown.attributes if "default-src" in (value or ""))
+    assert policy.startswith("default-src 'none'; img-src data:; ")
+    assert text.count("<script>") == text.count("</script>") == 1  # the page's own
+    assert shown.text.count(HOSTILE) >= 4
 
+
+def test_in_tables_of_latex_it_stays_text(report: Path) -> None:
+    text = (report / "report.tex").read_text()
+    bare = re.sub(
+        r"\\\\$|\\[a-z]+\b|\\[&%$#_{}]|\$(\\[a-z]+|\^2)\$", "", text, flags=re.MULTILINE
+    )  # what is written on purpose
+    assert not set("%$#_~^`\\") & set(re.sub(r"\{tab:[\w-]+.*\}", "", bare))
+    assert bare.count("{") == bare.count("}")
+    for body in re.findall(r"(?<=midrule\n)(.*?)(?=\n\\bottomrule)", text, re.DOTALL):
+        counts = {len(re.findall(r"(?<!\\)&", line)) for line in body.splitlines()}
+        assert len(counts) == 1  # as many cells in every row
+
+
+def test_in_the_index_it_stays_text(report: Path) -> None:
+    text = write_index(report.parent).read_text()
+    shown = Tags(MarkdownIt("commonmark", {"html": True}).enable(["table"]).render(text))
+    assert shown.tags <= {"h1", "p", "table", "thead", "tbody", "tr", "th", "td", "a", "img", "code"}
+    assert HOSTILE in shown.text
+    assert [value for name, value in shown.attributes if name == "src"] == ["x/effects.png"]
+
+
+def side_by_png() -> bytes:
     return png(curves({"loss": {HOSTILE: {"test": {1: [1.0]}}}}))
 
 

@@ -20,7 +20,8 @@ from bench.images import (
     COLOURS,
     GIF_MILLISECONDS,
     LEADING,
-    curves,
+    MARGIN,
+    WIDTH,
     gif,
     grid,
     manifold,
@@ -36,6 +37,7 @@ from bench.models.draw import Draw
 from bench.models.gan import GAN
 from bench.models.vae import VAE
 from bench.previews import final_pictures, latent_plane, picture_epochs, progress_pictures
+from bench.report.plots import curves
 
 
 def tiles(*values: float, side: int = 2) -> torch.Tensor:
@@ -103,17 +105,29 @@ def test_png_and_gif_hold_what_was_put_in() -> None:
 
 def test_pictures_side_by_side_keep_their_pixels() -> None:
     sheet = side_by_side({"a": np.full((50, 60, 3), 10, np.uint8), "b": np.full((50, 60, 3), 200, np.uint8)})
-    assert (sheet == 10).all(axis=2).sum() >= 50 * 60
-    assert (sheet[60, 30] == 10).all()
-    assert (sheet[60, 110] == 200).all()
+    assert sheet.shape[1] == WIDTH
+    factor = (WIDTH // 2 - 2 * MARGIN) // 60  # half of the sheet holds so many times the picture
+    assert (sheet == 10).all(axis=2).sum() >= 50 * 60 * factor**2
+    assert (sheet[60, WIDTH // 4] == 10).all()
+    assert (sheet[60, 3 * WIDTH // 4] == 200).all()
+
+
+def test_a_picture_too_wide_for_its_place_is_made_smaller_and_a_single_one_takes_half_the_sheet() -> None:
+    wide = np.full((100, 4000, 3), 10, np.uint8)
+    place = (WIDTH - MARGIN) // 2 - MARGIN
+    columns = (side_by_side({"a": wide}) == 10).all(axis=(2)).any(axis=0)
+    assert columns.sum() == place
+    assert columns[WIDTH // 2]  # in the middle
 
 
 def test_captions_too_long_for_their_picture_take_more_lines() -> None:
     black = np.zeros((50, 200, 3), np.uint8)
     short = side_by_side({"a": black, "b": black})
-    long = side_by_side({"latent_dim=10 hidden_dims=512-256": black, "b": black})
+    long = side_by_side({"latent_dim=10 hidden_dims=512-256 learning_rate=0.00231 batch_size=32": black, "b": black})
     assert long.shape[0] == short.shape[0] + LEADING
-    np.testing.assert_array_equal(long[:, 14 + 200 : 14 + 200 + 14], 255)  # nothing reaches over into the gap
+    np.testing.assert_array_equal(
+        long[:, (WIDTH - MARGIN) // 2 : (WIDTH + MARGIN) // 2], 255
+    )  # nothing reaches into the gap
 
 
 @pytest.fixture
@@ -126,7 +140,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
             super().__init__(**options)
             kept.append(self)
 
-    monkeypatch.setattr("bench.images.Figure", Kept)
+    monkeypatch.setattr("bench.report.plots.Figure", Kept)
     return kept
 
 

@@ -112,7 +112,7 @@ ALLOWED = {
     "executors": {"study", "executors/__init__"},
     "executors/_tied": {"executors"},
     "tracking": {"databases", "files", "score", "study", "text", "tracking"},
-    "report": {"images", "report", "score", "study", "text"},
+    "report": {"files", "images", "report", "report/__init__", "score", "study", "text"},
     "run/queue_file": {"databases"},
     "run/queue": {"databases", "run", "score", "study"},
     "run/proposals": {"run", "score", "study"},
@@ -142,7 +142,7 @@ ALLOWED = {
         "tracking",
         "training",
     },
-    "results": {"paths", "report", "report/__init__", "study", "tracking"},
+    "results": {"paths", "report", "report/__init__", "run", "study", "tracking"},
     "api": {
         "contract",
         "measure",
@@ -189,7 +189,7 @@ OWNERS = {
     "pytorch_fid": {"features"},
     "sklearn": {"metrics"},
     "torchvision": {"datasets"},
-    "matplotlib": {"images"},
+    "matplotlib": {"report"},
     "pandas": {"api", "report", "tracking"},
 }
 NO_TORCH = {

@@ -15,9 +15,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from bench.images import Picture, picture, png
-from bench.report import page, tables
-from bench.report.tables import console, legend_of, markdown_table, notes, summary
+from bench.images import WIDTH, Picture, picture, png
+from bench.report import illustrations, markdown, page
+from bench.report.cells import laid_out, legend, measures, with_spread
+from bench.report.plain import console
+from bench.report.tables import notes, summary
 from bench.score import Metric
 from bench.study.catalogue import Catalogue
 from bench.study.definition import Study, StudyError
@@ -80,6 +82,22 @@ def row(latent: int, seed: int, loss: float | None, **changes: Any) -> dict[str,
     }
 
 
+def markdown_table(study: Study, rows: pd.DataFrame) -> str:
+    """All measures of one data set as Markdown, few variants side by side."""
+    return "\n".join(markdown.table(laid_out(measures(study, rows, study.metrics, "measures"))))
+
+
+def rows_of(text: str, head: str) -> list[list[str]]:
+    """The cells of the table in Markdown that begins with ``head``, without the rule below the headings."""
+    lines = text[text.index(head) :].split("\n\n")[0].splitlines()
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in (lines[0], *lines[2:])]
+
+
+def legend_of(study: Study, rows: pd.DataFrame, best: str) -> str:
+    """What the marks of that table mean."""
+    return legend(rows, study.metrics, best)
+
+
 @pytest.fixture
 def runs() -> pd.DataFrame:
     """Newest first, as they are tracked."""
@@ -140,12 +158,11 @@ def test_rows_that_were_trained_otherwise_share_a_column_and_the_page_says_so(
     assert summary(study, runs)["test_loss_mean"].notna().all()
     assert not any("protocols" in note for note in notes(study, runs))
     text = page.write(study, runs, no_curves, {}, tmp_path).read_text()
-    assert "* test_loss on digits: images 9, precision float32, split test (of latent_dim=5)\n" in text
-    assert (
-        "* test_loss on digits: binarise dynamic, images 9, precision bfloat16, split test (of latent_dim=2, latent_dim=10)\n"
-        in text
-    )
-    assert "* psnr on digits: images 9, split test\n" in text
+    assert rows_of(text, "| measures ")[1:] == [
+        ["training", "digits", "", "in bfloat16, on binarised images: dynamic", "latent_dim=2, latent_dim=10"],
+        ["training", "digits", "", "in float32", "latent_dim=5"],
+        ["test_loss, psnr", "digits", "9 held-out images, test split", "", ""],
+    ]
 
 
 def test_the_best_is_bold_in_its_own_direction(study: Study, runs: pd.DataFrame) -> None:
@@ -217,7 +234,10 @@ def test_what_alone_could_not_be_tested_says_so_in_its_cell(study: Study) -> Non
     assert "120.0 untested" in lines[3]
     assert "**95.00 ± 7.07**" in lines[4]
     legend = legend_of(study, table, best="Bold")
-    assert legend == "Bold: best mean; untested: one seed says nothing of which is best"
+    assert legend == (
+        "Bold: best mean; untested: one seed says nothing of which is best; n or seeds: from how many or from which, where not "
+        "all are from the same"
+    )
 
 
 def test_few_variants_with_many_measures_stand_side_by_side(study: Study, runs: pd.DataFrame) -> None:
@@ -231,10 +251,10 @@ def test_few_variants_with_many_measures_stand_side_by_side(study: Study, runs: 
         for line in markdown_table(wide, summary(wide, runs)).splitlines()
     ]
     assert page[0] == ["measure", "latent_dim=2", "latent_dim=5", "latent_dim=10"]
-    assert page[2] == ["test_loss ↓", "150.0 ± 2.8", "120.0 untested", "**90.00 ± 0.00**"]
-    assert ["fid ↓", "", "", ""] in page
+    assert page[2] == ["test_loss ↓ (nats)", "150.0 ± 2.8", "120.0 untested (n = 1)", "**90.00 ± 0.00**"]
+    assert not any(row[0].startswith("fid") for row in page)  # which was taken of none
     lines = console(wide, runs).splitlines()
-    assert lines[3].split() == ["test_loss", "↓", "150.0", "±", "2.8", "120.0", "untested", "90.00", "±", "0.00", "*"]
+    assert " ".join(lines[3].split()) == "test_loss ↓ (nats) 150.0 ± 2.8 120.0 untested (n = 1) 90.00 ± 0.00 *"
     assert not any(line.startswith("fid ↓") for line in lines)
     several = pd.concat([runs[:1].assign(variant=f"v{n}", configuration=f"{n}", seed=0) for n in range(7)])
     assert markdown_table(wide, summary(wide, several)).startswith("| variant ")
@@ -273,7 +293,7 @@ def test_a_column_that_few_images_bias_says_so(study: Study, runs: pd.DataFrame)
     ],
 )
 def test_numbers_have_four_digits_and_their_spread_the_same_places(mean: float, std: float, text: str) -> None:
-    assert tables._with_spread(mean, std) == text
+    assert with_spread(mean, std) == text
 
 
 def test_a_report_is_a_page_two_tables_and_pictures_and_the_same_bytes_again(
@@ -288,16 +308,20 @@ def test_a_report_is_a_page_two_tables_and_pictures_and_the_same_bytes_again(
         ],
         columns=["run_id", "name", "step", "value"],
     )
-    assert page.pictured(runs) == ["r10-0", "r5-0", "r2-0"]
-    picture = png(np.zeros((300, 300, 3), np.uint8))
-    pictures = {run: {"samples.png": picture} for run in page.pictured(runs)}
+    assert illustrations.pictured(runs) == ["r10-0", "r5-0", "r2-0"]
+    black = png(np.zeros((300, 300, 3), np.uint8))
+    pictures = {run: {"samples.png": black} for run in illustrations.pictured(runs)}
     path = page.write(study, runs, curves, pictures, tmp_path / "x")
     files = {file.name: file.read_bytes() for file in path.parent.iterdir()}
-    assert set(files) == {"README.md", "summary.csv", "runs.csv", "digits-test-curves.png", "digits-test-samples.png"}
+    assert set(files) == {
+        *("README.md", "report.html", "report.json", "summary.csv", "runs.csv"),
+        *("effects.png", "digits-test-curves.png", "digits-test-samples.png"),
+    }
+    assert {picture(files[name]).shape[1] for name in files if name.endswith(".png")} == {WIDTH}
     text = files["README.md"].decode()
     for part in (
-        "# x",
-        "Which?",
+        "# Which?",
+        "Study x: digits",
         "> Document 000: the first",
         "seeds 0 and 1",
         "commit: abc",
@@ -306,7 +330,7 @@ def test_a_report_is_a_page_two_tables_and_pictures_and_the_same_bytes_again(
         "bench run study x",
     ):
         assert part in text
-    assert "4 finished of 5, about 0.11 hours" in text  # 50 epochs of 2 seconds each
+    assert "4 finished of 5 trials, about 0.11 device-hours" in text  # 50 epochs of 2 seconds each
     table = pd.read_csv(path.parent / "runs.csv")
     assert table["variant"].tolist() == [
         "latent_dim=2",
@@ -334,7 +358,7 @@ def test_a_report_is_a_page_two_tables_and_pictures_and_the_same_bytes_again(
 def test_a_report_follows_samples_through_training(
     study: Study, named: tuple[int, ...], drawn: list[int], shown: list[int]
 ) -> None:
-    assert page.followed(dataclasses.replace(study, pictures=named), drawn) == shown
+    assert illustrations.followed(dataclasses.replace(study, pictures=named), drawn) == shown
 
 
 def test_samples_of_one_run_are_in_a_row_and_those_of_each_variant_in_a_row_of_its_own(
@@ -344,20 +368,20 @@ def test_samples_of_one_run_are_in_a_row_and_those_of_each_variant_in_a_row_of_i
         return np.broadcast_to(np.array([number, 200, 100], np.uint8), (80, 80, 3))  # no grey, which captions have
 
     rows = {}
-    for place, run in enumerate(page.pictured(runs)):
-        rows[run] = page.in_a_row({epoch: png(shade(10 * place + epoch)) for epoch in (9, 1, 5)})
+    for place, run in enumerate(illustrations.pictured(runs)):
+        rows[run] = illustrations.while_training({epoch: png(shade(10 * place + epoch)) for epoch in (9, 1, 5)})
     page.write(study, runs, no_curves, rows, tmp_path)
     sheet = picture((tmp_path / "digits-test-training.png").read_bytes())
     corners = {}
     for number in (21, 25, 29, 11, 15, 19, 1, 5, 9):  # latent_dim 2 is the last of `pictured` and the first row
         down, across = np.nonzero((sheet == shade(number)[0, 0]).all(axis=2))
-        assert len(down) == 80 * 80
+        assert len(down) == (6 * 80) ** 2  # a third of the sheet has room for six times the 80 pixels
         corners[number] = down.min(), across.min()
     tops = [sorted({corners[number][0] for number in (base + 1, base + 5, base + 9)}) for base in (20, 10, 0)]
     assert all(len(top) == 1 for top in tops)
     assert tops == sorted(tops)
     assert corners[21][1] < corners[25][1] < corners[29][1]
-    assert page.in_a_row({1: png(shade(1))}) == {}
+    assert illustrations.while_training({1: png(shade(1))}) == {}
 
 
 def test_no_trial_is_one_line(study: Study) -> None:
@@ -392,11 +416,11 @@ def test_a_search_shows_its_best_first_and_what_confirmed_them(
     assert text.index("Confirmed:") < text.index(
         "3 proposals, the best 3 by test_loss (lower is better): 3 finished, 0 pruned, 0 failed."
     )
-    prospects = text[text.index("The expected best test_loss") :].splitlines()
-    assert [line.split() for line in prospects[4:7]] == [  # of 152, 120 and 90: their mean; then 1/3 120 and 2/3 90
-        ["|", "1", "|", "120.7", "|"],
-        ["|", "2", "|", "100", "|"],
-        ["|", "3", "|", "90", "|"],
+    assert rows_of(text, "| proposals ") == [  # of 152, 120 and 90: their mean; then 1/3 120 and 2/3 90
+        ["proposals", "test_loss (nats)"],
+        ["1", "120.7"],
+        ["2", "100"],
+        ["3", "90"],
     ]
 
 
@@ -433,7 +457,7 @@ def test_a_study_of_which_nothing_finished_has_a_report_too(
     assert "| 0/1 " in text
     assert "latent_dim=10 seed 1 on digits failed: diverged: loss is nan" in text
     assert "* commit: abc\n" in text
-    assert "0 finished of 1" in text
+    assert "0 finished of 1 trials" in text
     assert "* data:" not in text
     assert "```\nbench run study x\n```" in text
 
@@ -469,7 +493,7 @@ def test_curves_leave_out_epoch_0_and_infinities_and_go_by_seed(
         seen.append(panels)
         return np.zeros((9, 9, 3), np.uint8)
 
-    monkeypatch.setattr(page, "drawn_curves", curves)
+    monkeypatch.setattr(illustrations, "curves", curves)
     page.write(study, runs, pd.DataFrame(rows, columns=["run_id", "name", "step", "value"]), {}, tmp_path)
     assert seen == [
         {
@@ -506,7 +530,7 @@ def test_no_place_of_this_machine_is_in_a_report(
     )
     path = page.write(study, own, no_curves, {}, tmp_path)
     for file in path.parent.iterdir():
-        assert "/home" not in file.read_text()
+        assert b"/home" not in file.read_bytes()
     text = path.read_text()
     assert "## faces.npz\n" in text
     assert "bench run study x --dataset faces.npz" in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
@@ -13,10 +14,11 @@ from bench.checkpoint import Progress
 from bench.executors import Resources, local
 from bench.paths import Paths
 from bench.run.driver import Driver, Outcome
+from bench.run.proposals import ENOUGH, importances
 from bench.run.worker import Epoch, Finished, Started
 from bench.score import Score
 from bench.study.catalogue import Catalogue
-from bench.study.definition import Trial
+from bench.study.definition import Range, Trial
 from bench.study.file import build
 from bench.tracking.store import Store
 
@@ -121,3 +123,21 @@ def test_a_search_that_may_not_prune_lets_the_worse_proposal_end(
     outcome = search(known, paths, monkeypatch, "fd_classifier", lambda trial: dimension(trial) ** 3)
     assert len(outcome.finished) == 9
     assert not outcome.pruned
+
+
+def test_what_mattered_is_what_the_objective_hangs_on() -> None:
+    """Of two settings one decides: it explains all but what a forest of few points leaves to chance."""
+    widths: tuple[Any, ...] = (1, 2, [3, 4])
+    space: dict[str, tuple[Any, ...] | Range] = {"rate": Range(0.0, 1.0), "width": widths}
+    cells = [{"rate": json.dumps(n / 19), "width": json.dumps(widths[n % 3])} for n in range(20)]
+    values = [(n / 19) ** 2 for n in range(20)]
+    found = importances(space, cells, values)
+    assert list(found) == ["rate", "width"]
+    assert sum(found.values()) == pytest.approx(1)
+    assert found["rate"] > 0.9
+    assert importances(space, cells, values) == found
+    assert importances(space, cells[:ENOUGH], values[:ENOUGH])
+    assert importances(space, cells[: ENOUGH - 1], values[: ENOUGH - 1]) == {}
+    outside = [*cells[: ENOUGH - 1], {"rate": "7.0", "width": "1"}]  # the space was wider once
+    assert importances(space, outside, values[:ENOUGH]) == {}
+    assert importances(space, cells, [1.0] * 20) == {}

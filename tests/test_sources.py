@@ -186,7 +186,7 @@ def call(command: str) -> None:
 def exists(file: str, row: Row, run: pd.Series[Any]) -> bool:
     """Whether the table's file is there, of a study that ran as its smoke."""
     if file.startswith("reports/"):
-        return Path(file.replace(f"/{row.study}/", f"/{row.study}_smoke/")).is_file()
+        return Path("mlruns", file.replace(f"/{row.study}/", f"/{row.study}_smoke/")).is_file()
     if file.startswith("applied/"):
         return Path(file.replace("KEY", run["key"][:8])).exists()
     own = Path("mlruns", "artifacts", f"{row.study}_smoke", run["run"], "artifacts")

@@ -90,7 +90,7 @@ def test_a_study_finished_in_two_places_reports_as_one_that_ran_in_one(
     costs = [name for name in map(str, here) if "second" in name or "megabytes" in name]
     pd.testing.assert_frame_equal(here.drop(columns=costs), at_once.drop(columns=costs))
     bench.report("smoke")
-    page = (inside.reports / "smoke" / "README.md").read_text()
+    page = (inside.store / "reports" / "smoke" / "README.md").read_text()
     assert "* imported: 2 from the attic\n" in page
     assert "bench run study smoke --seeds 1\n" in page
 

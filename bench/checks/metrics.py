@@ -106,6 +106,14 @@ def check_its_values_have_a_direction_and_names_of_their_own(measurement: Subjec
         expect(measurements().files.get(name) == measurement.name, measurements().unread.get(name, ""))
 
 
+def check_its_units_are_of_its_values(measurement: Subject) -> None:
+    """`UNITS`, which may be left out, gives values of the file a unit in a word or a few; shares and decibels have one too."""
+    for name, unit in getattr(measurement.module, "UNITS", {}).items():
+        known = ", ".join(measurement.module.VALUES)
+        expect(name in measurement.module.VALUES, f"UNITS: {name} is none of VALUES: {known}")
+        expect(isinstance(unit, str) and 0 < len(unit) <= 20, f"UNITS: {name} = {unit!r}: must be a text of 20 letters")
+
+
 def check_what_it_needs_can_be_asked_of_a_model(measurement: Subject) -> None:
     """`NEEDS` is a capability from `bench.contract`, or a class; `EXTRACTOR` is the name of one, or None."""
     needs, extractor = measurement.module.NEEDS, measurement.module.EXTRACTOR

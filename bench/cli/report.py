@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bench.cli.common import UsageLine, near, one_line, read_settings, settings_options, surroundings
 
+if TYPE_CHECKING:
+    from bench.results import Written
+
 
 @click.command()
 @click.argument("name", required=False)
 @click.option("--all", "every", is_flag=True, help="Every study that has tracked trials.")
+@click.option("--publish", is_flag=True, help="Write into reports/ and its index, and not beside the store.")
+@click.option("--drop", is_flag=True, help="Publish even without trials that the published report has.")
+@click.option("--latex", is_flag=True, help="Write the tables as report.tex too.")
 @settings_options
-def report(name: str | None, every: bool, **options: Any) -> None:
-    """Write reports/NAME from the tracked trials of the study NAME; nothing is trained."""
+def report(name: str | None, every: bool, publish: bool, drop: bool, latex: bool, **options: Any) -> None:
+    """Write the report of the study NAME from its tracked trials, beside their store; nothing is trained."""
     from bench.results import write_report
     from bench.study.catalogue import catalogue
     from bench.study.definition import StudyError
@@ -23,6 +31,8 @@ def report(name: str | None, every: bool, **options: Any) -> None:
 
     if (name is None) == (not every):
         raise click.UsageError("name one study, or give --all")
+    if drop and not publish:
+        raise click.UsageError("--drop is for --publish: a report beside the store is always written anew")
     with one_line():
         paths = surroundings()
         known = catalogue()
@@ -35,17 +45,28 @@ def report(name: str | None, every: bool, **options: Any) -> None:
             study = load(paths.study(each), known, smoke=options["smoke"], given=given)
             store = Store(paths.store, paths.tracking, study.name, study.question, create=False)
             try:
-                tell(write_report(study, known, paths, store))
+                written = write_report(study, known, paths, store, publish=publish, drop=drop, latex=latex)
             except StudyError as error:
                 if not every:
                     raise
                 click.echo(str(error))
+            else:
+                tell(written, "" if publish else to_publish(each, options["settings"], options["smoke"]))
 
 
-def tell(written: Any) -> None:
-    """Print the tables of a `bench.results.Written`, and say where the report is."""
+def to_publish(name: str, settings: Sequence[str], smoke: bool) -> str:
+    """The command that puts a report among the published ones."""
+    words = ["bench", "report", name, *(word for each in settings for word in ("--set", each))]
+    return shlex.join([*words, *(["--smoke"] if smoke else []), "--publish"])
+
+
+def tell(written: Written, publish: str) -> None:
+    """Print the tables of a report, and say where it is and, where there is a command for it, how to ``publish`` it."""
     click.echo(written.text)
     if written.left_out:
         click.echo(written.left_out)
     click.echo(f"report: {near(written.path)}")
+    click.echo(f"look: {near(written.path.with_name('report.html'))}")
+    if publish:
+        click.echo(f"publish: {publish}")
     click.echo("browse: bench ui")

@@ -128,7 +128,7 @@ def run_trial(model: str, **options: Any) -> None:
 
 def _run(kind: str, name: str, study: Study, known: Catalogue, paths: Paths, options: dict[str, Any]) -> None:
     from bench import registry
-    from bench.cli.report import tell
+    from bench.cli.report import tell, to_publish
     from bench.run.command import command_line
     from bench.run.driver import Driver
     from bench.run.resources import share_out
@@ -167,7 +167,8 @@ def _run(kind: str, name: str, study: Study, known: Catalogue, paths: Paths, opt
         if not (status or outcome.broken) and kind == "study":
             from bench.results import write_report
 
-            tell(write_report(study, known, paths, driver.store))
+            publish = to_publish(name, options["settings"], options["smoke"])
+            tell(write_report(study, known, paths, driver.store), publish)
         for trial, failure in outcome.failed:
             click.echo(line(f"{trial.name}: {failure.kind}: {failure.reason}"), err=True)
         if outcome.failed:

@@ -8,7 +8,7 @@ from typing import Any
 
 from bench import registry
 from bench.score import Metric
-from bench.source import Unread, doc, source
+from bench.source import Absent, Unread, doc, source
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ def measurements() -> Measurements:
     unread: dict[str, str] = {}
     for file in registry.names("metrics"):
         try:
-            found = {name: Metric(name, better) for name, better in _values(file).items()}
+            units = _units(file)
+            found = {name: Metric(name, better, units.get(name, "")) for name, better in _values(file).items()}
         except registry.BrokenGuest as error:
             unread[file] = str(error)
         except (AttributeError, ValueError) as error:
@@ -63,3 +64,14 @@ def _values(file: str) -> Mapping[str, Any]:
     except Unread:
         values = registry.load("metrics", file).VALUES
     return values
+
+
+def _units(file: str) -> Mapping[str, str]:
+    """The units of those values that have one."""
+    try:
+        units: Mapping[str, str] = source(registry.file("metrics", file)).constant("UNITS")
+    except Absent:
+        return {}
+    except Unread:
+        units = getattr(registry.load("metrics", file), "UNITS", {})
+    return units

@@ -13,6 +13,7 @@ from bench.measure.context import Context
 from bench.score import Score
 
 VALUES = {"active_units": "neither"}
+UNITS = {"active_units": "units"}
 NEEDS = Infers
 EXTRACTOR = None
 VARIANCE = 0.01  # as the paper has it

@@ -26,6 +26,12 @@ from bench.measure.context import Context
 from bench.score import Score
 
 VALUES = {"sharpness": "neither", "contrast": "neither", "checkerboard": "neither", "blockiness": "neither"}
+UNITS = {
+    "sharpness": "times held-out",
+    "contrast": "times held-out",
+    "checkerboard": "times held-out",
+    "blockiness": "times held-out",
+}
 NEEDS = Model
 EXTRACTOR = None
 

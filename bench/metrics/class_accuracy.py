@@ -8,6 +8,7 @@ from bench.measure.context import Context
 from bench.score import Score
 
 VALUES = {"class_accuracy": "higher"}
+UNITS = {"class_accuracy": "share"}
 NEEDS = Conditional
 EXTRACTOR = "classifier"
 

@@ -13,6 +13,7 @@ from bench.measure.distances import nearest_distance, share_of_copies
 from bench.score import Score
 
 VALUES = {"copies": "neither"}
+UNITS = {"copies": "share"}
 NEEDS = Model
 EXTRACTOR = "classifier"
 QUERIES = 2000  # images of each kind, at even distances: the share is known to some 0.003 where it is 0.01

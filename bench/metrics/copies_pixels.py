@@ -11,6 +11,7 @@ from bench.measure.distances import nearest_distance, share_of_copies
 from bench.score import Score
 
 VALUES = {"copies_pixels": "neither"}
+UNITS = {"copies_pixels": "share"}
 NEEDS = Model
 EXTRACTOR = None
 QUERIES = 2000  # images of each kind, at even distances, as for ``copies``

@@ -13,6 +13,7 @@ from bench.measure.likelihood import evidence_bounds, pixels_in_words
 from bench.score import Score
 
 VALUES = {"elbo": "higher"}
+UNITS = {"elbo": "nats"}
 NEEDS = Infers
 EXTRACTOR = None
 

@@ -14,6 +14,7 @@ from bench.measure.likelihood import importance_weighted_bounds, pixels_in_words
 from bench.score import Facts, Score
 
 VALUES = {"iwae_bound": "higher"}
+UNITS = {"iwae_bound": "nats"}
 NEEDS = Infers
 EXTRACTOR = None
 

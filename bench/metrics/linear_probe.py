@@ -13,6 +13,7 @@ from bench.measure.context import Context
 from bench.score import Score
 
 VALUES = {"linear_probe": "higher"}
+UNITS = {"linear_probe": "share"}
 NEEDS = Autoencodes
 EXTRACTOR = None
 IMAGES = 3000  # training images; more change little and cost seconds

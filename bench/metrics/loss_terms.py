@@ -16,6 +16,7 @@ from bench.score import Score
 from bench.training import mean_terms
 
 VALUES = {"test_loss": "lower", "wasserstein": "neither"}
+UNITS = {"test_loss": "nats"}
 NEEDS = Model
 EXTRACTOR = None
 

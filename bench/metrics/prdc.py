@@ -34,6 +34,7 @@ VALUES = {
     "clipped_density": "higher",
     "clipped_coverage": "higher",
 }
+UNITS = {"precision": "share", "recall": "share", "coverage": "share", "clipped_coverage": "share"}
 NEEDS = Model
 EXTRACTOR = "classifier"
 

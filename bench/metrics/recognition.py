@@ -15,6 +15,7 @@ from bench.measure.context import Context
 from bench.score import Score
 
 VALUES = {"recognised": "higher", "recognised_held_out": "neither", "most_common_class": "lower"}
+UNITS = {"recognised": "share", "recognised_held_out": "share", "most_common_class": "share"}
 NEEDS = Model
 EXTRACTOR = "classifier"
 SURE = 0.95  # the probability of a class from which the classifier is sure

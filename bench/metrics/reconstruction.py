@@ -17,6 +17,7 @@ from bench.measure.context import Context
 from bench.score import Score
 
 VALUES = {"reconstruction_mse": "lower", "psnr": "higher", "reconstruction_sharpness": "neither"}
+UNITS = {"psnr": "dB", "reconstruction_sharpness": "times held-out"}
 NEEDS = Autoencodes
 EXTRACTOR = None
 

@@ -8,6 +8,7 @@ from bench.measure.context import Context
 from bench.score import Score
 
 VALUES = {"test_error": "lower"}
+UNITS = {"test_error": "share"}
 NEEDS = Classifies
 EXTRACTOR = None
 

@@ -1,1 +1,1 @@
-"""Tracked runs in; tables, Markdown, CSV and pictures out."""
+"""Tracked runs in; a page out, as Markdown, HTML and LaTeX, with its tables and pictures."""

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from bench.report.blocks import Cell, Table
 from bench.report.claims import Judgement
-from bench.report.tables import WIDTH, plain_table
+from bench.report.plain import WIDTH, plain_table
+from bench.report.tables import nickname
 from bench.study.claims import Claim, Side
-from bench.text import escaped
 
-COLUMNS = ["source said", "data set", "here", "verdict"]
+COLUMNS = ("source said", "data set", "here", "verdict")
 MOST = 3  # claims that a sentence tells in full
 SMALLEST = 0.0001  # p-value that is told as a number
 LEGEND = (
@@ -27,7 +28,7 @@ def answer(judgements: Sequence[Judgement]) -> str:
     """One or two sentences of what the verdicts support; empty where nothing is claimed."""
     if not judgements:
         return ""
-    run = sorted({_place(each.dataset) for each in judgements if each.verdict not in ("open", "not judged")})
+    run = sorted({nickname(each.dataset) for each in judgements if each.verdict not in ("open", "not judged")})
     told = {"holds": "it holds that", "does not hold": "it does not hold that"}
     parts = [f"{words} {that}" for verdict, words in told.items() if (that := _that(judgements, verdict, len(run) > 1))]
     rest = []
@@ -43,16 +44,16 @@ def answer(judgements: Sequence[Judgement]) -> str:
     return " ".join(f"{text[0].upper()}{text[1:]}." for text in sentences if text)
 
 
-def markdown(judgements: Sequence[Judgement]) -> str:
-    """The table of what the source said and what was found here, with its legend."""
+def table(judgements: Sequence[Judgement]) -> Table:
+    """What the source said and what was found here, with its legend."""
     rows = []
     said: Claim | None = None
     for each, place in _rows(judgements):
         claim = "" if each.claim == said else f"{each.claim.text} ({each.claim.where})"
         said = each.claim
-        rows.append([escaped(claim), escaped(place), escaped(_here(each)), _verdict(each)])
-    text = str(pd.DataFrame(rows, columns=COLUMNS).to_markdown(index=False, disable_numparse=True))
-    return f"{text}\n\n{LEGEND}" if any(each.test for each in judgements) else text
+        told = each.verdict in ("holds", "does not hold")
+        rows.append((Cell(claim), Cell(place), Cell(_here(each)), Cell(_word(each), strong=told, after=_because(each))))
+    return Table("claims", COLUMNS, tuple(rows), LEGEND if any(each.test for each in judgements) else "")
 
 
 def plain(judgements: Sequence[Judgement]) -> str:
@@ -60,8 +61,8 @@ def plain(judgements: Sequence[Judgement]) -> str:
     if not judgements:
         return ""
     rows = [(each.claim.text, place, _effect(each), _word(each)) for each, place in _rows(judgements)]
-    table = plain_table(pd.DataFrame(rows, columns=COLUMNS))
-    return "\n".join((*textwrap.wrap(answer(judgements), WIDTH), "", table))
+    shown = Table("claims", COLUMNS, tuple(tuple(map(Cell, row)) for row in rows))
+    return "\n".join((*textwrap.wrap(answer(judgements), WIDTH), "", plain_table(shown)))
 
 
 def _rows(judgements: Sequence[Judgement]) -> list[tuple[Judgement, str]]:
@@ -74,9 +75,9 @@ def _rows(judgements: Sequence[Judgement]) -> list[tuple[Judgement, str]]:
             and each.verdict == "open"
             and (last.claim, last.verdict, last.reason) == (each.claim, "open", each.reason)
         ):
-            rows[-1] = (last, f"{rows[-1][1]}, {_place(each.dataset)}")
+            rows[-1] = (last, f"{rows[-1][1]}, {nickname(each.dataset)}")
         else:
-            rows.append((each, _place(each.dataset)))
+            rows.append((each, nickname(each.dataset)))
     return rows
 
 
@@ -106,21 +107,37 @@ def frame(judgements: Sequence[Judgement]) -> pd.DataFrame:
 
 
 def _that(judgements: Sequence[Judgement], verdict: str, several: bool) -> str:
-    """The claims with a verdict, each with the data sets where it has it, where ``several`` were run."""
+    """The claims with a verdict and what was measured, on each data set that has it, named where ``several`` were run."""
     places: dict[str, list[str]] = {}
     for each in judgements:
         if each.verdict == verdict:
-            places.setdefault(each.claim.text.rstrip("."), []).append(_place(each.dataset))
-    told = [f"{text} ({', '.join(where)})" if several else text for text, where in places.items()]
+            words = f"{nickname(each.dataset)}: {_measured(each)}" if several else _measured(each)
+            places.setdefault(each.claim.text.rstrip("."), []).append(words)
+    told = [f"{text} ({'; '.join(where)})" for text, where in places.items()]
     if len(told) > MOST:
         return f"{', that '.join(told[:MOST])}, and likewise {len(told) - MOST} more"
     return " and that ".join(filter(None, (", that ".join(told[:-1]), *told[-1:])))
 
 
+def _measured(each: Judgement) -> str:
+    """What decides, in short: the means along an order, else the two that are compared, or a share as such."""
+    if each.claim.relative:
+        return _signed(100 * each.effect, 100 * each.half) + " %"
+    means = {name: each.factor * mean for name, mean in each.means}
+    if each.claim.ordered:
+        return _in_unit(" → ".join(f"{mean:.4g}" for mean in means.values()), each)
+    first, second = (means[side] if isinstance(side, str) else each.factor * side for side in each.pair)
+    return _in_unit(f"{first:.4g} against {second:.4g}", each)
+
+
+def _in_unit(text: str, each: Judgement) -> str:
+    return f"{text} {each.unit}" if each.unit else text
+
+
 def _remark(alike: Sequence[Judgement]) -> str:
     """What is to be said of all that are open, or that cannot be told for want of seeds."""
     if alike[0].verdict == "open":
-        return f" on {_listed(list(dict.fromkeys(_place(each.dataset) for each in alike)))}"
+        return f" on {_listed(list(dict.fromkeys(nickname(each.dataset) for each in alike)))}"
     if alike[0].verdict == "cannot tell" and not any(each.reason for each in alike):
         return f" from {_seeds(sorted({each.n for each in alike}))}"
     return ""
@@ -130,17 +147,18 @@ def _here(each: Judgement) -> str:
     """What was measured: the means, and the comparison that decides."""
     if not each.test:
         return ""
-    first, second = map(_name, each.pair)
-    means = ", ".join(f"{name} {mean:.4g}" for name, mean in each.means)
-    return f"{means}; {first} against {second}: {_effect(each)}"
+    first, second = (side if isinstance(side, str) else f"{each.factor * side:g}" for side in each.pair)
+    means = ", ".join(f"{name} {each.factor * mean:.4g}" for name, mean in each.means)
+    return f"{_in_unit(means, each)}; {first} against {second}: {_effect(each)}"
 
 
 def _effect(each: Judgement) -> str:
     """The effect with its interval and the number of seeds."""
     if not each.test:
         return ""
-    scale, unit = (100, " %") if each.claim.relative else (1, "")
-    return f"{_signed(scale * each.effect, scale * each.half)}{unit} (n = {each.n})"
+    scale, unit = (100, "%") if each.claim.relative else (each.factor, each.unit)
+    effect = " ".join(filter(None, (_signed(scale * each.effect, scale * each.half), unit)))
+    return f"{effect} (n = {each.n})"
 
 
 def _signed(effect: float, half: float) -> str:
@@ -150,12 +168,11 @@ def _signed(effect: float, half: float) -> str:
     return f"{effect:+{style}} ± {half:{style}}"
 
 
-def _verdict(each: Judgement) -> str:
-    """The word, and the test that it rests on or why there is none, as Markdown."""
-    word = f"**{_word(each)}**" if each.verdict in ("holds", "does not hold") else _word(each)
+def _because(each: Judgement) -> str:
+    """The test that a verdict rests on, or why there is none."""
     if each.test:
-        return f"{word}: " + escaped(f"{each.test}, p {f'= {each.p:.2g}' if each.p >= SMALLEST else f'< {SMALLEST}'}")
-    return f"{word}: {escaped(each.reason)}" if each.reason else word
+        return f": {each.test}, p {f'= {each.p:.2g}' if each.p >= SMALLEST else f'< {SMALLEST}'}"
+    return f": {each.reason}" if each.reason else ""
 
 
 def _word(each: Judgement) -> str:
@@ -174,7 +191,3 @@ def _listed(parts: Sequence[str]) -> str:
 
 def _name(side: Side) -> str:
     return side if isinstance(side, str) else f"{side:g}"
-
-
-def _place(dataset: str) -> str:
-    return dataset.rstrip("/").rpartition("/")[2]

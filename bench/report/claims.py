@@ -15,11 +15,15 @@ from typing import Literal
 
 import pandas as pd
 
+from bench.report.cells import told_in
 from bench.report.curves import of_curves, terms_of
 from bench.report.significance import LEVEL, holm, interval, lies
 from bench.report.tables import in_words, prepared, protocols, values_of
 from bench.study.claims import COSTS, Claim, Side, curve_of
 from bench.study.definition import Study
+
+UNITS = {"seconds_per_epoch": "s", "images_per_second": "images/s", "peak_megabytes": "MB"}
+"""Of what every run has beside its metrics."""
 
 Verdict = Literal["holds", "does not hold", "cannot tell", "not judged", "open"]
 
@@ -38,6 +42,8 @@ class Judgement:
         pair: the comparison that decides: of several that must all hold the least certain, or the one that does not.
         effect: the mean of the first of the pair less the second, over the seeds; a share of the second where the margin is one.
         half: half the width of its 95 % interval, uncorrected.
+        factor: by which means, effect and interval are multiplied for a reader.
+        unit: in which they are then; empty for none.
     """
 
     claim: Claim
@@ -51,6 +57,8 @@ class Judgement:
     pair: tuple[Side, Side] = ("", "")
     effect: float = math.nan
     half: float = math.nan
+    factor: int = 1
+    unit: str = ""
 
 
 def judge(study: Study, runs: pd.DataFrame, curves: pd.DataFrame) -> list[Judgement]:
@@ -68,7 +76,9 @@ def judge(study: Study, runs: pd.DataFrame, curves: pd.DataFrame) -> list[Judgem
             judgements.append(Judgement(claim, "not judged", reason=claim.why))
             continue
         for dataset in claim.datasets or dict.fromkeys((*study.meant_for, *tracked)):
-            judgements.append(_judged(claim, dataset, runs[runs["dataset"] == dataset], curves))
+            factor, unit = _told_in(study, claim.metric)
+            judged = _judged(claim, dataset, runs[runs["dataset"] == dataset], curves)
+            judgements.append(replace(judged, factor=factor, unit=unit))
     for dataset in tracked:
         own = [index for index, each in enumerate(judgements) if each.dataset == dataset]
         corrected = holm([judgements[index].p for index in own])
@@ -76,6 +86,12 @@ def judge(study: Study, runs: pd.DataFrame, curves: pd.DataFrame) -> list[Judgem
             each = replace(judgements[index], p=p)
             judgements[index] = replace(each, verdict="cannot tell") if each.test and p > LEVEL else each
     return judgements
+
+
+def _told_in(study: Study, name: str) -> tuple[int, str]:
+    """The factor and the unit of a metric or a cost; a curve's are its terms' own."""
+    metric = next((metric for metric in study.metrics if metric.name == name), None)
+    return told_in(study, metric) if metric else (1, UNITS.get(name, ""))
 
 
 def _judged(claim: Claim, dataset: str, runs: pd.DataFrame, curves: pd.DataFrame) -> Judgement:
@@ -116,9 +132,10 @@ def _judged(claim: Claim, dataset: str, runs: pd.DataFrame, curves: pd.DataFrame
 def _test(claim: Claim) -> str:
     """The test by which a claim is judged, in words."""
     number = next((side for side in claim.sides if not isinstance(side, str)), None)
-    kind = "paired t-test" if number is None else f"t-test against {number:g}"
+    kind = "paired t-test" if number is None else "t-test"
     if claim.relation == "equal":
         kind = f"two one-sided {kind}s"
+    kind += "" if number is None else f" against {number:g}"
     if len(claim.pairs) == 1:
         return kind
     return f"{kind} of every {'step' if claim.ordered else 'pair'}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import textwrap
 from collections.abc import Iterable
 
 import pandas as pd
@@ -12,76 +11,49 @@ import pandas as pd
 from bench.report.significance import LEVEL, apart, holm, interval
 from bench.score import LARGEST, TRAINED, Metric
 from bench.study.definition import Study, StudyError
-from bench.text import escaped, printable
 
 TOP = 10  # rows of a search that are shown; all are in the CSV
-WIDTH = 118  # columns of a terminal that a printed table may fill
-NAME = 24  # of them that a variant's name has at the least
-SIDE_BY_SIDE = 6  # variants that a table may have as columns ...
-COLUMNS = 10  # ... once it has more columns than this
 ROW = ["dataset", "split", "variant", "configuration"]  # two that share a rounded name are two rows
 
 
 def summary(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
     """One row per data set, split and configuration, with its costs and, of every metric over its seeds:
 
-    ``_mean``, ``_std``, ``_n``, ``_interval`` (half the width of the 95 % interval), ``_best``, ``_p`` (of a paired t-test
-    against the best over the seeds that both have, after Holm's correction over the variants), ``_tied`` (where that is above
-    5 %), ``_untested`` (where they share no two seeds; where nothing was tested there is no best) and ``_biased`` (by few
-    samples, as its protocol says). What was not measured is blank, never zero. A metric that was taken under two protocols is
-    blank too: `notes` says so.
+    ``_mean``, ``_std``, ``_n``, ``_seeds`` (which, with blanks between), ``_interval`` (half the width of the 95 % interval),
+    ``_best``, ``_p`` (of a paired t-test against the best over the seeds that both have, after Holm's correction over the
+    variants), ``_tied`` (where that is above 5 %), ``_untested`` (where they share no two seeds; where nothing was tested there
+    is no best) and ``_biased`` (by few samples, as its protocol says). What was not measured is blank, never zero. A metric that
+    was taken under two protocols is blank too: `notes` says so.
     """
     runs = prepared(study, runs)
     tables = [_summarised(study, alike) for _, alike in runs.groupby(["dataset", "split"], sort=False)]
     return _ordered(study, pd.concat(tables))
 
 
-def markdown_table(study: Study, rows: pd.DataFrame) -> str:
-    """The rows of one data set and split for a reader: the best mean of each metric in bold, what is tied with it marked."""
-    table = _readable(study, rows, best="**{}**")
-    table["variant"] = table["variant"].map(escaped)
-    return str(_laid_out(table).to_markdown(index=False, disable_numparse=True))
-
-
-def console(study: Study, runs: pd.DataFrame) -> str:
-    """The tables in plain text, as a finished study prints them; what is blank throughout is left to `notes`."""
-    runs = prepared(study, runs)
-    parts = []
-    for (dataset, split), rows in summary(study, runs).groupby(["dataset", "split"], sort=False):
-        table = _readable(study, rows.head(TOP) if study.is_search else rows, best="{} *")
-        table = table.loc[:, (table != "").any()]
-        parts.append(f"{study.name} on {printable(str(dataset))}, {split} split\n{plain_table(_laid_out(table))}")
-        parts[-1] += f"\n{legend}" if (legend := legend_of(study, rows, best="*")) else ""
-    return "\n\n".join([*parts, "\n".join(map(printable, notes(study, runs)))]).strip()
-
-
-def legend_of(study: Study, rows: pd.DataFrame, best: str) -> str:
-    """What the marks in the table of one data set mean: those that are in it, the best one's being ``best``."""
-    marked = {mark: any(rows[f"{m.name}_{mark}"].any() for m in study.metrics) for mark in ("best", "tied", "untested")}
-    words = {
-        "best": f"{best}: best mean",
-        "tied": "≈ tied with it: a paired t-test over the seeds that both have, at 5 % after Holm's correction over the "
-        "variants, does not tell them apart",
-        "untested": "untested: one seed says nothing of which is best",
-    }
-    return "; ".join(words[mark] for mark in words if marked[mark])
-
-
 def notes(study: Study, runs: pd.DataFrame) -> list[str]:
-    """Why cells are blank and trials failed, a line each."""
+    """Why cells are blank and trials failed, a line for each reason."""
     lines = []
     for (dataset, split), trials in runs.groupby(["dataset", "split"], sort=False):
+        place = f"{dataset}{unless_test(str(split))}"
+        finished = trials[trials["state"] == "finished"]
+        blank: dict[tuple[str, str], list[str]] = {}  # models and reason -> metrics
         for metric in (metric.name for metric in study.metrics):
-            where = f"{metric} on {dataset}{unless_test(str(split))}"
             taken = protocols(trials, metric)
             if len(taken) > 1:
                 each = "; ".join(map(in_words, sorted(taken)))
-                lines.append(f"{where} was taken under {len(taken)} protocols, which one column cannot hold: {each}")
-            finished = trials[trials["state"] == "finished"]
+                lines.append(
+                    f"{metric} on {place} was taken under {len(taken)} protocols, which one column cannot hold: {each}"
+                )
             if f"reason.{metric}" in finished:
-                blank = finished[finished[f"reason.{metric}"].fillna("") != ""]
-                for reason, blanks in blank.groupby(f"reason.{metric}", sort=True):
-                    lines.append(f"{where} is blank for {', '.join(sorted(set(blanks['model'])))}: {reason}")
+                without = finished[finished[f"reason.{metric}"].fillna("") != ""]
+                for reason, blanks in without.groupby(f"reason.{metric}", sort=True):
+                    blank.setdefault((", ".join(sorted(set(blanks["model"]))), str(reason)), []).append(metric)
+        for (models, reason), metrics in blank.items():
+            be = "is" if len(metrics) == 1 else "are"
+            lines.append(f"{', '.join(metrics)} on {place} {be} blank for {models}: {reason}")
+        for state in ("running", "interrupted"):
+            if count := int((trials["state"] == state).sum()):
+                lines.append(f"{count} trial{' is' if count == 1 else 's are'} {state} on {place}, not finished")
     for _, trial in runs[runs["state"] == "failed"].iterrows():
         where = f"{trial['variant']} seed {trial['seed']} on {trial['dataset']}{unless_test(trial['split'])}"
         lines.append(f"{where} failed: {trial['failure']}: {trial['reason']}")
@@ -122,6 +94,11 @@ def in_words(protocol: str) -> str:
     return ", ".join(f"{name} {value}" for name, value in json.loads(protocol).items())
 
 
+def nickname(dataset: str) -> str:
+    """A data set as sentences and plots call it: a path by its last part."""
+    return dataset.rstrip("/").rpartition("/")[2]
+
+
 def unless_test(split: str) -> str:
     """What follows a data set's name where it was not measured on the test split."""
     return "" if split == "test" else f", {split} split"
@@ -158,6 +135,7 @@ def _summarised(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
                 f"{name}_mean": found.mean(),
                 f"{name}_std": found.std(),  # of a sample, blank for one seed
                 f"{name}_n": len(found),
+                f"{name}_seeds": " ".join(str(seed) for seed in sorted(found.index)),
                 f"{name}_interval": interval(list(found)),
                 f"{name}_biased": any("biased" in json.loads(text) for text in protocols(finished, name)),
             }
@@ -206,66 +184,3 @@ def _ordered(study: Study, rows: pd.DataFrame) -> pd.DataFrame:
     ties = [name for name in ("variant", "seed", "configuration") if name in rows]
     keys[ties] = rows[ties]
     return rows.loc[keys.sort_values(list(keys.columns), kind="stable").index].reset_index(drop=True)
-
-
-def _readable(study: Study, rows: pd.DataFrame, best: str) -> pd.DataFrame:
-    shown: dict[str, list[str]] = {"variant": list(rows["variant"])}
-    for metric in study.metrics:
-        name = metric.name
-        cells, intervals = [], []
-        for _, row in rows.iterrows():
-            mean, std, half = (float(row[f"{name}_{part}"]) for part in ("mean", "std", "interval"))
-            text = _with_spread(mean, std) if not pd.isna(mean) else ""
-            style = best if row[f"{name}_best"] else "{} ≈" if row[f"{name}_tied"] else "{}"
-            style += " untested" if row[f"{name}_untested"] and rows[f"{name}_best"].any() else ""
-            cells.append(style.format(text))
-            intervals.append("" if pd.isna(half) else f"± {half:.3g}")
-        remarks = ["biased"] if rows[f"{name}_biased"].any() else []
-        remarks += ["untested"] if rows[f"{name}_untested"].any() and not rows[f"{name}_best"].any() else []
-        shown[", ".join((f"{name} {metric.arrow}".rstrip(), *remarks))] = cells
-        if metric == study.objective and any(intervals):
-            shown[f"{name}, 95 %"] = intervals
-    shown["parameters"] = ["" if pd.isna(n) else f"{int(n):,}" for n in rows["parameters"]]
-    shown["s/epoch"] = ["" if pd.isna(s) else f"{s:.2g}" if s < 10 else f"{s:.0f}" for s in rows["seconds_per_epoch"]]
-    shown["finished"] = [f"{done}/{total}" for done, total in zip(rows["finished"], rows["total"], strict=True)]
-    return pd.DataFrame(shown)
-
-
-def _laid_out(table: pd.DataFrame) -> pd.DataFrame:
-    """The table, or where few variants have many measures its rows as columns: a page holds those, and not the others."""
-    if len(table) > SIDE_BY_SIDE or table.shape[1] <= COLUMNS or table["variant"].duplicated().any():
-        return table
-    return table.set_index("variant").T.rename_axis("measure").reset_index()
-
-
-def plain_table(table: pd.DataFrame) -> str:
-    """As many columns side by side as a terminal holds; names, in the first one, that are too long for it go on below."""
-    cells = {str(name): list(map(str, table[name])) for name in table}
-    widths = {name: max(map(len, (name, *column))) for name, column in cells.items()}
-    title = next(iter(cells))
-    names = [printable(name) for name in cells.pop(title)]
-    blocks: list[list[str]] = [[]]
-    for column in cells:
-        if blocks[-1] and NAME + sum(2 + widths[each] for each in [*blocks[-1], column]) > WIDTH:
-            blocks.append([])
-        blocks[-1].append(column)
-    parts = []
-    for block in blocks:
-        rest = sum(2 + widths[column] for column in block)
-        widths[title] = min(widths[title], max(NAME, WIDTH - rest))
-        sizes = [widths[column] for column in (title, *block)]
-        rows = [[title, *block], ["-" * size for size in sizes]]
-        for index, text in enumerate(names):
-            name, *more = textwrap.wrap(text, widths[title])
-            rows += [[name, *(cells[column][index] for column in block)], *([line] for line in more)]
-        parts.append("\n".join("  ".join(map(str.ljust, row, sizes)).rstrip() for row in rows))
-    return "\n\n".join(parts)
-
-
-def _with_spread(mean: float, std: float) -> str:
-    """Four digits of the mean and the standard deviation to the same place, or both to one more that it needs."""
-    largest = max(abs(mean), 0.0 if pd.isna(std) else std)
-    places = max(0, 3 - math.floor(math.log10(largest))) if largest else 3
-    places += 10.0 ** -(places + 1) <= std < 10.0**-places
-    style = f".{places}f" if largest < 1e6 else ".3e"
-    return f"{mean:{style}}" + ("" if pd.isna(std) else f" ± {std:{style}}")

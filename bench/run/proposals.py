@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,8 @@ from optuna.trial import TrialState
 from bench.run.queue import Queue, Storage
 from bench.score import Metric
 from bench.study.definition import Cell, Range, Trial
+
+ENOUGH = 8  # proposals that importances are told from
 
 
 @dataclass(frozen=True)
@@ -151,6 +154,32 @@ class Search(Queue):
         """Configurations proposed so far; a second attempt at one is not a second configuration."""
         told = [each.user_attrs for each in self._frozen() if "key" in each.user_attrs]
         return sum(not each.get("again") and each.get("attempt", 1) == 1 for each in told)
+
+
+def importances(
+    space: Mapping[str, tuple[Any, ...] | Range], cells: Iterable[Mapping[str, str]], values: Iterable[float]
+) -> dict[str, float]:
+    """How much of the objective's variance over ``space`` each setting explains: shares that sum to 1, the largest first.
+
+    By a functional ANOVA over a forest (Hutter et al., An Efficient Approach for Assessing Hyperparameter Importance, 2014,
+    https://proceedings.mlr.press/v32/hutter14.html), Optuna's own.
+
+    Args:
+        cells: the settings of finished proposals as JSON texts; one that lies outside of the space, as it may have been wider
+            once, is left out.
+
+    Returns:
+        Nothing from fewer than `ENOUGH` proposals, or where there is no variance.
+    """
+    distributions = {setting: _distribution(of) for setting, of in space.items()}
+    study = optuna.create_study()
+    for cell, value in zip(cells, values, strict=True):
+        params = {name: _internal(json.loads(cell[name]), each) for name, each in distributions.items()}
+        with suppress(ValueError):
+            study.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=value))
+    if len(study.trials) < ENOUGH or len({trial.value for trial in study.trials}) < 2:
+        return {}
+    return optuna.importance.get_param_importances(study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0))
 
 
 def _distribution(values: tuple[Any, ...] | Range) -> BaseDistribution:

@@ -1,0 +1,122 @@
+"""What a table of measures shows: every mean with its spread, its unit and its marks, and what the marks mean."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from bench.report.blocks import Cell, Table
+from bench.score import Metric
+from bench.study.definition import Study
+
+SIDE_BY_SIDE = 6  # variants that a table may have as columns ...
+COLUMNS = 10  # ... once it has more columns than this
+
+
+def measures(study: Study, rows: pd.DataFrame, metrics: Sequence[Metric], name: str, *, costs: bool = True) -> Table:
+    """The rows of one data set and split for a reader: the best mean of each metric strong, what is tied with it marked.
+
+    What is blank throughout is left out; where seeds or epochs differ within a column, it says so. With its ``costs``: how
+    large a variant is, how long it takes, how many of its trials finished.
+    """
+    columns: dict[str, list[Cell]] = {"variant": [Cell(variant) for variant in rows["variant"]]}
+    for metric in metrics:
+        columns[heading(study, metric, rows)] = [_cell(study, metric, row, rows) for _, row in rows.iterrows()]
+        halves = rows[f"{metric.name}_interval"]
+        if metric == study.objective and halves.notna().any():
+            factor, _ = told_in(study, metric)
+            columns[f"{metric.name}, 95 %"] = [
+                Cell() if pd.isna(h) else Cell(f"± {factor * h:.3g}", value=h) for h in halves
+            ]
+    if costs:
+        columns |= _costs(rows)
+    table = Table(name, tuple(columns), tuple(zip(*columns.values(), strict=True)), legend(rows, metrics, "Bold"))
+    return table.filled()
+
+
+def heading(study: Study, metric: Metric, rows: pd.DataFrame) -> str:
+    """A metric with its better direction, its unit and what is to be known of the whole column."""
+    name, (_, unit) = metric.name, told_in(study, metric)
+    remarks = ["biased"] if rows[f"{name}_biased"].any() else []
+    remarks += ["untested"] if rows[f"{name}_untested"].any() and not rows[f"{name}_best"].any() else []
+    return ", ".join((titled(metric), *remarks)) + (f" ({unit})" if unit else "")
+
+
+def titled(metric: Metric) -> str:
+    """A metric with its better direction."""
+    return f"{metric.name} {metric.arrow}".rstrip()
+
+
+def told_in(study: Study, metric: Metric) -> tuple[int, str]:
+    """The factor and the unit in which a metric is told: a share in percent where its source has that."""
+    percent = metric.unit == "share" and any(c.metric == metric.name and "%" in c.text for c in study.claims)
+    return (100, "%") if percent else (1, metric.unit)
+
+
+def legend(rows: pd.DataFrame, metrics: Sequence[Metric], best: str) -> str:
+    """What the marks in the table of one data set mean: those that are in it, the best one's being ``best``."""
+    marked = {mark: any(rows[f"{m.name}_{mark}"].any() for m in metrics) for mark in ("best", "tied", "untested")}
+    marked["n"] = any(_uneven(rows, m) for m in metrics)
+    words = {
+        "best": f"{best}: best mean",
+        "tied": "≈ tied with it: a paired t-test over the seeds that both have, at 5 % after Holm's correction over the "
+        "variants, does not tell them apart",
+        "untested": "untested: one seed says nothing of which is best",
+        "n": "n or seeds: from how many or from which, where not all are from the same",
+    }
+    return "; ".join(words[mark] for mark in words if marked[mark])
+
+
+def laid_out(table: Table) -> Table:
+    """The table, or where few variants have many measures its rows as columns: a page holds those, and not the others."""
+    names = [row[0].text for row in table.rows]
+    if len(names) > SIDE_BY_SIDE or len(table.columns) <= COLUMNS or len(set(names)) < len(names):
+        return table
+    return table.turned("measure")
+
+
+def with_spread(mean: float, std: float) -> str:
+    """Four digits of the mean and the standard deviation to the same place, or both to one more that it needs."""
+    largest = max(abs(mean), 0.0 if pd.isna(std) else std)
+    places = max(0, 3 - math.floor(math.log10(largest))) if largest else 3
+    places += 10.0 ** -(places + 1) <= std < 10.0**-places
+    style = f".{places}f" if largest < 1e6 else ".3e"
+    return f"{mean:{style}}" + ("" if pd.isna(std) else f" ± {std:{style}}")
+
+
+def _cell(study: Study, metric: Metric, row: pd.Series[Any], rows: pd.DataFrame) -> Cell:
+    name, (factor, _) = metric.name, told_in(study, metric)
+    mean = float(row[f"{name}_mean"])
+    if math.isnan(mean):
+        return Cell()
+    text = with_spread(factor * mean, factor * float(row[f"{name}_std"]))
+    text += " ≈" if row[f"{name}_tied"] else ""
+    text += " untested" if row[f"{name}_untested"] and rows[f"{name}_best"].any() else ""
+    if row[f"{name}_n"] < rows[f"{name}_n"].max():
+        text += f" (n = {row[f'{name}_n']:.0f})"
+    elif _uneven(rows[rows[f"{name}_n"] == row[f"{name}_n"]], metric):
+        text += f" (seeds {row[f'{name}_seeds']})"
+    return Cell(text, bool(row[f"{name}_best"]), mean)
+
+
+def _uneven(rows: pd.DataFrame, metric: Metric) -> bool:
+    """Whether the means of a column are not all of the same seeds."""
+    return rows.loc[rows[f"{metric.name}_n"] > 0, f"{metric.name}_seeds"].nunique() > 1
+
+
+def _costs(rows: pd.DataFrame) -> dict[str, list[Cell]]:
+    """Size, time and success of every row; after how many epochs, where that differs."""
+    columns = {
+        "parameters": [Cell() if pd.isna(n) else Cell(f"{int(n):,}", value=n) for n in rows["parameters"]],
+        "s/epoch": [
+            Cell() if pd.isna(s) else Cell(f"{s:.2g}" if s < 10 else f"{s:.0f}", value=s)
+            for s in rows["seconds_per_epoch"]
+        ],
+    }
+    if rows["epochs"].nunique() > 1:
+        columns["epochs"] = [Cell() if pd.isna(n) else Cell(f"{n:.0f}", value=n) for n in rows["epochs"]]
+    done = zip(rows["finished"], rows["total"], strict=True)
+    return {**columns, "finished": [Cell(f"{finished}/{total}", value=finished) for finished, total in done]}

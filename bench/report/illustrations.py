@@ -1,0 +1,175 @@
+"""What a report shows besides numbers: effects, curves, and sheets of what the runs drew."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+import pandas as pd
+
+from bench.images import picture, png, side_by_side
+from bench.report.blocks import Picture
+from bench.report.cells import titled, told_in
+from bench.report.plots import Curve, Effect, Panels, curves, effects
+from bench.report.tables import ROW, nickname, values_of
+from bench.score import LARGEST, Metric
+from bench.study.definition import Study, label
+
+TRAINING = "training.png"
+CURVES = "curves.png"
+EFFECTS = "effects.png"
+PICTURES = {
+    "samples.png": "Samples, from the same noise in every variant",
+    "reconstructions.png": "Held-out images over their reconstructions",
+    TRAINING: "Samples while it trained, from that noise",
+    "interpolation.png": "Interpolations between held-out images; between noises where a model encodes none",
+    "manifold.png": "The latent plane, at quantiles of its prior",
+}
+TERMS = {
+    "loss": "what the model minimises",
+    "reconstruction": "what of an image is lost on the way through its code",
+    "reconstruction_per_pixel": "that for each pixel",
+    "kl": "the divergence of an image's codes from the prior",
+    "adversarial": "how far a critic tells images from real ones",
+    "features": "how far reconstructions are from images in a discriminator's features",
+    "discriminator": "the loss of the network that tells real images from generated ones",
+    "critic": "the loss of the network that judges images",
+    "generator": "the loss of the network that is to fool the other",
+    "vae": "what encoder and decoder minimise together",
+    "draw": "what the drawing network minimises",
+    "autoencoder": "what encoder and decoder minimise together",
+    "regulariser": "what a critic makes of interpolated images",
+    "wasserstein": "the critic's estimate of the distance between real and generated images",
+    "labelled": "the loss of images whose label is known",
+    "unlabelled": "the loss of images whose label is hidden",
+    "classification": "the loss of telling the label",
+}
+"""What a loss term is that several models have; any other is described in its model's own file."""
+
+FROM = 2  # the first epoch of a curve: before it losses fall so far that nothing else could be seen
+
+
+def pictured(runs: pd.DataFrame) -> list[str]:
+    """The runs whose pictures a report shows: the lowest finished seed of every variant."""
+    if not len(runs):
+        return []
+    finished = runs[runs["state"] == "finished"].sort_values("seed", kind="stable")
+    return list(finished.drop_duplicates(ROW)["run_id"])
+
+
+def followed(study: Study, epochs: Collection[int]) -> list[int]:
+    """Of the ``epochs`` after which a run was looked at, those whose samples a report shows, rising.
+
+    They are those that the study names; where it names none, the first and one in the middle; and the last.
+    """
+    if not epochs:
+        return []
+    last = max(epochs)
+    between = sorted(epoch for epoch in epochs if 0 < epoch < last)
+    if study.pictures:
+        between = [epoch for epoch in between if epoch in study.pictures]
+    elif between:
+        between = [between[0], min(between, key=lambda epoch: abs(2 * epoch - last))]
+    return sorted({*between, last})
+
+
+def while_training(samples: Mapping[int, bytes]) -> dict[str, bytes]:
+    """The samples of one run by epoch under the names by which a report knows them; nothing where there is one epoch alone."""
+    return {f"{TRAINING}@{epoch}": samples[epoch] for epoch in sorted(samples)} if len(samples) > 1 else {}
+
+
+def effect_plot(study: Study, table: pd.DataFrame, runs: pd.DataFrame, metrics: Sequence[Metric]) -> bytes | None:
+    """Every one of ``metrics`` against the varied setting, or by variant; None where nothing is compared.
+
+    Nor for a search, which has plots of its own.
+    """
+    setting, places = _setting(study)
+    if not set(table["variant"]) <= set(places):
+        setting, places = "", {variant: variant for variant in table["variant"]}
+    where, drawn = ["dataset", "split", "variant"], []
+    if study.is_search:
+        return None
+    for metric in metrics:
+        factor, unit = told_in(study, metric)
+        values: dict[str, dict[str | float, list[float]]] = {}
+        for _, row in table[table[f"{metric.name}_mean"].notna()].iterrows():
+            same = (runs[where] == row[where]).all(axis=1) & (runs["state"] == "finished")
+            found = [factor * float(value) for value in values_of(runs[same], metric.name)]
+            values.setdefault(nickname(str(row["dataset"])), {})[places[row["variant"]]] = found
+        if any(len(own) > 1 for own in values.values()):
+            drawn.append(Effect(titled(metric), unit, values))
+    return png(effects(drawn, setting)) if drawn else None
+
+
+def sheets(
+    rows: pd.DataFrame, trials: pd.DataFrame, pictures: Mapping[str, Mapping[str, bytes]], stem: str
+) -> dict[str, tuple[Picture, bytes]]:
+    """What the first finished run of each variant drew, by the end of the file's name: `PICTURES`, those that there are."""
+    finished = trials[trials["state"] == "finished"].sort_values("seed", kind="stable")
+    first = {v: own["run_id"].iloc[0] for v, own in finished.groupby("variant") if v in set(rows["variant"])}
+    drawn = {v: pictures.get(first[v], {}) for v in rows["variant"] if v in first}
+    found = {}
+    for name, title in PICTURES.items():
+        if name == TRAINING:
+            each = {
+                f"{variant}, epoch {file.partition('@')[2]}": picture(content)
+                for variant, files in drawn.items()
+                for file, content in files.items()
+                if file.startswith(TRAINING)
+            }
+            columns = max((sum(file.startswith(TRAINING) for file in files) for files in drawn.values()), default=0)
+        else:
+            each = {variant: picture(files[name]) for variant, files in drawn.items() if name in files}
+            columns = 3
+        if each:
+            found[name] = Picture(f"{stem}-{name}", title), png(side_by_side(each, columns))
+    return found
+
+
+def curve_plot(
+    rows: pd.DataFrame, trials: pd.DataFrame, values: pd.DataFrame, stem: str
+) -> tuple[Picture, bytes] | None:
+    """The loss curves of the variants in ``rows``, with what each term is; None where there are none."""
+    trials = trials[trials["variant"].isin(rows["variant"]) & (trials["state"] == "finished")]
+    panels, first = _panels(rows, trials, values)
+    if not panels:
+        return None
+    held_out = sorted({split for panel in panels.values() for each in panel.values() for split in each} - {*_TRAINING})
+    note = (
+        f"Held-out images ({', '.join(held_out)}) solid; training images dashed in eval mode (train_eval), which compares with "
+        "them, dotted as the training steps took them (train). Lines are means over the seeds, bands reach from the lowest "
+        f"to the highest; they begin after epoch {first}. "
+    )
+    note += "; ".join(f"{term}: {TERMS[term]}" for term in panels if term in TERMS)
+    return Picture(f"{stem}-{CURVES}", "Losses", note.strip()), png(curves(panels))
+
+
+_TRAINING = ("train", "train_eval")  # in this order, before the held-out split
+
+
+def _panels(rows: pd.DataFrame, trials: pd.DataFrame, values: pd.DataFrame) -> tuple[Panels, int]:
+    """What `plots.curves` draws, and from which epoch on: in the first epoch, as before it, losses dwarf all others."""
+    panels: dict[str, dict[str, dict[str, Curve]]] = {}
+    joined = trials[["run_id", "variant"]].merge(values, on="run_id")
+    joined = joined[(joined["step"] > 0) & (joined["value"].abs() < LARGEST)]
+    first = FROM if len(joined) and joined["step"].max() > FROM else 1
+    joined = joined[joined["step"] >= first]
+    names = (name.split("/", 1) for name in set(joined["name"]))
+    for split, term in sorted(names, key=lambda name: (name[1] != "loss", name[1], name[0] not in _TRAINING, name[0])):
+        for variant in rows["variant"]:
+            own = joined[(joined["name"] == f"{split}/{term}") & (joined["variant"] == variant)]
+            if len(own):
+                curve = own.groupby("step")["value"].apply(list).to_dict()
+                panels.setdefault(term, {}).setdefault(variant, {})[split] = curve
+    return panels, first
+
+
+def _setting(study: Study) -> tuple[str, dict[str, str | float]]:
+    """The one setting that is varied, and its value by variant, where it is numbers."""
+    if len(study.vary) != 1 or len(study.variants) != 1:
+        return "", {}
+    ((name, values),) = study.vary.items()
+    if not isinstance(values, Iterable) or not all(
+        isinstance(v, int | float) and not isinstance(v, bool) for v in values
+    ):
+        return "", {}
+    return name, {label(study.variants[0], cell): float(cell[name]) for cell in study.cells()}

@@ -1,0 +1,69 @@
+"""What runs cost, where they come from, and how to have them again."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+
+from bench.report.blocks import Block, Bullets, Cell, Code, Table, Text, some
+from bench.text import printable
+
+
+def cost(runs: pd.DataFrame) -> tuple[Block, ...]:
+    """Device-hours of training by data set and device; a device is what a trial had: a GPU, or threads of a processor."""
+    finished = runs[runs["state"] == "finished"]
+    # Not from the start of a run to its end: between the two a run may have waited for days, or been measured again.
+    hours = pd.to_numeric(finished["seconds_per_epoch"]) * finished["epochs"] / 3600
+    first, last = (f"{moment:%Y-%m-%d %H:%M}" for moment in (runs["started"].min(), runs["started"].max()))
+    rows = []
+    for (dataset, device), own in finished.groupby(["dataset", "device"], sort=False):
+        spent, peak = hours[own.index].sum(), pd.to_numeric(own["peak_megabytes"]).max()
+        cells = [Cell(str(dataset)), Cell(str(device)), Cell(f"{len(own)}", value=len(own))]
+        cells.append(Cell(f"{spent:.2f} h", value=spent))
+        cells.append(Cell() if pd.isna(peak) else Cell(f"{peak:,.0f} MB", value=peak))
+        rows.append(tuple(cells))
+    words = (
+        f"{len(finished)} finished of {len(runs)} trials, about {hours.sum():.2f} device-hours of training in all, "
+        f"started {first} to {last} UTC."
+    )
+    columns = ("data set", "device", "trials", "device-hours of training", "most memory of a trial")
+    return some(Text(words), Table("cost", columns, tuple(rows)).filled() if rows else None)
+
+
+def again(runs: pd.DataFrame) -> tuple[Block, ...]:
+    """The commands, and what the numbers rest on beside them: code, versions, data."""
+    versions = sorted({", ".join(f"{k} {v}" for k, v in json.loads(text).items()) for text in runs["versions"]})
+    commits = sorted({each for commits in runs["commit"] for each in commits.split(", ")} - {""})
+    facts = [
+        ("commit", ", ".join(commits)),
+        ("versions", "; ".join(filter(None, versions))),
+        *(("data", line) for line in _data_lines(runs)),
+        *(("of the user's own", line) for line in _guest_lines(runs)),
+        *_origins(runs),
+    ]
+    commands = [printable(command) for command in sorted({*runs["command"]} - {""})]
+    return (Code("\n".join(commands)), Bullets(tuple(f"{what}: {words}" for what, words in facts if words)))
+
+
+def _origins(runs: pd.DataFrame) -> list[tuple[str, str]]:
+    lines = []
+    for column, what, word in (("origin", "imported", "from"), ("trained_in", "trained in other studies", "in")):
+        counts = runs.loc[runs[column] != "", column].value_counts().sort_index()
+        lines.append((what, ", ".join(f"{count} {word} {place}" for place, count in counts.items())))
+    return lines
+
+
+def _guest_lines(runs: pd.DataFrame) -> list[str]:
+    """Each component that did not come with the suite, in every state of its file that runs were trained with."""
+    used = {item for text in set(runs["guests"]) for item in json.loads(text).items()}
+    return [f"{origin}, sha256 {digest[:12]}" for origin, digest in sorted(used)]
+
+
+def _data_lines(runs: pd.DataFrame) -> list[str]:
+    lines = set()
+    for dataset, text in runs.loc[runs["data"] != "{}", ["dataset", "data"]].itertuples(index=False):
+        facts = json.loads(text)
+        sizes = ", ".join(f"{int(n):,} {split}" for split, n in facts.items() if n.isdigit() and split != "sha256")
+        lines.add(f"{dataset}, {sizes} images, sha256 {facts.get('sha256', '')[:12]}")
+    return sorted(lines)

@@ -1,0 +1,421 @@
+"""What stands on a report's pages, in every format, and what becomes of the pages that stood there before."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from markdown_it import MarkdownIt
+from matplotlib.figure import Figure
+from scipy import stats
+
+from bench.images import png
+from bench.report import page
+from bench.report.blocks import Cell, Page, Table
+from bench.report.cells import measures
+from bench.report.folder import lost, replace_files
+from bench.report.illustrations import curve_plot, effect_plot
+from bench.report.index import write_index
+from bench.report.latex import latex
+from bench.report.protocol import TRAINING
+from bench.report.ranking import leading, ranking
+from bench.report.search_plots import history, shares, slices
+from bench.report.tables import summary
+from bench.score import TRAINED
+from bench.study.catalogue import Catalogue
+from bench.study.definition import Study, StudyError
+from bench.study.file import build
+from tests.test_report import PROTOCOL, row, rows_of
+
+NO_CURVES = pd.DataFrame(columns=["run_id", "name", "step", "value"])
+
+
+def make(known: Catalogue, **changes: Any) -> Study:
+    written = {
+        "question": "Which?",
+        "source": "Document 000: the first",
+        "model": "vae",
+        "datasets": ["digits"],
+        "metrics": ["test_loss", "psnr", "fid"],
+        "vary": {"latent_dim": [2, 5, 10]},
+        **changes,
+    }
+    return build({name: value for name, value in written.items() if value is not None}, Path("studies/x.toml"), known)
+
+
+def three(losses: dict[int, tuple[float, ...]], **changes: Any) -> pd.DataFrame:
+    """Runs of so many seeds each, by latent dimension."""
+    return pd.DataFrame([row(n, s, value, **changes) for n, each in losses.items() for s, value in enumerate(each)])
+
+
+FALLING: dict[int, tuple[float, ...]] = {2: (148.0, 150.0, 152.0), 5: (119.0, 120.0, 121.0), 10: (89.0, 90.0, 92.0)}
+
+
+class Seen(HTMLParser):
+    """The texts of a page's cells, headings and paragraphs, and the addresses in it by the kind of element."""
+
+    BLOCKS = ("th", "td", "h1", "h2", "p", "li", "blockquote")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.texts: list[tuple[str, str]] = []
+        self.addresses: dict[str, str] = {}
+        self.order: list[str] = []
+        self._open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.order.append(tag)
+        given = dict(attrs)
+        if tag in self.BLOCKS:
+            self._open.append(tag)
+            self.texts.append((tag, ""))
+        if tag == "a":
+            self.addresses[str(given["download"])] = str(given["href"])
+        if tag == "img" and "src" in given:
+            self.addresses[str(given["alt"])] = str(given["src"])
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in self.BLOCKS:
+            self._open.pop()
+
+    def handle_data(self, data: str) -> None:
+        if self._open:
+            tag, text = self.texts[-1]
+            self.texts[-1] = tag, text + data
+
+    def of(self, *tags: str) -> list[str]:
+        return [text for tag, text in self.texts if tag in tags]
+
+
+@pytest.fixture
+def folder(known: Catalogue, tmp_path: Path) -> Path:
+    """The report of three seeds, with curves and pictures."""
+    runs = three(FALLING)
+    values = [(run, "test/kl", epoch, 9.0 / epoch) for run in runs["run_id"] for epoch in (1, 2, 3)]
+    curves = pd.DataFrame(values, columns=["run_id", "name", "step", "value"])
+    black = png(np.zeros((300, 300, 3), np.uint8))
+    pictures = {
+        run: {"samples.png": black, "reconstructions.png": black, "manifold.png": black} for run in runs["run_id"]
+    }
+    claims = [{"text": "the loss falls", "where": "figure 1", "metric": "test_loss", "order": "falls"}]
+    return page.write(make(known, claims=claims), runs, curves, pictures, tmp_path / "x", with_latex=True).parent
+
+
+def test_one_page_of_html_says_what_the_markdown_says_and_holds_all_that_lies_beside_it(folder: Path) -> None:
+    html = Seen((folder / "report.html").read_text())
+    reader = MarkdownIt("commonmark", {"html": True}).enable("table")
+    markdown = Seen(re.sub(r"<a href", "<a download href", reader.render((folder / "README.md").read_text())))
+    for kind in (("th", "td"), ("h1", "h2"), ("li",)):
+        words = [text for text in markdown.of(*kind) if text and not text.startswith(("Samples,", "Held-out"))]
+        words = [text for text in words if text != "What latent_dim does"]  # which is under the picture in HTML
+        assert sorted(text for text in html.of(*kind) if text) == sorted(words)
+    for name, address in html.addresses.items():
+        media, _, content = address.partition(";base64,")
+        assert media in ("data:image/png", "data:text/csv")
+        if name.endswith(".csv"):
+            assert base64.b64decode(content) == (folder / name).read_bytes()
+    assert {"summary.csv", "runs.csv", "claims.csv"} <= set(html.addresses)
+    pictures = {base64.b64decode(address.partition(";base64,")[2]) for address in html.addresses.values()}
+    assert {file.read_bytes() for file in folder.glob("*.png")} <= pictures
+
+
+def test_a_page_goes_from_the_question_to_how_to_have_it_again(folder: Path) -> None:
+    text = (folder / "README.md").read_text()
+    parts = [
+        "# Which?",
+        "On digits it holds that the loss falls (150 → 120 → 90.33 nats).",
+        "| source said ",
+        "Study x: digits, n = 3, 2026-01-02.",
+        "> Document 000: the first",
+        "## What latent_dim does",
+        "## digits",
+        "| Samples, from the same noise in every variant | Held-out images over their reconstructions |",
+        "| variant ",
+        "### Losses",
+        "<summary>More pictures</summary>",
+        "## Blanks and failures",
+        "## How it was measured",
+        "## What it cost",
+        "## How to have it again",
+    ]
+    places = [text.index(part) for part in parts]
+    assert places == sorted(places)
+    facts = json.loads((folder / "report.json").read_text())
+    assert facts == {
+        "study": "x",
+        "question": "Which?",
+        "answer": "On digits it holds that the loss falls (150 → 120 → 90.33 nats).",
+        "data": "digits",
+        "n": "3",
+        "date": "2026-01-02",
+        "thumbnail": "effects.png",
+    }
+
+
+def test_five_measures_decide_and_the_others_are_folded(known: Catalogue, tmp_path: Path) -> None:
+    """The objective, that of the claim, then the study's order; one that was taken of none is nowhere."""
+    names = ["test_loss", "fid", "psnr", "ssim", "recall", "precision", "density"]
+    claims = [{"text": "more", "where": "there", "metric": "density", "order": "rises"}]
+    study = make(known, metrics=names, claims=claims)
+    taken = {f"metric.{name}": 0.5 for name in names if name != "fid"} | {f"protocol.{n}": PROTOCOL for n in names}
+    text = page.write(study, three(FALLING, **taken), NO_CURVES, {}, tmp_path).read_text()
+    heads = [cell.split()[0].rstrip(",") for cell in rows_of(text, "| variant ")[0]]
+    assert heads[:7] == ["variant", "test_loss", "test_loss", "density", "psnr", "ssim", "recall"]
+    folded = text[text.index("<summary>The other measures</summary>") :]
+    assert rows_of(folded, "| variant ")[0] == ["variant", "precision ↑ (share)"]
+    assert "fid" not in text[: text.index("## Blanks and failures")]
+
+
+def test_a_column_of_other_seeds_or_epochs_says_so(known: Catalogue) -> None:
+    study = make(known, metrics=["test_loss"])
+    runs = three({2: (1.0, 2.0), 5: (3.0, 5.0), 10: (7.0,)})
+    uneven = measures(study, summary(study, runs), study.metrics, "m")
+    assert [r[1].text for r in uneven.rows] == ["1.500 ± 0.707", "4.000 ± 1.414 ≈", "7.000 untested (n = 1)"]
+    assert "epochs" not in uneven.columns
+    runs.loc[(runs["variant"] == "latent_dim=5") & (runs["seed"] == 1), "seed"] = 7
+    runs.loc[runs["variant"] == "latent_dim=5", "epochs"] = 9
+    other = measures(study, summary(study, runs), study.metrics, "m")
+    marks = [re.sub(r"^\S+ ± \S+ |≈ |untested ", "", r[1].text) for r in other.rows]
+    assert marks[:2] == ["(seeds 0 1)", "(seeds 0 7)"]
+    place = other.columns.index("epochs")
+    assert [r[place].text for r in other.rows] == ["50", "9", "50"]
+    assert "n or seeds: from how many or from which" in other.note
+
+
+def test_a_share_is_told_in_percent_where_its_source_has_percent(known: Catalogue, tmp_path: Path) -> None:
+    claim = {"text": "12.5 % are wrong", "where": "table 1", "metric": "test_error", "equal": ["latent_dim=2", 0.125]}
+    study = make(known, metrics=["test_error", "recall"], claims=[{**claim, "margin": "20 %"}])
+    taken = {"protocol.test_error": PROTOCOL, "protocol.recall": PROTOCOL, "metric.recall": 0.5}
+    runs = three(FALLING, **taken).assign(**{"metric.test_error": lambda rows: 0.12 + rows["seed"] / 1000})
+    text = page.write(study, runs, NO_CURVES, {}, tmp_path).read_text()
+    head, first, *_ = rows_of(text, "| variant ")
+    assert head[1:4] == ["test_error ↓ (%)", "test_error, 95 %", "recall ↑ (share)"]
+    assert first[1] == "**12.10 ± 0.10**"
+    assert rows_of(text, "| source said ")[1][2].startswith("latent_dim=2 12.1 %; latent_dim=2 against 12.5: ")
+
+
+def test_nothing_that_is_blank_throughout_is_shown(known: Catalogue) -> None:
+    table = Table("t", ("a", "b", "c"), ((Cell("x"), Cell("1"), Cell()), (Cell("y"), Cell(), Cell())))
+    assert table.filled() == Table("t", ("a", "b"), ((Cell("x"), Cell("1")),))
+
+
+def test_tables_of_latex_have_rules_and_no_sign_that_means_anything() -> None:
+    cells = ((Cell("a_b & 5 %"), Cell("1.0 ± 0.1", strong=True, after=": ≈")),)
+    text = latex(Page("x", "?", (Table("t", ("variant", "loss ↓"), cells, "≈: tied"),), {}))
+    assert text.splitlines() == [
+        r"\begin{table}",
+        r"\centering",
+        r"\begin{tabular}{ll}",
+        r"\toprule",
+        r"variant & loss $\downarrow$ \\",
+        r"\midrule",
+        r"a\_b \& 5 \% & \textbf{1.0 $\pm$ 0.1}: $\approx$ \\",
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\caption{$\approx$: tied}",
+        r"\label{tab:x-t}",
+        r"\end{table}",
+    ]
+
+
+def test_how_a_model_was_trained_is_told_of_all_facts_that_tell_it() -> None:
+    assert set(TRAINING) == set(TRAINED)
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that are drawn in the test."""
+    kept: list[Figure] = []
+
+    class Kept(Figure):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            kept.append(self)
+
+    monkeypatch.setattr("bench.report.plots.Figure", Kept)
+    return kept
+
+
+def test_the_effect_plot_has_every_seed_its_mean_and_interval_and_all_data_sets_in_one_frame(
+    known: Catalogue, drawn: list[Figure]
+) -> None:
+    study = make(known, metrics=["test_loss", "psnr"], datasets=["digits", "mnist"])
+    runs = pd.concat([three(FALLING), three({2: (11.0, 12.0)}, dataset="mnist", run_id="m")], ignore_index=True)
+    assert effect_plot(study, summary(study, runs), runs, study.metrics)
+    loss, psnr = drawn[0].axes
+    assert (loss.get_title(), loss.get_xlabel(), psnr.get_ylabel()) == ("test_loss ↓", "latent_dim", "dB")
+    assert loss.get_ylabel() == "nats, logarithmic"  # from 11 to 152
+    assert [text.get_text() for text in drawn[0].legends[0].texts] == ["digits", "mnist"]
+    dots, means = (np.asarray(line.get_xydata()) for line in loss.lines[:2])
+    assert sorted(map(tuple, dots.tolist())) == sorted((float(n), v) for n, each in FALLING.items() for v in each)
+    assert means.tolist() == [[2, 150], [5, 120], [10, pytest.approx(271 / 3)]]
+    low, high = np.asarray(loss.collections[0].get_paths()[1].vertices)[:, 1]
+    assert (high - low) / 2 == pytest.approx(stats.t.ppf(0.975, 2) * 1 / 3**0.5)  # of 119, 120 and 121
+
+
+def test_variants_that_are_names_lie_beside_their_values(known: Catalogue, drawn: list[Figure]) -> None:
+    study = make(known, metrics=["test_loss"], vary=None, variants=[{"name": "wide"}, {"name": "deep"}])
+    runs = pd.DataFrame([row(2, n, 5.0 + n, variant=v, configuration=v) for v in ("wide", "deep") for n in range(2)])
+    assert effect_plot(study, summary(study, runs), runs, study.metrics)
+    (axes,) = drawn[0].axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["wide", "deep"]
+    assert axes.get_ylim() == (1.5, -0.5)  # the first on top
+    assert effect_plot(study, summary(study, runs[:2]), runs[:2], study.metrics) is None  # nothing to compare
+
+
+def test_a_picture_is_legible_in_grey(known: Catalogue, drawn: list[Figure]) -> None:
+    """Data sets differ in mark and line, variants in their mark, so that colour tells nothing alone."""
+    names = ["digits", "mnist", "cifar10"]
+    study = make(known, metrics=["test_loss"], datasets=names)
+    runs = pd.concat([three(FALLING, dataset=name) for name in names], ignore_index=True)
+    assert effect_plot(study, summary(study, runs), runs, study.metrics)
+    looks = [(line.get_marker(), line.get_linestyle()) for line in drawn[0].legends[0].get_lines()]
+    assert len({mark for mark, _ in looks}) == len({style for _, style in looks}) == 3
+
+
+def test_curves_begin_after_the_first_epoch_and_say_what_their_terms_are(known: Catalogue, drawn: list[Figure]) -> None:
+    study = make(known)
+    runs = three({2: (1.0,)})
+    table = summary(study, runs)
+    values = [("r2-0", f"test/{term}", step, 500.0 / step) for term in ("kl", "own") for step in (1, 2, 3)]
+    curves = pd.DataFrame(values, columns=NO_CURVES.columns)
+    shown = curve_plot(table, runs, curves, "digits-test")
+    assert shown is not None
+    assert [np.asarray(axes.lines[0].get_xdata()).tolist() for axes in drawn[0].axes] == [[2, 3], [2, 3]]
+    assert "they begin after epoch 2. kl: the divergence of an image's codes from the prior" in shown[0].note
+    assert "own:" not in shown[0].note  # a term of one model is described in its file
+    shown = curve_plot(table, runs, curves[curves["step"] < 3], "digits-test")
+    assert shown is not None
+    assert "they begin after epoch 1." in shown[0].note  # two are no curve without the first
+
+
+def ranked(known: Catalogue) -> tuple[Study, pd.DataFrame]:
+    """A study that claims nothing, on two data sets: on digits b trails a by 1 to 3, c by far; on mnist one seed of c and a."""
+    names = ("a", "b", "c")
+    study = make(
+        known, metrics=["test_loss"], vary=None, datasets=["digits", "mnist"], variants=[{"name": n} for n in names]
+    )
+    digits = {"a": (10.0, 20.0, 30.0), "b": (11.0, 21.0, 33.0), "c": (50.0, 60.0, 70.0)}
+    mnist = {"c": (1.0,), "a": (2.0,)}
+    rows = [
+        row(2, seed, loss, variant=name, configuration=name, dataset=dataset)
+        for dataset, values in (("digits", digits), ("mnist", mnist))
+        for name, losses in values.items()
+        for seed, loss in enumerate(losses)
+    ]
+    return study, summary(study, pd.DataFrame(rows))
+
+
+def test_a_study_that_claims_nothing_says_who_leads_and_never_from_one_seed(known: Catalogue) -> None:
+    study, table = ranked(known)
+    half = stats.t.ppf(0.975, 2) * 10 / 3**0.5
+    assert leading(study, table) == (
+        f"On digits a has the lowest test_loss, 20 nats (± {half:.2g} at 95 %, n = 3); tied with it: b. "
+        "On mnist one seed says nothing of which is best; c has the lowest test_loss, 1 nats."
+    )
+
+
+def test_a_study_that_claims_nothing_ranks_what_it_compares_by_data_set(known: Catalogue) -> None:
+    study, table = ranked(known)
+    found = ranking(study, table)
+    assert found is not None
+    assert found.columns == ("model", "digits: test_loss ↓ (nats)", "mnist: test_loss ↓ (nats)", "mean place")
+    assert [tuple(cell.text for cell in each) for each in found.rows] == [
+        ("a", "1. 20 ± 25", "2. 2", "1.5"),
+        ("b", "2. 21.67 ± 27 ≈", "", "2.0"),
+        ("c", "3. 60 ± 25", "1. 1", "2.0"),
+    ]
+    assert [[cell.strong for cell in each] for each in found.rows] == [
+        [False, True, False, False],
+        [False] * 4,
+        [False] * 4,  # the lower of one seed each
+    ]
+    fewer = pd.DataFrame([row(2, n, 5.0 + n, variant=v, configuration=v) for v, n in (("a", 0), ("b", 0), ("b", 1))])
+    one = ranking(study, summary(study, fewer))
+    assert one is not None
+    assert [each[1].text for each in one.rows] == ["1. 5 (n = 1)", "2. 5.5 ± 6.4"]
+    claim = {"text": "less", "where": "there", "metric": "test_loss", "less": ["a", "b"]}
+    claiming = build_with(known, claim)
+    assert ranking(claiming, table) is None
+
+
+def build_with(known: Catalogue, claim: dict[str, Any]) -> Study:
+    names = ("a", "b", "c")
+    return make(known, metrics=["test_loss"], vary=None, variants=[{"name": n} for n in names], claims=[claim])
+
+
+def test_a_search_has_its_history_its_slices_and_what_mattered(drawn: list[Figure]) -> None:
+    history([5.0, None, 3.0, 4.0], "loss", "nats", lower=True)
+    found, best, lost_ones = drawn[0].axes[0].lines
+    assert np.asarray(found.get_xydata()).tolist() == [[1, 5], [3, 3], [4, 4]]
+    assert np.asarray(best.get_ydata()).tolist() == [5, 3, 3]
+    assert np.asarray(lost_ones.get_xdata()).tolist() == [2]
+    slices({"rate": [0.1, 0.001], "dims": ["512", "128"]}, [2.0, 1.0], "loss", "nats", lower=True, logarithmic=["rate"])
+    rate, dims = drawn[1].axes
+    assert (rate.get_xscale(), rate.get_xlabel()) == ("log", "rate, logarithmic")
+    assert np.asarray(rate.lines[1].get_xydata()).tolist() == [[0.001, 1]]  # the best
+    assert [label.get_text() for label in dims.get_xticklabels()] == ["128", "512"]
+    shares({"small": 0.25, "large": 0.75}, "importance")
+    assert [label.get_text() for label in drawn[2].axes[0].get_yticklabels()] == ["large", "small"]
+    assert [text.get_text() for text in drawn[2].axes[0].texts] == ["75 %", "25 %"]
+
+
+def test_nothing_that_was_published_is_dropped_without_being_told(known: Catalogue, tmp_path: Path) -> None:
+    study = make(known, datasets=["digits", "mnist"])
+    both = pd.concat([three(FALLING), three(FALLING, dataset="mnist")], ignore_index=True)
+    failed = pd.DataFrame([row(2, 9, None, state="failed", failure="diverged")])
+    page.write(study, pd.concat([both, failed], ignore_index=True), NO_CURVES, {}, tmp_path)
+    assert lost(tmp_path, both) == ""
+    assert lost(tmp_path, both[both["dataset"] == "digits"]) == "mnist, 9 trials"
+    fewer = both[(both["variant"] != "latent_dim=5") | (both["dataset"] == "mnist")]
+    assert lost(tmp_path, fewer) == "latent_dim=5 on digits, 3 trials"
+    assert lost(tmp_path, both[(both["seed"] == 0) | (both["dataset"] == "mnist")]) == "seeds 1, 2 on digits, 6 trials"
+    assert lost(tmp_path, both.assign(state="failed")) == "digits, 9 trials; mnist, 9 trials"
+    assert lost(tmp_path / "nowhere", both) == ""
+
+
+def test_a_path_is_the_same_data_set_wherever_it_lies(known: Catalogue, tmp_path: Path) -> None:
+    here, there = (three(FALLING, dataset=f"/{place}/faces.npz") for place in ("here", "there"))
+    page.write(make(known), here, NO_CURVES, {}, tmp_path)
+    assert lost(tmp_path, there) == ""
+
+
+def test_files_that_a_report_has_no_more_are_removed_and_nobody_else_s(tmp_path: Path) -> None:
+    theirs = {"notes.md", "holiday.png", "digits.png", "data.csv"}
+    for name in (*theirs, "mnist-test-samples.png", "faces-validation-2-slices.png", "claims.csv", "report.tex"):
+        (tmp_path / name).write_text("old")
+    replace_files(tmp_path, {"README.md": b"new", "digits-test-curves.png": b"new"})
+    assert {file.name for file in tmp_path.iterdir()} == theirs | {"README.md", "digits-test-curves.png"}
+
+
+def test_every_picture_of_a_report_is_one_that_it_can_remove(folder: Path) -> None:
+    replace_files(folder, {})
+    assert list(folder.iterdir()) == []
+
+
+def test_the_index_has_a_line_for_every_report(folder: Path) -> None:
+    (folder.parent / "draft").mkdir()  # without a report
+    text = write_index(folder.parent).read_text()
+    (line,) = [line for line in text.splitlines() if line.startswith("| [")]
+    assert [cell.strip() for cell in line.split("|")[1:-1]] == [
+        "[x](x/README.md)",
+        "Which?",
+        "On digits it holds that the loss falls (150 → 120 → 90.33 nats).",
+        '<img src="x/effects.png" width="240" alt="">',
+        "digits",
+        "3",
+        "2026-01-02",
+    ]
+    (folder / "report.json").write_text("{}")
+    with pytest.raises(
+        StudyError, match=r"reports/x/report.json: is no report's \(KeyError: 'question'\); publish it again"
+    ):
+        write_index(folder.parent)
