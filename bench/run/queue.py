@@ -8,6 +8,7 @@ next, it reads all that wait there, and of three thousand the last would come af
 from __future__ import annotations
 
 import json
+import math
 from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -70,7 +71,7 @@ class Queue:
         self._objective = objective
         self._line: deque[tuple[Trial, int]] = deque()  # with the attempt that each has come to
         self._wanted: dict[str, Trial] = {}
-        self._running: dict[str, optuna.Trial] = {}
+        self._running: dict[str, int] = {}  # by key, Optuna's IDs
         self._finished = dict(finished)
         self._close_orphans()
         self._waiting = len(self._frozen(TrialState.WAITING))
@@ -98,7 +99,7 @@ class Queue:
             if wanted is None:  # enqueued by an earlier invocation with other settings
                 self._study.tell(asked, state=TrialState.FAIL)
             else:
-                self._running[wanted.key] = asked
+                self._running[wanted.key] = asked._trial_id
                 return wanted
         return None
 
@@ -114,37 +115,36 @@ class Queue:
     def tell(self, trial: Trial, value: float | None, *, pruned: bool = False) -> None:
         """Close ``trial`` with its objective, or as failed where it has none."""
         asked = self._running.pop(trial.key)
-        if pruned:
-            self._study.tell(asked, state=TrialState.PRUNED)
-        elif value is None:
-            self._study.tell(asked, state=TrialState.FAIL)
+        if pruned:  # whose value is the last that was reported
+            self._study.tell(self._storage.get_trial(asked).number, state=TrialState.PRUNED)
+        elif value is None or math.isnan(value):
+            self._storage.set_trial_state_values(asked, TrialState.FAIL)
         else:
             self._finished[trial.key] = value
-            self._study.tell(asked, value)
+            self._storage.set_trial_state_values(asked, TrialState.COMPLETE, [value])
 
     def interrupt(self, trial: Trial) -> None:
         """Close ``trial``, which was stopped and not ended: it comes first when the queue is opened again."""
-        self._running[trial.key].set_user_attr("interrupted", True)
+        self._storage.set_trial_user_attr(self._running[trial.key], "interrupted", True)
         self.tell(trial, None)
 
     def retry(self, trial: Trial) -> bool:
         """Close ``trial`` as failed and put it in line again; False where it has had its attempts."""
-        attempt = self._running[trial.key].user_attrs.get("attempt", 1)
-        params = self._running[trial.key].params
+        asked = self._storage.get_trial(self._running[trial.key])
+        attempt = asked.user_attrs.get("attempt", 1)
         self.tell(trial, None)
         if attempt >= ATTEMPTS:
             return False
-        self._enqueue(trial, params, attempt + 1)
+        self._enqueue(trial, asked.params, attempt + 1)
         return True
 
     def _ask(self) -> optuna.Trial:
         return self._study.ask()
 
-    def _begin(self, trial: Trial, attempt: int) -> optuna.Trial:
-        """Tell Optuna that a trial runs, in one go."""
+    def _begin(self, trial: Trial, attempt: int) -> int:
+        """Tell Optuna that a trial runs, in one go; the ID that it has there."""
         running = optuna.trial.create_trial(state=TrialState.RUNNING, user_attrs=_attributes(trial, attempt))
-        number = self._storage.create_new_trial(self._study_id, template_trial=running)
-        return optuna.Trial(self._study, number)
+        return self._storage.create_new_trial(self._study_id, template_trial=running)
 
     def _leave(self) -> dict[str, int]:
         """Let all that wait leave Optuna's line; the attempt that each has come to, by key."""
