@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,29 @@ def test_trials_come_in_their_order_once(storage: RDBStorage) -> None:
     assert states(storage) == [TrialState.COMPLETE] * 3
 
 
+def test_what_waits_costs_nothing_until_it_begins(storage: RDBStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Were it told to Optuna before, every question for the next would read all that waits."""
+    told: list[str] = []
+
+    def counted(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **options: Any) -> Any:
+            told.append(name)
+            return real(*args, **options)
+
+        return call
+
+    for name in ("create_new_trial", "set_trial_state_values", "set_trial_user_attr"):
+        monkeypatch.setattr(RDBStorage, name, counted(name, getattr(RDBStorage, name)))
+    line = queue(storage)
+    line.enqueue([trial(seed) for seed in range(100)])
+    assert told == []
+    for seed in range(3):
+        assert line.next() == trial(seed)
+        line.tell(trial(seed), 1.0)
+    assert told == ["create_new_trial", "set_trial_state_values"] * 3
+    assert len(states(storage)) == 3
+
+
 def test_what_a_dead_driver_left_is_closed_and_can_run_again(storage: RDBStorage) -> None:
     dead = queue(storage)
     dead.enqueue([trial(0), trial(1), trial(2)])
@@ -81,12 +105,20 @@ def test_an_interrupted_trial_goes_before_those_that_wait_and_a_retry_stays_one(
 
 
 def test_what_an_earlier_invocation_queued_and_this_one_does_not_want_is_passed_over(storage: RDBStorage) -> None:
-    queue(storage).enqueue([trial(0), trial(1)])
+    earlier = queue(storage)
+    earlier.enqueue([trial(0), trial(1)])
+    for seed in range(2):
+        earlier.next()
+        earlier.retry(trial(seed))
+    assert states(storage) == [TrialState.FAIL, TrialState.WAITING] * 2
     line = queue(storage)
     line.enqueue([trial(1)])
     assert line.next() == trial(1)
     assert line.next() is None
-    assert states(storage)[0] == TrialState.FAIL
+    assert states(storage) == [TrialState.FAIL] * 4 + [TrialState.RUNNING]
+    assert line.retry(trial(1))  # its second attempt
+    assert line.next() == trial(1)
+    assert not line.retry(trial(1))
 
 
 def test_a_trial_is_retried_at_the_end_of_the_line_and_not_for_ever(storage: RDBStorage) -> None:

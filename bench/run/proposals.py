@@ -66,6 +66,7 @@ class Search(Queue):
         self._total = total
         self._propose = propose
         self._prune = prune
+        self._followed: dict[int, optuna.Trial] = {}  # by ID, those whose losses Optuna is told
         frozen = self._frozen()
         self._seen = {each.user_attrs["key"] for each in frozen if "key" in each.user_attrs}
         for each in frozen:
@@ -119,7 +120,7 @@ class Search(Queue):
                 self._study.tell(asked, state=TrialState.FAIL)
             else:
                 self._seen.add(trial.key)
-                self._running[trial.key] = asked
+                self._running[trial.key] = asked._trial_id
                 return trial
         return waiting
 
@@ -128,8 +129,10 @@ class Search(Queue):
         if not self._prune:
             return False
         asked = self._running[trial.key]
-        asked.report(loss, epoch)
-        return bool(asked.should_prune())
+        if asked not in self._followed:
+            self._followed[asked] = optuna.Trial(self._study, asked)
+        self._followed[asked].report(loss, epoch)
+        return bool(self._followed[asked].should_prune())
 
     @property
     def open(self) -> bool:

@@ -1,12 +1,15 @@
 """Which trial next: with `proposals` the only file that knows Optuna.
 
 One driver asks and tells, so no trial is claimed twice. A grid is enumerated by the study and enqueued here: Optuna's grid
-sampler repeats and loses cells.
+sampler repeats and loses cells. Its line stands in memory, and Optuna is told of a trial when that begins: to ask Optuna for the
+next, it reads all that wait there, and of three thousand the last would come after hours.
 """
 
 from __future__ import annotations
 
 import json
+import math
+from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -63,9 +66,12 @@ class Queue:
             pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=3),
             load_if_exists=True,
         )
+        self._storage = storage
+        self._study_id = storage.get_study_id_from_name(name)
         self._objective = objective
+        self._line: deque[tuple[Trial, int]] = deque()  # with the attempt that each has come to
         self._wanted: dict[str, Trial] = {}
-        self._running: dict[str, optuna.Trial] = {}
+        self._running: dict[str, int] = {}  # by key, Optuna's IDs
         self._finished = dict(finished)
         self._close_orphans()
         self._waiting = len(self._frozen(TrialState.WAITING))
@@ -73,34 +79,34 @@ class Queue:
     def enqueue(self, trials: Iterable[Trial]) -> None:
         """Put ``trials`` in line; those that were interrupted come first, where their checkpoints stand.
 
-        One that an earlier driver left waiting keeps its place, or has it behind them, and each its attempt.
+        What an earlier driver left waiting, to be tried again, leaves Optuna's line; its attempt is kept where it is wanted here.
         """
         interrupted = {frozen.user_attrs["key"]: frozen.user_attrs.get("attempt", 1) for frozen in self._interrupted()}
-        attempts = {**self._leave(), **interrupted} if interrupted else {}
-        in_line = {frozen.user_attrs.get("key") for frozen in self._frozen(TrialState.WAITING)}
+        attempts = {**self._leave(), **interrupted}
         for trial in sorted(trials, key=lambda trial: trial.key not in interrupted):
-            if trial.key in in_line:
-                self._wanted[trial.key] = trial
-            else:
-                self._enqueue(trial, {}, attempts.get(trial.key, 1))
+            self._line.append((trial, attempts.get(trial.key, 1)))
 
     def next(self) -> Trial | None:
         """The next trial to start; None where nothing is waiting now, though a running one may yet come back."""
+        if self._line:
+            trial, attempt = self._line.popleft()
+            self._running[trial.key] = self._begin(trial, attempt)
+            return trial
         while self._waiting:
             asked = self._ask()
             self._waiting -= 1
-            trial = self._wanted.pop(asked.user_attrs.get("key", ""), None)
-            if trial is None:  # enqueued by an earlier invocation with other settings
+            wanted = self._wanted.pop(asked.user_attrs.get("key", ""), None)
+            if wanted is None:  # enqueued by an earlier invocation with other settings
                 self._study.tell(asked, state=TrialState.FAIL)
             else:
-                self._running[trial.key] = asked
-                return trial
+                self._running[wanted.key] = asked._trial_id
+                return wanted
         return None
 
     @property
     def open(self) -> bool:
         """Whether a trial is waiting or running."""
-        return bool(self._waiting or self._running)
+        return bool(self._line or self._waiting or self._running)
 
     def report(self, trial: Trial, epoch: int, loss: float) -> bool:
         """Every trial of a grid is worth going on with."""
@@ -109,47 +115,50 @@ class Queue:
     def tell(self, trial: Trial, value: float | None, *, pruned: bool = False) -> None:
         """Close ``trial`` with its objective, or as failed where it has none."""
         asked = self._running.pop(trial.key)
-        if pruned:
-            self._study.tell(asked, state=TrialState.PRUNED)
-        elif value is None:
-            self._study.tell(asked, state=TrialState.FAIL)
+        if pruned:  # whose value is the last that was reported
+            self._study.tell(self._storage.get_trial(asked).number, state=TrialState.PRUNED)
+        elif value is None or math.isnan(value):
+            self._storage.set_trial_state_values(asked, TrialState.FAIL)
         else:
             self._finished[trial.key] = value
-            self._study.tell(asked, value)
+            self._storage.set_trial_state_values(asked, TrialState.COMPLETE, [value])
 
     def interrupt(self, trial: Trial) -> None:
         """Close ``trial``, which was stopped and not ended: it comes first when the queue is opened again."""
-        self._running[trial.key].set_user_attr("interrupted", True)
+        self._storage.set_trial_user_attr(self._running[trial.key], "interrupted", True)
         self.tell(trial, None)
 
     def retry(self, trial: Trial) -> bool:
         """Close ``trial`` as failed and put it in line again; False where it has had its attempts."""
-        attempt = self._running[trial.key].user_attrs.get("attempt", 1)
-        params = self._running[trial.key].params
+        asked = self._storage.get_trial(self._running[trial.key])
+        attempt = asked.user_attrs.get("attempt", 1)
         self.tell(trial, None)
         if attempt >= ATTEMPTS:
             return False
-        self._enqueue(trial, params, attempt + 1)
+        self._enqueue(trial, asked.params, attempt + 1)
         return True
 
     def _ask(self) -> optuna.Trial:
         return self._study.ask()
 
+    def _begin(self, trial: Trial, attempt: int) -> int:
+        """Tell Optuna that a trial runs, in one go; the ID that it has there."""
+        running = optuna.trial.create_trial(state=TrialState.RUNNING, user_attrs=_attributes(trial, attempt))
+        return self._storage.create_new_trial(self._study_id, template_trial=running)
+
     def _leave(self) -> dict[str, int]:
-        """Let all that wait leave Optuna's line, which has no front to step into; the attempt that each has come to, by key."""
+        """Let all that wait leave Optuna's line; the attempt that each has come to, by key."""
         attempts = {}
-        while self._waiting:
-            asked = self._study.ask()
-            self._waiting -= 1
-            attempts[asked.user_attrs.get("key", "")] = asked.user_attrs.get("attempt", 1)
-            self._study.tell(asked, state=TrialState.FAIL)
+        for waiting in self._frozen(TrialState.WAITING):
+            self._storage.set_trial_state_values(waiting._trial_id, TrialState.FAIL)
+            attempts[waiting.user_attrs.get("key", "")] = waiting.user_attrs.get("attempt", 1)
+        self._waiting = 0
         return attempts
 
     def _enqueue(self, trial: Trial, params: Mapping[str, Any], attempt: int, *, again: bool = True) -> None:
         """Put it in line; ``again`` where it is no other configuration than one that was there."""
         self._wanted[trial.key] = trial
-        attributes = {"key": trial.key, "attempt": attempt, "again": again, "trial": json.dumps(trial.as_dict())}
-        self._study.enqueue_trial(dict(params), user_attrs=attributes)
+        self._study.enqueue_trial(dict(params), user_attrs=_attributes(trial, attempt, again=again))
         self._waiting += 1
 
     def _frozen(self, *states: TrialState) -> list[FrozenTrial]:
@@ -169,3 +178,7 @@ class Queue:
         """What was stopped before its end and has not been gone on with."""
         last = {frozen.user_attrs["key"]: frozen for frozen in self._frozen() if "key" in frozen.user_attrs}
         return [each for each in last.values() if each.state == TrialState.FAIL and each.user_attrs.get("interrupted")]
+
+
+def _attributes(trial: Trial, attempt: int, *, again: bool = True) -> dict[str, Any]:
+    return {"key": trial.key, "attempt": attempt, "again": again, "trial": json.dumps(trial.as_dict())}
