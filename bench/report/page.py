@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-import tempfile
+import shutil
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -133,13 +133,35 @@ def write(
     pages["README.md"] = "\n".join(lines)
     files |= {name: PLACE.sub("", page).encode(errors="backslashreplace") for name, page in pages.items()}
     folder.mkdir(parents=True, exist_ok=True)
-    # All is written before anything is replaced: a full disk leaves the report that was there.
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".partial-") as partial:
-        for name, content in files.items():
-            (Path(partial) / name).write_bytes(content)
-        for name in files:
-            os.replace(Path(partial) / name, folder / name)
+    _put(files, folder)
     return folder / "README.md"
+
+
+def _put(files: Mapping[str, bytes], folder: Path) -> None:
+    """Write all of the files before any of them is replaced: a full disk leaves the report that was there."""
+    for left in folder.glob(".partial-*"):
+        if not _lives(left.name.removeprefix(".partial-")):
+            shutil.rmtree(left, ignore_errors=True)
+    partial = folder / f".partial-{os.getpid()}"
+    try:
+        partial.mkdir(exist_ok=True)
+        for name, content in files.items():
+            (partial / name).write_bytes(content)
+        for name in files:
+            os.replace(partial / name, folder / name)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _lives(process: str) -> bool:
+    """Whether a process of this machine has this number, which may write here too."""
+    try:
+        os.kill(int(process), 0)
+    except (ValueError, OverflowError, ProcessLookupError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _caption(study: Study, rows: pd.DataFrame, trials: pd.DataFrame, split: str) -> str:
