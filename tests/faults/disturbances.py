@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import shutil
 import signal
+import sqlite3
 import subprocess
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
-from tests.faults import moments, processes, servers
-from tests.faults.case import Broken, Case, last
-from tests.faults.project import PLACES, WRITES, tell_to_fail
+from tests.faults import facts, moments, processes, servers
+from tests.faults.case import END_SECONDS, Broken, Case, last
+from tests.faults.project import FILES, METHODS, WRITES, tell_to_fail
 from tests.faults.warm import Driver
 
 Disturbance = Callable[[Case], str]
@@ -41,9 +44,10 @@ def _twice(case: Case, driver: Driver) -> bool:
     return hit
 
 
-def _stopped_then_killed(role: str) -> Callable[[Case, Driver], bool]:
+def _stopped_then_killed(find: Callable[[str, int], list[int]]) -> Callable[[Case, Driver], bool]:
     def act(case: Case, driver: Driver) -> bool:
-        hit = _to(role, signal.SIGSTOP)(case, driver)
+        found = find(case.mark, driver.pid)
+        hit = bool(found) and processes.send(case.random.choice(sorted(found)), signal.SIGSTOP)
         time.sleep(case.random.uniform(0, 0.3))
         return processes.send(driver.pid, signal.SIGKILL) and hit
 
@@ -63,6 +67,11 @@ def _stopped_for_a_while(role: str) -> Callable[[Case, Driver], bool]:
     return act
 
 
+BLANK = ("import of the metric", "measure", "codes", "encode", "decode")  # where no training ends
+RAISES = ("raise", "recursion", "exit")
+NO_MEMORY = ("memory", "gpu memory", "allocate")
+ENDS = ("hard exit", "kill", "crash")
+
 SIGNALS: dict[str, Callable[[Case, Driver], bool]] = {
     "SIGKILL of the driver": _to("driver", signal.SIGKILL),
     "SIGKILL of a child": _to("child", signal.SIGKILL),
@@ -75,8 +84,10 @@ SIGNALS: dict[str, Callable[[Case, Driver], bool]] = {
     "SIGINT to the group": _to_group(signal.SIGINT),
     "SIGINT twice": _twice,
     "SIGHUP to the driver": _to("driver", signal.SIGHUP),
-    "SIGSTOP of a child, then SIGKILL of the driver": _stopped_then_killed("child"),
-    "SIGSTOP of the server, then SIGKILL of the driver": _stopped_then_killed("server"),
+    "SIGSTOP of a child, then SIGKILL of the driver": _stopped_then_killed(processes.at_work),
+    "SIGSTOP of the server, then SIGKILL of the driver": _stopped_then_killed(
+        lambda mark, driver: processes.members(mark, driver, "server")
+    ),
     "SIGSTOP of the children for a while": _stopped_for_a_while("child"),
     "SIGSTOP of the driver for a while": _stopped_for_a_while("driver"),
 }
@@ -111,19 +122,20 @@ def killed_at_a_write(case: Case) -> str:
     return _run_with_trouble(case, f"SIGKILL of a child {place}, time {skip + 1}")
 
 
-def component(case: Case) -> str:
-    """A model or a metric that goes wrong in one of its methods, once or for ever."""
-    place = case.random.choice((*PLACES, "import of the metric", "measure"))
-    ways = ["raise", "memory", "gpu memory", "allocate", "recursion", "exit", "hard exit", "kill", "crash"]
-    what = case.random.choice([*ways, *(("nan", "explode") if place == "step" else ())])
-    once, skip = bool(case.random.getrandbits(1)), case.random.choice((0, 0, 1, 4))
-    tell_to_fail(case.folder, place=place, what=what, skip=skip, once=once)
-    blank = place in ("measure", "codes", "encode", "decode", "import of the metric")
-    words = _run_with_trouble(case, f"{what} in {place} of a component{'' if once else ', every time'}")
-    if words and blank:  # a measure that raised is a blank, with its reason: it is taken again on purpose
-        driver = case.start(case.studies[0], words=[*case.kind.words(case.studies[0]), "--remeasure"])
-        case.end(driver)
-    return words
+def component(places: Sequence[str], ways: Sequence[str]) -> Disturbance:
+    """A component that goes wrong at one of its places in one of the ways, once or every time."""
+
+    def disturb(case: Case) -> str:
+        place, what = case.random.choice(places), case.random.choice(ways)
+        once, skip = bool(case.random.getrandbits(1)), case.random.choice((0, 0, 1, 4))
+        tell_to_fail(case.folder, place=place, what=what, skip=skip, once=once)
+        words = _run_with_trouble(case, f"{what} in {place}{'' if once else ', every time'}")
+        if words and place in BLANK:  # a measure that raised is a blank, with its reason: it is taken again on purpose
+            driver = case.start(words=[*case.kind.words(case.studies[0]), "--remeasure"])
+            case.end(driver)
+        return words
+
+    return disturb
 
 
 def _run_with_trouble(case: Case, words: str) -> str:
@@ -145,6 +157,16 @@ def no_larger_files(case: Case) -> str:
     return f"no file larger than {size} bytes" if status else ""
 
 
+@cache
+def _can_mount() -> bool:
+    """Whether this user can have a disk of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        if subprocess.run(["mount", "-t", "tmpfs", "none", folder], check=False, capture_output=True).returncode:
+            return False
+        subprocess.run(["umount", folder], check=True)
+    return True
+
+
 @contextmanager
 def _disk_of_its_own(folder: Path, size: int) -> Iterator[None]:
     """Let a folder lie on a disk of so many bytes for a while."""
@@ -164,6 +186,8 @@ def _disk_of_its_own(folder: Path, size: int) -> Iterator[None]:
 
 def tiny_disk(case: Case) -> str:
     """A store on a disk that has a little room left."""
+    if not _can_mount():
+        return ""
     taken = sum(path.stat().st_blocks * 512 + 4096 for path in case.store.rglob("*"))
     room = case.random.choice((20_000, 100_000, 300_000, 800_000))
     with _disk_of_its_own(case.store, taken + room):
@@ -176,6 +200,8 @@ def tiny_disk(case: Case) -> str:
 
 def read_only_store(case: Case) -> str:
     """A store that nobody can write to, from the start or from a stage on."""
+    if not _can_mount():
+        return ""
     with _disk_of_its_own(case.store, 200_000_000):
         late = bool(case.random.getrandbits(1))
         remount = ["mount", "-o", "remount,ro", str(case.store)]
@@ -213,42 +239,57 @@ def _flip(file: Path, case: Case, size: int, step: int = 1, within: int = 1) -> 
 
 
 def _interrupted(case: Case) -> None:
-    """Something to damage: a driver that was killed or stopped on its way."""
-    driver = case.start(case.random.choice(case.studies))
-    case.stage(driver)
-    processes.send(driver.pid, case.random.choice((signal.SIGKILL, signal.SIGINT)))
-    case.end(driver)
+    """Something to damage: a driver that was killed or stopped on its way, which is a disturbance as well."""
+    name = case.random.choice(("SIGKILL of the driver", "SIGINT to the driver"))
+    if words := signalled(name)(case):
+        case.did.append((name, words))
 
 
-def damaged(pattern: str, what: str) -> Disturbance:
+def _finished(file: Path, case: Case) -> bool:
+    """Whether it is a picture of a finished run, of which nothing is left that could draw it again."""
+    if file.parent.name != "images":
+        return False
+    try:
+        finished = {run.run_id for run in facts.read(case.folder) if run.tags.get("state") == "finished"}
+    except sqlite3.DatabaseError:  # damaged, so that nobody knows
+        return True
+    return file.parent.parent.parent.name in finished
+
+
+def damaged(pattern: str, way: str) -> Disturbance:
     """One of the files that a pattern finds, damaged in one way; the study was interrupted before, as a rule."""
 
     def disturb(case: Case) -> str:
         if case.random.random() < 0.75:
             _interrupted(case)
         files = sorted(path for path in case.folder.glob(pattern) if path.is_file() and path.suffix != ".lock")
+        files = [path for path in files if not _finished(path, case)]
         if not files:
             return ""
-        file, way = case.random.choice(files), case.random.choice(list(WAYS))
+        file = case.random.choice(files)
         if file.name == "mlflow.db" and way == "flipped in a bit":
             # A digit that changes within a value is one that SQLite cannot tell from another: see reports/reliability.md.
             _flip(file, case, file.stat().st_size, step=4096, within=8)
         else:
             WAYS[way](file, case)
-        return f"{what} {way}: {file.relative_to(case.folder)}"
+        return f"{file.relative_to(case.folder)} {way}"
 
     return disturb
 
 
-def damaged_file_of_a_run(case: Case) -> str:
+def damaged_file_of_a_run(way: str) -> Disturbance:
     """Of a finished run: doctor names it, no command falls over it, and nothing is trained for it."""
+    return lambda case: _damaged_file_of_a_run(case, way)
+
+
+def _damaged_file_of_a_run(case: Case, way: str) -> str:
     for study in case.studies:
         case.end(case.start(study))
     files = sorted(path for path in case.store.glob("artifacts/*/*/artifacts/**/*") if path.is_file())
     named = [path for path in files if path.parent.name != "images"]
     if not named:
         return ""
-    file, way = case.random.choice(named), case.random.choice(list(WAYS))
+    file = case.random.choice(named)
     content = file.read_bytes()
     WAYS[way](file, case)
     if file.exists() and file.read_bytes() == content:
@@ -261,13 +302,17 @@ def damaged_file_of_a_run(case: Case) -> str:
         if case.end(driver):
             raise Broken(f"with {file.name} {way}: {last(driver.said())}")
     file.write_bytes(content)
-    return f"a file of a finished run {way}: {file.name}"
+    return f"{file.name} {way}"
 
 
-def damaged_data(case: Case) -> str:
+def damaged_data(way: str) -> Disturbance:
     """A data set of one's own that is damaged, and is put right again."""
+    return lambda case: _damaged_data(case, way)
+
+
+def _damaged_data(case: Case, way: str) -> str:
     file = case.folder / "own.npz"
-    content, way = file.read_bytes(), case.random.choice(list(WAYS))
+    content = file.read_bytes()
     if case.random.random() < 0.5:
         _interrupted(case)
     WAYS[way](file, case)
@@ -280,13 +325,29 @@ def damaged_data(case: Case) -> str:
     return f"a data set of one's own {way}"
 
 
+def measuring_again(case: Case) -> str:
+    """All is finished; a command that takes every metric again is ended, and what was finished stays finished."""
+    study = case.random.choice(case.studies)
+    case.end(case.start(study))
+    driver = case.start(words=[*case.kind.words(study), "--remeasure"])
+    begun = case.wait_for(driver, lambda: processes.members(case.mark, driver.pid, "child"))
+    time.sleep(case.random.uniform(0, 1.5))
+    name = case.random.choice(list(MEASURED))
+    hit = begun and SIGNALS[name](case, driver)
+    case.end(driver)
+    again = case.start(study)
+    if hit and (case.end(again) or "nothing to train" not in again.said()):
+        raise Broken(f"finished trials are not finished any more: {last(again.said(), 5)}")
+    return f"{name} while it measured again" if hit else ""
+
+
 def two_drivers(case: Case) -> str:
     """On one study: the second is told who has it."""
     first = case.start()
     if not case.wait_for(first, lambda: list(case.store.glob("locks/one.holder"))):
         return ""
     second = case.start()
-    status = second.wait(120)
+    status = second.wait(END_SECONDS)
     said = second.said()
     if first.poll() is None and (status != 2 or "is being run by process" not in said):
         raise Broken(f"a second driver ended with {status}: {last(said)}")
@@ -307,36 +368,63 @@ def two_studies(case: Case) -> str:
         processes.send(victim.pid, case.random.choice((signal.SIGKILL, signal.SIGINT)))
         words += ", one of them ended"
     for driver in drivers:
-        if driver.wait(240) is None:
+        if driver.wait(END_SECONDS) is None:
             processes.send(driver.pid, signal.SIGKILL)
-            raise Broken(f"one of two studies at once had not ended after 240 s: {last(driver.said())}")
+            raise Broken(f"one of two studies at once had not ended after {END_SECONDS:g} s: {last(driver.said())}")
     for driver in drivers:
         case.end(driver)
     return words
 
 
-DISTURBANCES: dict[str, tuple[Disturbance, int, tuple[str, ...]]] = {
+MEASURED = (
+    "SIGKILL of the driver",
+    "SIGKILL of a child",
+    "SIGKILL of the server of processes",
+    "SIGTERM to the driver",
+    "SIGINT to the driver",
+)
+
+DAMAGED = {
+    "a checkpoint's file": ("mlruns/checkpoints/*/*", 2, ("grid", "search")),
+    "the database of runs": ("mlruns/mlflow.db", 2, ("grid", "two studies")),
+    "the database of queues": ("mlruns/optuna.db", 2, ("grid", "search")),
+    "an unfinished run's picture": ("mlruns/artifacts/*/*/artifacts/images/*", 1, ("grid",)),
+    "a cached file": ("mlruns/cache/*", 1, ("cached",)),
+}
+
+Drawn = tuple[Disturbance, int, tuple[str, ...]]
+
+DISTURBANCES: dict[str, Drawn] = {
     **{name: (signalled(name), 3, ("grid", "grid", "search")) for name in SIGNALS},
-    "SIGKILL of the driver in a call": (killed_in_a_call, 14, ("grid", "grid", "search", "two studies")),
+    "SIGKILL of the driver in a call": (killed_in_a_call, 20, ("grid", "grid", "search", "two studies")),
     "SIGKILL of a child at a write": (killed_at_a_write, 8, ("grid", "search")),
-    "a component that goes wrong": (component, 10, ("grid",)),
-    "no larger files": (no_larger_files, 5, ("grid", "search")),
-    "a tiny disk": (tiny_disk, 4, ("grid", "search")),
-    "a read-only store": (read_only_store, 3, ("grid",)),
-    "a checkpoint damaged": (damaged("mlruns/checkpoints/*/*", "a checkpoint's file"), 8, ("grid", "search")),
-    "mlflow.db damaged": (damaged("mlruns/mlflow.db", "the database of runs"), 6, ("grid", "two studies")),
-    "optuna.db damaged": (damaged("mlruns/optuna.db", "the database of queues"), 6, ("grid", "search")),
-    "a picture damaged": (damaged("mlruns/artifacts/*/*/artifacts/images/*", "a picture"), 3, ("grid",)),
-    "a lock deleted": (damaged("mlruns/locks/**/*.holder", "a lock's holder"), 2, ("grid",)),
-    "a cache damaged": (damaged("mlruns/cache/*", "a cached file"), 3, ("cached",)),
-    "a finished run's file damaged": (damaged_file_of_a_run, 4, ("grid",)),
-    "a data set damaged": (damaged_data, 5, ("own data",)),
-    "two drivers on one study": (two_drivers, 3, ("grid",)),
-    "two studies at once": (two_studies, 6, ("two studies",)),
+    "a command that measures again, ended": (measuring_again, 4, ("grid",)),
+    "a method of a model raises": (component(METHODS, RAISES), 6, ("grid",)),
+    "a metric raises": (component(["measure"], RAISES), 2, ("grid",)),
+    "a data set raises": (component(["load"], RAISES), 2, ("grid",)),
+    "a component's file raises": (component(FILES, RAISES), 3, ("grid",)),
+    "a component ends its process": (component([*METHODS, *FILES, "load", "measure"], ENDS), 4, ("grid",)),
+    "out of memory": (component([*METHODS, "load", "measure"], NO_MEMORY), 4, ("grid",)),
+    "a loss that is not a number": (component(["step"], ["nan"]), 3, ("grid",)),
+    "a loss that explodes": (component(["step"], ["explode"]), 2, ("grid",)),
+    "a full disk: no larger files": (no_larger_files, 5, ("grid", "search")),
+    "a full disk: a small one": (tiny_disk, 5, ("grid", "search")),
+    "a read-only store": (read_only_store, 5, ("grid",)),
+    **{
+        f"{what} {way}": (damaged(pattern, way), weight, kinds)
+        for what, (pattern, weight, kinds) in DAMAGED.items()
+        for way in WAYS
+    },
+    **{f"a finished run's file {way}": (damaged_file_of_a_run(way), 1, ("grid",)) for way in WAYS},
+    **{f"a data file {way}": (damaged_data(way), 1, ("own data",)) for way in WAYS},
+    "a lock deleted": (damaged("mlruns/locks/**/*.holder", "deleted"), 2, ("grid",)),
+    "two drivers on one study": (two_drivers, 4, ("grid",)),
+    "two studies in one store at once": (two_studies, 6, ("two studies",)),
     "a server down at the start": (servers.down_at_the_start, 1, ("server",)),
     "a server that dies and comes back": (servers.dies_and_comes_back, 1, ("server",)),
     "a server that dies for good": (servers.dies_for_good, 1, ("server",)),
-    "a server that hangs": (servers.hangs, 1, ("server",)),
-    "a server that answers nonsense": (servers.answers_nonsense, 1, ("server",)),
+    "a server that hangs for a while": (servers.hangs, 1, ("server",)),
+    "a server that hangs for good": (servers.hangs_for_good, 1, ("server",)),
+    "a server that answers 500": (servers.answers_nonsense, 1, ("server",)),
 }
 """Every disturbance with how often it is drawn, and the kinds of study that it suits."""

@@ -17,6 +17,8 @@ from urllib.parse import unquote, urlparse
 STATUS = {"finished": "FINISHED", "failed": "FAILED", "pruned": "KILLED", "interrupted": "KILLED"}
 OF_THE_MOMENT = ("time/", "memory/")  # metrics that no two runs share
 SAME = ("key", "configuration", "variant", "dataset", "split", "state", "trial", "threads", "guests", "files", "study")
+SHOWN = re.compile(r"\]\(([\w.-]+\.(?:png|gif|csv))\)")  # the local files that a page shows or links to
+PNG_END = b"IEND\xaeB`\x82"
 DRAWN = re.compile(r"timestamp\+\d+\+[0-9a-f-]{36}")
 
 
@@ -43,7 +45,7 @@ def read(folder: Path) -> list[Run]:
     """Every run of a project that is not deleted, in its own store or that of its server."""
     server = folder / "server"
     store = server if server.exists() else folder / "mlruns"
-    with closing(sqlite3.connect(store / "mlflow.db")) as database:
+    with closing(sqlite3.connect(f"file:{store / 'mlflow.db'}?mode=ro", uri=True)) as database:
         rows = database.execute(
             "select run_uuid, experiments.name, status, artifact_uri from runs join experiments using (experiment_id) "
             "where runs.lifecycle_stage = 'active'"
@@ -114,6 +116,7 @@ def broken(folder: Path, expected: Reference, *, others: bool = False) -> list[s
     for study, rows in expected.summaries.items():
         if _summary(folder, study) != rows:
             found.append(f"the report of {study} is another")
+        found += [f"the report of {study} lacks {name}" for name in _lacking(folder / "reports" / study)]
     return found
 
 
@@ -160,9 +163,8 @@ def _left(folder: Path) -> list[Path]:
     partial = [
         path
         for path in folder.rglob("*")
-        if path.is_file()
-        and ".damaged-" not in path.name
-        and (".partial" in path.name or path.name.startswith(".artifact") or path.name.endswith("-journal"))
+        if ".damaged-" not in path.name
+        and (path.name.startswith((".partial", ".artifact")) or path.name.endswith((".partial", "-journal")))
     ]
     checkpoints = folder / "mlruns" / "checkpoints"
     return partial + (list(checkpoints.iterdir()) if checkpoints.is_dir() else [])
@@ -175,6 +177,16 @@ def _queue(store: Path) -> list[str]:
     with closing(sqlite3.connect(store / "optuna.db")) as database:
         states = Counter(state for (state,) in database.execute("select state from trials"))
     return [f"{states[state]} trials of the queue are {state}" for state in ("RUNNING", "WAITING") if states[state]]
+
+
+def _lacking(report: Path) -> list[str]:
+    """What a report shows or leads to that is not there, or is no whole picture."""
+    lacking = []
+    for name in SHOWN.findall((report / "README.md").read_text() if report.is_dir() else ""):
+        content = (report / name).read_bytes() if (report / name).is_file() else b""
+        if not content or (name.endswith(".png") and not content.endswith(PNG_END)):
+            lacking.append(name)
+    return lacking
 
 
 def _summary(folder: Path, study: str) -> list[dict[str, str]]:

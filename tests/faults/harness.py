@@ -26,15 +26,15 @@ class Result:
     """What came of a case.
 
     Attributes:
-        drawn: the names of its disturbances.
-        done: what of them took place, in words; an empty text where the command had ended before.
+        did: its disturbances that took place: each by its name, and in words.
+        late: the names of those that did not, since the command had ended before.
         broken: the promises that were not kept.
     """
 
     seed: int
     kind: str
-    drawn: list[str]
-    done: list[str] = field(default_factory=list)
+    did: list[tuple[str, str]] = field(default_factory=list)
+    late: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -46,7 +46,7 @@ def drawn(seed: int, only: str = "") -> tuple[str, list[str]]:
     first = chance.choices(names, [DISTURBANCES[name][1] for name in names])[0]
     kind = chance.choice(DISTURBANCES[first][2])
     suited = [name for name in names if kind in DISTURBANCES[name][2]]
-    more = chance.choices(suited, [DISTURBANCES[name][1] for name in suited], k=chance.choice((0, 1, 2, 2)))
+    more = chance.choices(suited, [DISTURBANCES[name][1] for name in suited], k=chance.choice((2, 3, 3, 4)))
     return kind, [first, *more]
 
 
@@ -69,29 +69,37 @@ class Harness:
     def run(self, seed: int, only: str = "", warm: Warm | None = None) -> Result:
         """One case."""
         kind, names = drawn(seed, only)
-        result, started = Result(seed, kind, names), time.monotonic()
-        expected = self.reference(kind)
-        bare = random.Random(f"bare {seed}").random() < 0.15  # and makes its databases itself
-        with self.case(kind, self.folder / f"case-{seed}", warm or self.warm, expected, seed, bare=bare) as case:
+        result, started = Result(seed, kind), time.monotonic()
+        warm = warm or self.warm
+        expected = self.reference(kind, warm)
+        bare = random.Random(f"bare {seed}").random() < 0.1  # makes its databases itself, and forks nothing
+        with self.case(kind, self.folder / f"case-{seed}", warm, expected, seed, bare=bare) as case:
+            doing = ""
             try:
-                for name in names:
-                    result.done.append(DISTURBANCES[name][0](case))
+                for doing in names:
+                    if words := DISTURBANCES[doing][0](case):
+                        case.did.append((doing, words))
+                    else:
+                        result.late.append(doing)
+                doing = ""
                 case.complete()
             except Broken as error:
                 case.broken.append(str(error))
             except Exception as error:  # of the harness itself, which goes on with the next case
                 case.broken.append(f"the harness: {type(error).__name__}: {error}")
                 traceback.print_exc()
-            result.broken = case.broken
+            if doing:  # that in which a promise was broken took place too
+                case.did.append((doing, "until then"))
+            result.did, result.broken = case.did, case.broken
         result.seconds = round(time.monotonic() - started, 1)
         return result
 
-    def reference(self, kind: str) -> Reference:
-        """What an undisturbed project of a kind holds, taken once."""
+    def reference(self, kind: str, warm: Warm) -> Reference:
+        """What an undisturbed project of a kind holds, taken once, by whoever is the first to ask."""
         with self._lock:
             if kind not in self._references:
                 empty = Reference({}, {})
-                with self.case(kind, self.folder / f"undisturbed {kind}", self.warm, empty, 0, bare=False) as case:
+                with self.case(kind, self.folder / f"undisturbed {kind}", warm, empty, 0, bare=False) as case:
                     for study in case.studies:
                         driver = case.start(study)
                         status = case.end(driver)
@@ -106,7 +114,7 @@ class Harness:
         self, kind: str, folder: Path, warm: Warm, expected: Reference, seed: int, *, bare: bool
     ) -> Iterator[Case]:
         with laid_out(KINDS[kind], folder, None if bare else self._stores()), ExitStack() as stack:
-            case = Case(seed, kind, KINDS[kind], folder, warm, expected)
+            case = Case(seed, kind, KINDS[kind], folder, warm, expected, quick=not bare)
             if KINDS[kind].server:
                 case.server = Server(folder / "server")
                 case.server.start()

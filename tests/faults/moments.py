@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from pathlib import Path
 from typing import Any
 
 NAMES = (
@@ -17,8 +16,8 @@ NAMES = (
     "set_terminated",
     "create_experiment",
     "set_experiment_tag",
-    "Path.replace",
-    "Path.rename",
+    "replace",
+    "rename",
     "rmtree",
     "fsync",
     "create_new_trial",
@@ -61,8 +60,8 @@ def _found(name: str) -> tuple[Any, str]:
     from bench import databases
 
     places: dict[str, tuple[Any, str]] = {
-        "Path.replace": (Path, "replace"),
-        "Path.rename": (Path, "rename"),
+        "replace": (os, "replace"),
+        "rename": (os, "rename"),
         "rmtree": (shutil, "rmtree"),
         "fsync": (os, "fsync"),
         "enqueue_trial": (optuna.study.Study, "enqueue_trial"),

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.faults.warm import MARK
+from tests.faults.warm import MARK, SERVER
 
 
 @dataclass(frozen=True)
@@ -27,20 +27,17 @@ class Process:
 
 
 def family(mark: str, driver: int) -> list[Process]:
-    """All that live of a case; a zombie does not."""
+    """All that live of a case, those of the driver's session and those that bear the case's mark; a zombie does not."""
     found = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit() and int(folder.name) != os.getpid():
             with contextlib.suppress(OSError, IndexError):
-                marked = f"{MARK}={mark}".encode() in (folder / "environ").read_bytes().split(b"\0")
-                if (
-                    not marked and int(folder.name) != driver
-                ):  # which is forked, and has the environment of who forked it
+                name, _, rest = (folder / "stat").read_text().rpartition(")")
+                state, parent, _, session = rest.split()[:4]
+                if state == "Z" or (int(session) != driver and not _marked(folder, mark)):
                     continue
-                words = (folder / "cmdline").read_bytes()
-                state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
-                if state != "Z":
-                    found.append(Process(int(folder.name), int(parent), _role(int(folder.name), words, driver), state))
+                words = f"{name} {(folder / 'cmdline').read_bytes()!r}"
+                found.append(Process(int(folder.name), int(parent), _role(int(folder.name), words, driver), state))
     servers = {each.pid for each in found if each.role == "server"}
     return [
         Process(each.pid, each.parent, "child", each.state)
@@ -50,9 +47,26 @@ def family(mark: str, driver: int) -> list[Process]:
     ]
 
 
+def _marked(folder: Path, mark: str) -> bool:
+    return f"{MARK}={mark}".encode() in (folder / "environ").read_bytes().split(b"\0")
+
+
 def members(mark: str, driver: int, role: str) -> list[int]:
     """The IDs of those that have a role."""
     return [each.pid for each in family(mark, driver) if each.role == role]
+
+
+def at_work(mark: str, driver: int) -> list[int]:
+    """The children that have come to their work, where a second thread runs.
+
+    One that is stopped before its first instruction cannot ask the kernel to be ended with its server, and nobody can for it.
+    """
+    found = []
+    for pid in members(mark, driver, "child"):
+        with contextlib.suppress(OSError):
+            if len(list(Path(f"/proc/{pid}/task").iterdir())) > 1:
+                found.append(pid)
+    return found
 
 
 def send(pid: int, number: int) -> bool:
@@ -74,9 +88,9 @@ def outlived(mark: str, driver: int, seconds: float = 20.0) -> list[Process]:
     return left
 
 
-def _role(pid: int, words: bytes, driver: int) -> str:
-    if b"resource_tracker" in words:
+def _role(pid: int, words: str, driver: int) -> str:
+    if "resource_tracker" in words:
         return "tracker"
-    if b"forkserver" in words:
+    if SERVER in words:
         return "server"
     return "driver" if pid == driver else "other"

@@ -101,7 +101,7 @@ from bench.networks.blocks import image_mlp, mlp
 from bench.networks.losses import bernoulli_nll
 
 training.train.__kwdefaults__["checkpoint_seconds"] = 0.0  # a checkpoint after every epoch
-trouble("import")
+trouble("import of the model")
 _replace, _fsync = Path.replace, os.fsync
 
 
@@ -141,7 +141,7 @@ class Paced(Model, Generates, Autoencodes):
 
     def step(self, batch, update):
         time.sleep(0.02)
-        what = trouble("step")
+        what = trouble("step" if self.training else "step in evaluation")
         loss = bernoulli_nll(self.decoder(self.encoder(batch.images)), batch.images)
         loss = loss * (float("nan") if what == "nan" else 1e38 if what == "explode" else 1.0)
         update("autoencoder", loss)
@@ -180,7 +180,26 @@ def measure(model, data, context):
 """
 )
 
-PLACES = ("import", "__init__", "players", "step", "codes", "encode", "decode")
+DATASET = (
+    '"""Noise, 1x8x8; no labels; can be told to go wrong."""\n'
+    + TROUBLE
+    + """
+from bench.contract import HIDDEN, ImageSpec, Split
+
+trouble("import of the data set")
+SPEC = ImageSpec(1, 8, 8)
+
+
+def load(split, data_dir):
+    trouble("load")
+    n = 96 if split == "train" else 50
+    images = torch.randint(0, 256, (n, 1, 8, 8), generator=torch.Generator().manual_seed(n), dtype=torch.uint8)
+    return Split(images, torch.full((n,), HIDDEN))
+"""
+)
+
+FILES = ("import of the model", "import of the metric", "import of the data set")
+METHODS = ("__init__", "players", "step", "step in evaluation", "codes", "encode", "decode")
 WRITES = (
     "before a file is moved to its place",
     "after a file is moved to its place",
@@ -209,7 +228,7 @@ class Kind:
 
 def text(**values: Any) -> str:
     """A study file."""
-    defaults = {"dataset": "digits", "trials": "", "confirm": "", "latent_dim": "[2, 3]"}
+    defaults = {"dataset": "noise", "trials": "", "confirm": "", "latent_dim": "[2, 3]"}
     metrics = json.dumps(values.pop("metrics", ["test_loss", "reconstruction_mse", "brightness"]))
     return STUDY.format(**{**defaults, **values, "metrics": metrics})
 
@@ -227,22 +246,26 @@ KINDS = {
     "two studies": Kind({"one": text(), "two": text(latent_dim="[3, 4]")}, workers=1),
     "own data": Kind({"one": text(dataset="own.npz", latent_dim="[2]")}, workers=1),
     "server": Kind({"one": text()}, workers=2, server=True),
-    "cached": Kind({"one": text(metrics=["test_loss", "fd_classifier"], latent_dim="[2]")}, workers=1),
+    "cached": Kind(
+        {"one": text(dataset="digits", metrics=["test_loss", "fd_classifier"], latent_dim="[2]")}, workers=1
+    ),
 }
 
 
 def lay_out(folder: Path, kind: Kind, store: Path | None = None) -> None:
     """Write a project: its studies and components, and databases without a run, copied from ``store`` where there is one."""
-    for name, content in (("models/paced.py", MODEL), ("metrics/brightness.py", METRIC)):
+    for name, content in (
+        ("models/paced.py", MODEL),
+        ("metrics/brightness.py", METRIC),
+        ("datasets/noise.py", DATASET),
+    ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(content)
     (folder / "studies").mkdir()
     for name, content in kind.studies.items():
         (folder / "studies" / f"{name}.toml").write_text(content)
     random = np.random.default_rng(0)
-    images = {
-        f"x_{split}": random.integers(0, 256, (n, 28, 28), np.uint8) for split, n in (("train", 96), ("test", 50))
-    }
+    images = {f"x_{split}": random.integers(0, 256, (n, 8, 8), np.uint8) for split, n in (("train", 96), ("test", 50))}
     np.savez(folder / "own.npz", **images)  # type: ignore[arg-type]
     (folder / "mlruns").mkdir()
     if store is not None:

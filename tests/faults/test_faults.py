@@ -15,6 +15,7 @@ from tests.faults import facts, processes
 from tests.faults.case import Case
 from tests.faults.disturbances import DISTURBANCES, SIGNALS
 from tests.faults.harness import Harness, drawn
+from tests.reliability import write_section
 
 pytestmark = [
     pytest.mark.faults,
@@ -29,7 +30,7 @@ def case(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iter
     (folder / "empty").mkdir()
     (folder / "empty" / "mlflow.db").write_bytes(empty_database.read_bytes())
     with Harness(folder) as harness:
-        expected = harness.reference("grid")
+        expected = harness.reference("grid", harness.warm)
         with harness.case("grid", folder / "case", harness.warm, expected, seed=5, bare=False) as disturbed:
             for disturb in (killed_in_a_call, stopped, without_a_server):
                 disturb(disturbed)
@@ -45,7 +46,7 @@ def killed_in_a_call(case: Case) -> None:
 def stopped(case: Case) -> None:
     """A child, whose driver is killed then."""
     driver = case.start()
-    assert case.wait_for(driver, lambda: processes.members(case.mark, driver.pid, "child"))
+    assert case.wait_for(driver, lambda: processes.at_work(case.mark, driver.pid))
     assert SIGNALS["SIGSTOP of a child, then SIGKILL of the driver"](case, driver)
     assert case.end(driver) == -signal.SIGKILL
 
@@ -134,3 +135,10 @@ def test_what_is_broken_is_seen(what: str, case: Case, tmp_path: Path) -> None:
 def test_a_case_is_what_its_seed_says() -> None:
     assert drawn(17) == drawn(17)
     assert {name for seed in range(2000) for name in drawn(seed)[1]} == set(DISTURBANCES)
+
+
+def test_a_section_takes_the_place_of_its_own_name_and_leaves_the_others(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    for title, text in (("Faults", "one"), ("Bad input", "a\n\n| b |"), ("Faults", "two \\1")):
+        write_section(page, title, text)
+    assert page.read_text() == "# Reliability\n\n## Faults\n\ntwo \\1\n\n## Bad input\n\na\n\n| b |\n"
