@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from bench.files import FULL
 from bench.memory import available, in_words
 from bench.text import reason
 
@@ -57,6 +58,10 @@ def cached(
             save_file(tensors, partial, {"sha256": _digest_of(tensors)})
             partial.chmod(mode)
             os.replace(partial, file)
+        except (OSError, SafetensorError) as error:  # the disk is full: whoever asks next makes them again
+            if isinstance(error, OSError) and error.errno not in FULL:
+                raise
+            log.warning("%s cannot be kept (%s)", file.name, error)
         finally:
             partial.unlink(missing_ok=True)
     return {name: value.to(device) for name, value in tensors.items()}

@@ -107,3 +107,19 @@ def test_what_is_no_file_of_tensors_is_not_read(thing: str, tmp_path: Path, monk
     else:
         assert cached(file, make, CPU)["a"] == 0.5
     assert make.made == 1
+
+
+def test_where_there_is_no_room_to_keep_them_they_are_made_and_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    make = Maker()
+    with monkeypatch.context() as patch:
+        patch.setattr("bench.cache.save_file", full)
+        assert cached(tmp_path / "x.safetensors", make, CPU)["a"] == 0.5
+    assert caplog.messages == ["x.safetensors cannot be kept ([Errno 28] No space left on device)"]
+    assert [path.suffix for path in tmp_path.iterdir()] == [".lock"]
+    cached(tmp_path / "x.safetensors", make, CPU)
+    assert make.made == 2

@@ -187,6 +187,37 @@ def test_a_setting_is_named_without_its_table() -> None:
     assert said == "--set training.epochs: must be epochs, without its table [training], which its name tells"
 
 
+RAISED = [
+    ('ValueError("on purpose\\nin two lines")', "ValueError: on purpose in two lines"),
+    ("MemoryError", "MemoryError"),
+    ("SystemExit(3)", "SystemExit: 3"),
+]
+
+
+@pytest.mark.parametrize(("raised", "said"), RAISED, ids=[said for _, said in RAISED])
+def test_a_component_of_ones_own_that_raises_while_a_study_is_planned_is_named(
+    inside: Paths, raised: str, said: str
+) -> None:
+    own = {
+        "datasets": f"from bench.contract import ImageSpec\nSPEC = ImageSpec(1, 8, 8)\ndef load(*_):\n    raise {raised}\n",
+        "models": "\n".join(
+            [
+                "from bench.contract import Model",
+                "TRAINING = {}",
+                "class Own(Model):",
+                f"    def __init__(self, spec):\n        raise {raised}",
+                *(f"    def {name}(self, *_): ..." for name in ("players", "step", "sample")),
+            ]
+        ),
+    }
+    for kind, content in own.items():
+        (inside.studies.parent / kind).mkdir()
+        (inside.studies.parent / kind / "own.py").write_text(content)
+    unread = refusal("run", "study", "smoke", "--dataset", "own")
+    assert unread == f"study smoke: latent_dim=2 on own: own cannot be read: {said}"
+    assert refusal("run", "trial", "own").endswith(f" on digits: own cannot be built: {said}")
+
+
 def test_settings_of_one_name_twice_are_refused() -> None:
     for first, second in (("vae=5", "vae.learning_rate=1"), ("vae.learning_rate=1", "vae=5")):
         said = refusal("run", "trial", "vae", "--set", first, "--set", second)

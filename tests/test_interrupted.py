@@ -499,6 +499,16 @@ def test_checkpoints_of_trials_that_are_done_with_are_removed(known: Catalogue, 
     assert sorted(path.name for path in folder.iterdir()) == ["0123456789abcdef", "notes"]
 
 
+def test_what_was_written_of_a_file_is_removed_though_the_database_lost_its_run(known: Catalogue, paths: Paths) -> None:
+    """Its driver was killed within a write, and the database was damaged then and made anew from an older copy."""
+    images = paths.store / "artifacts" / "one" / ("0" * 32) / "artifacts" / "images"
+    images.mkdir(parents=True)
+    for name in ("whole.png", ".half.png.partial"):
+        (images / name).write_bytes(b"some")
+    drive(grid(known, paths, "one", [3]), known, paths, Player(dimension))
+    assert [file.name for file in images.iterdir()] == ["whole.png"]
+
+
 def test_the_threads_of_earlier_attempts_travel_to_the_trials(known: Catalogue, paths: Paths) -> None:
     """Those of a trial that is begun anew do not."""
     seen: list[dict[str, int]] = []

@@ -27,7 +27,7 @@ ALLOWED = {
     "files": set(),
     "databases": {"files"},
     "augmentation": set(),
-    "cache": {"memory", "text"},
+    "cache": {"files", "memory", "text"},
     "images": set(),
     "source": {"ranges", "registry"},
     "study": {"paths", "ranges", "registry", "score", "source", "study", "text"},

@@ -6,6 +6,8 @@ import dataclasses
 import errno
 import json
 import math
+import os
+import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -566,3 +568,15 @@ def test_a_report_that_cannot_be_written_leaves_the_old_one(
     with pytest.raises(OSError, match="No space left"):
         page.write(study, runs.iloc[:1], no_curves, {}, tmp_path)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_what_a_report_that_was_killed_had_written_is_removed_and_what_another_writes_is_not(
+    study: Study, runs: pd.DataFrame, no_curves: pd.DataFrame, tmp_path: Path
+) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    for process in (ended.pid, os.getppid()):
+        (tmp_path / f".partial-{process}").mkdir()
+        (tmp_path / f".partial-{process}" / "README.md").write_text("half")
+    page.write(study, runs, no_curves, {}, tmp_path)
+    assert [file.name for file in tmp_path.glob(".*")] == [f".partial-{os.getppid()}"]

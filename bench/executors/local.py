@@ -200,7 +200,6 @@ def _work(events: Connection, work: Callable[[Trial], Iterable[Any]], trial: Tri
     """A child's whole life."""
     os.environ.update(slot)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the driver says what happens
-    die_with_parent()
     threading.Thread(target=_die_with_driver, daemon=True).start()
     try:
         for event in work(trial):

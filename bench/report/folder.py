@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import pandas as pd
 
 PLACE = re.compile(r"(?<![\w:/.~])/(?:[\w.+@~-]+/)+(?=[\w.+@~-])")  # folders of an absolute path: one machine's own
 RUNS = "runs.csv"
+PARTIAL = ".partial-"  # and the number of the process that writes there
 DRAWN = "curves|samples|training|reconstructions|interpolation|manifold|history|importances|slices"
 OURS = re.compile(
     rf"README\.md|report\.(html|json|tex)|(summary|runs|claims)\.csv|effects\.png|.+-(test|validation)(-\d+)?-({DRAWN})\.png"
@@ -30,11 +31,18 @@ def replace_files(folder: Path, files: Mapping[str, bytes]) -> None:
     All is written before anything is replaced: a full disk leaves the report that was there.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".partial-") as partial:
+    for left in folder.glob(f"{PARTIAL}*"):
+        if not _lives(left.name.removeprefix(PARTIAL)):
+            shutil.rmtree(left, ignore_errors=True)
+    partial = folder / f"{PARTIAL}{os.getpid()}"
+    try:
+        partial.mkdir(exist_ok=True)
         for name, content in files.items():
-            (Path(partial) / name).write_bytes(content)
+            (partial / name).write_bytes(content)
         for name in files:
-            os.replace(Path(partial) / name, folder / name)
+            os.replace(partial / name, folder / name)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
     for path in folder.iterdir():
         if OURS.fullmatch(path.name) and path.name not in files:
             path.unlink()
@@ -71,3 +79,14 @@ def lost(folder: Path, runs: pd.DataFrame) -> str:
 
 def _count(trials: pd.DataFrame) -> str:
     return f"{len(trials)} trial{'' if len(trials) == 1 else 's'}"
+
+
+def _lives(process: str) -> bool:
+    """Whether a process of this machine has this number, which may write here too."""
+    try:
+        os.kill(int(process), 0)
+    except (ValueError, OverflowError, ProcessLookupError):
+        return False
+    except PermissionError:
+        return True
+    return True

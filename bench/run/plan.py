@@ -195,6 +195,10 @@ class Planner:
                 spec = prepared(trial, self._sources[opened]).spec
             except DataError as error:
                 raise StudyError(str(error)) from None
+            except (registry.RegistryError, OSError):
+                raise
+            except (Exception, SystemExit) as error:  # memory that is not there, and a user's own data set anything
+                raise StudyError(f"{self._where(trial)}: {trial.dataset} cannot be read: {_why(error)}") from error
             self._checked[seedless] = self.check_model(trial, spec, room=room)
         return self._checked[seedless]
 
@@ -224,10 +228,10 @@ class Planner:
         from bench.run.room import check_room
         from bench.run.worker import build, parameter_count
 
-        where = f"study {self.study.name}: {trial.variant} on {trial.dataset}"
         if (size := len(json.dumps(trial.as_dict()))) > LONGEST_TRIAL:
             raise StudyError(
-                f"{where}: its settings take {size:,} characters, and {LONGEST_TRIAL:,} are remembered: shorten its lists"
+                f"{self._where(trial)}: its settings take {size:,} characters, and {LONGEST_TRIAL:,} are remembered: "
+                "shorten its lists"
             )
         try:
             with torch.device("meta"):
@@ -237,17 +241,26 @@ class Planner:
                 self._roomy.add(trial.configuration)
             return parameter_count(model)
         except Unsupported as error:
-            raise StudyError(f"{where}: {error}") from None
+            raise StudyError(f"{self._where(trial)}: {error}") from None
         except registry.RegistryError:
             raise
-        except Exception as error:  # whatever torch raises over sizes, and a user's own model over anything
-            raise StudyError(
-                f"{where}: {trial.model} cannot be built: {type(error).__name__}: {reason(error)}"
-            ) from error
+        except (
+            Exception,
+            SystemExit,
+        ) as error:  # whatever torch raises over sizes, and a user's own model over anything
+            raise StudyError(f"{self._where(trial)}: {trial.model} cannot be built: {_why(error)}") from error
+
+    def _where(self, trial: Trial) -> str:
+        return f"study {self.study.name}: {trial.variant} on {trial.dataset}"
 
     def _grid(self) -> list[Trial]:
         fingerprints = {dataset: self.fingerprint(dataset) for dataset in self.study.datasets}
         return list({trial.key: trial for trial in self.study.grid(self.catalogue, fingerprints)}.values())
+
+
+def _why(error: BaseException) -> str:
+    """What somebody else's code raised."""
+    return f"{type(error).__name__}: {reason(error)}" if str(error) else type(error).__name__
 
 
 def _cells(study: Study) -> list[Cell]:

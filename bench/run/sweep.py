@@ -15,11 +15,12 @@ KEY = re.compile("[0-9a-f]{16}")
 
 
 def sweep(store: Store, records: Mapping[str, Record], locks: TrialLocks) -> None:
-    """Remove the checkpoints of trials that are done with, in this study or another.
+    """Remove the checkpoints of trials that are done with, in this study or another, and what was written of a file of its runs.
 
     Raises:
         StoreError: the store cannot be used.
     """
+    store.clear()
     left = {folder.name: folder for folder in checkpoints(store.folder) if KEY.fullmatch(folder.name)}
     known = {**records, **elsewhere(store, [key for key in left if key not in records])}
     for key in left.keys() & known.keys():

@@ -1,7 +1,7 @@
 """What is remembered: the only room that knows MLflow.
 
-One experiment per study, one flat run per trial. ``store.py`` reads, ``writer.py`` writes, ``repair.py`` fixes; ``reach.py`` is
-for a store that does not answer.
+One experiment per study, one flat run per trial. ``store.py`` reads, ``writer.py`` writes, each run as in ``run_log.py``;
+``shared.py`` is for trials that several studies hold, ``repair.py`` fixes, ``reach.py`` is for a store that does not answer.
 """
 
 import logging

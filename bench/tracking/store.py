@@ -200,6 +200,12 @@ class Store:
             shutil.rmtree(self.artifacts(run_id).parent, ignore_errors=True)
         self.client.delete_run(run_id)
 
+    def clear(self) -> None:
+        """Remove what was written of a file of the study's runs, whose lock the caller holds; a lost database knew others too."""
+        if self.local:
+            for partial in (self.folder / "artifacts" / self.study).glob("*/artifacts/**/.*.partial"):
+                partial.unlink(missing_ok=True)
+
     def keep_copy(self) -> None:
         """Keep a copy of the store's own database, which is sound, for when it is not."""
         if self.local:
