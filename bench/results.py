@@ -10,7 +10,7 @@ from bench.report import page
 from bench.report.answer import plain
 from bench.report.claims import judge
 from bench.report.selection import selected, tracked_on
-from bench.report.tables import console
+from bench.report.tables import WIDTH, console
 from bench.study.catalogue import Catalogue
 from bench.study.definition import Study, StudyError
 from bench.tracking.store import Store, finished_run
@@ -31,8 +31,11 @@ class Written:
     left_out: str
 
 
-def write_report(study: Study, known: Catalogue, paths: Paths, store: Store) -> Written:
+def write_report(study: Study, known: Catalogue, paths: Paths, store: Store, width: int | None = None) -> Written:
     """Write a study's report from its runs on every data set.
+
+    Args:
+        width: of the terminal that its text is for, in columns; None where it is for none.
 
     Raises:
         StudyError: nothing is tracked yet, or of other settings alone.
@@ -56,7 +59,8 @@ def write_report(study: Study, known: Catalogue, paths: Paths, store: Store) -> 
         files |= page.in_a_row({epoch: store.artifact(run_id, drawn[epoch]).read_bytes() for epoch in chosen})
     path = page.write(study, wanted, curves, pictures, paths.reports / study.name)
     judgements = judge(study, wanted, curves)
-    return Written(path, "\n\n".join(filter(None, (plain(judgements), console(study, wanted)))), left_out)
+    parts = plain(judgements, width or WIDTH), console(study, wanted, width)
+    return Written(path, "\n\n".join(filter(None, parts)), left_out)
 
 
 def find_run(run: str, paths: Paths) -> Path:

@@ -55,13 +55,13 @@ def markdown(judgements: Sequence[Judgement]) -> str:
     return f"{text}\n\n{LEGEND}" if any(each.test for each in judgements) else text
 
 
-def plain(judgements: Sequence[Judgement]) -> str:
-    """The answer and a line for every verdict, as a terminal shows them; empty where nothing is claimed."""
+def plain(judgements: Sequence[Judgement], width: int = WIDTH) -> str:
+    """The answer and a line for every verdict, as a terminal of ``width`` columns shows them; empty where nothing is claimed."""
     if not judgements:
         return ""
     rows = [(each.claim.text, place, _effect(each), _word(each)) for each, place in _rows(judgements)]
-    table = plain_table(pd.DataFrame(rows, columns=COLUMNS))
-    return "\n".join((*textwrap.wrap(answer(judgements), WIDTH), "", table))
+    table = plain_table(pd.DataFrame(rows, columns=COLUMNS), width)
+    return "\n".join((*textwrap.wrap(answer(judgements), width), "", table))
 
 
 def _rows(judgements: Sequence[Judgement]) -> list[tuple[Judgement, str]]:

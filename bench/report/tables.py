@@ -15,7 +15,7 @@ from bench.study.definition import Study, StudyError
 from bench.text import escaped, printable
 
 TOP = 10  # rows of a search that are shown; all are in the CSV
-WIDTH = 118  # columns of a terminal that a printed table may fill
+WIDTH = 118  # columns that a printed table may fill where nobody says how wide the terminal is
 NAME = 24  # of them that a variant's name has at the least
 SIDE_BY_SIDE = 6  # variants that a table may have as columns ...
 COLUMNS = 10  # ... once it has more columns than this
@@ -43,16 +43,27 @@ def markdown_table(study: Study, rows: pd.DataFrame) -> str:
     return str(_laid_out(table).to_markdown(index=False, disable_numparse=True))
 
 
-def console(study: Study, runs: pd.DataFrame) -> str:
-    """The tables in plain text, as a finished study prints them; what is blank throughout is left to `notes`."""
+def console(study: Study, runs: pd.DataFrame, width: int | None = None) -> str:
+    """The tables in plain text, as a finished study prints them; what is blank throughout is left to `notes`.
+
+    Args:
+        width: of the terminal, in columns; None where there is none, and so lines of words are not broken.
+    """
     runs = prepared(study, runs)
     parts = []
     for (dataset, split), rows in summary(study, runs).groupby(["dataset", "split"], sort=False):
         table = _readable(study, rows.head(TOP) if study.is_search else rows, best="{} *")
         table = table.loc[:, (table != "").any()]
-        parts.append(f"{study.name} on {printable(str(dataset))}, {split} split\n{plain_table(_laid_out(table))}")
-        parts[-1] += f"\n{legend}" if (legend := legend_of(study, rows, best="*")) else ""
-    return "\n\n".join([*parts, "\n".join(map(printable, notes(study, runs)))]).strip()
+        parts.append(
+            f"{study.name} on {printable(str(dataset))}, {split} split\n{plain_table(_laid_out(table), width or WIDTH)}"
+        )
+        parts[-1] += f"\n{_filled(legend, width)}" if (legend := legend_of(study, rows, best="*")) else ""
+    return "\n\n".join([*parts, "\n".join(_filled(printable(note), width) for note in notes(study, runs))]).strip()
+
+
+def _filled(text: str, width: int | None) -> str:
+    """A line of words, broken between them where a terminal would break it anywhere."""
+    return textwrap.fill(text, width, subsequent_indent="  ") if width else text
 
 
 def legend_of(study: Study, rows: pd.DataFrame, best: str) -> str:
@@ -238,21 +249,21 @@ def _laid_out(table: pd.DataFrame) -> pd.DataFrame:
     return table.set_index("variant").T.rename_axis("measure").reset_index()
 
 
-def plain_table(table: pd.DataFrame) -> str:
-    """As many columns side by side as a terminal holds; names, in the first one, that are too long for it go on below."""
+def plain_table(table: pd.DataFrame, width: int = WIDTH) -> str:
+    """As many columns side by side as ``width`` holds; names, in the first one, that are too long for it go on below."""
     cells = {str(name): list(map(str, table[name])) for name in table}
     widths = {name: max(map(len, (name, *column))) for name, column in cells.items()}
     title = next(iter(cells))
     names = [printable(name) for name in cells.pop(title)]
     blocks: list[list[str]] = [[]]
     for column in cells:
-        if blocks[-1] and NAME + sum(2 + widths[each] for each in [*blocks[-1], column]) > WIDTH:
+        if blocks[-1] and NAME + sum(2 + widths[each] for each in [*blocks[-1], column]) > width:
             blocks.append([])
         blocks[-1].append(column)
     parts = []
     for block in blocks:
         rest = sum(2 + widths[column] for column in block)
-        widths[title] = min(widths[title], max(NAME, WIDTH - rest))
+        widths[title] = min(widths[title], max(NAME, width - rest))
         sizes = [widths[column] for column in (title, *block)]
         rows = [[title, *block], ["-" * size for size in sizes]]
         for index, text in enumerate(names):
