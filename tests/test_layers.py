@@ -140,6 +140,7 @@ ALLOWED = {
         "tracking",
         "training",
     },
+    "comparison": {"images", "paths", "report", "score", "study", "tracking"},
     "results": {"paths", "report", "report/__init__", "study", "tracking"},
     "api": {
         "contract",
@@ -158,9 +159,11 @@ ALLOWED = {
         "applications/__init__",
         "checks/__init__",
         "cli",
+        "comparison",
         "contract",
         "datasets/__init__",
         "errors",
+        "executors/__init__",
         "features",
         "features/__init__",
         "measure",
@@ -172,6 +175,7 @@ ALLOWED = {
         "registry",
         "results",
         "run",
+        "score",
         "source",
         "study",
         "text",
@@ -188,7 +192,7 @@ OWNERS = {
     "sklearn": {"metrics"},
     "torchvision": {"datasets"},
     "matplotlib": {"images"},
-    "pandas": {"api", "report", "tracking"},
+    "pandas": {"api", "comparison", "report", "tracking"},
 }
 NO_TORCH = {
     "errors",

@@ -7,10 +7,12 @@ from typing import Any
 import click
 
 from bench.cli.common import UsageLine, near, one_line, read_settings, settings_options, surroundings
+from bench.cli.layout import terminal
+from bench.cli.names import completing, examples
 
 
-@click.command()
-@click.argument("name", required=False)
+@click.command(epilog=examples("bench report latent_dim", "bench report --all"))
+@click.argument("name", required=False, shell_complete=completing("studies"))
 @click.option("--all", "every", is_flag=True, help="Every study that has tracked trials.")
 @settings_options
 def report(name: str | None, every: bool, **options: Any) -> None:
@@ -35,7 +37,7 @@ def report(name: str | None, every: bool, **options: Any) -> None:
             study = load(paths.study(each), known, smoke=options["smoke"], given=given)
             store = Store(paths.store, paths.tracking, study.name, study.question, create=False)
             try:
-                tell(write_report(study, known, paths, store))
+                tell(write_report(study, known, paths, store, terminal()))
             except StudyError as error:
                 if not every:
                     raise
@@ -48,4 +50,3 @@ def tell(written: Any) -> None:
     if written.left_out:
         click.echo(written.left_out)
     click.echo(f"report: {near(written.path)}")
-    click.echo("browse: bench ui")
