@@ -12,7 +12,7 @@ import numpy as np
 from bench.images import Picture, picture, png, side_by_side
 from bench.paths import Paths
 from bench.report.selection import selected, tracked_on
-from bench.report.tables import summary
+from bench.report.tables import prepared, summary
 from bench.score import TRAINED, Metric, Score
 from bench.study.catalogue import Catalogue
 from bench.study.definition import Study
@@ -54,6 +54,7 @@ def best(study: Study, known: Catalogue, store: Store) -> list[Best]:
     runs = runs[runs["state"] == "finished"] if len(runs) else runs
     if not len(runs):
         return []
+    runs = prepared(study, runs)
     name, found = study.objective.name, []
     for (dataset, split), rows in summary(study, runs).groupby(["dataset", "split"], sort=False):
         ordered = rows[rows[f"{name}_mean"].notna()].sort_values(
@@ -79,6 +80,12 @@ def best(study: Study, known: Catalogue, store: Store) -> list[Best]:
             )
         )
     return found
+
+
+def finished(store: Store) -> list[tuple[str, str]]:
+    """Model and run of all that have finished, the newest first."""
+    runs = glance(store.folder, None if store.local else store.uri, store.study)
+    return [(run.trial.model, run.run_id) for run in runs if run.state == "finished"]
 
 
 @dataclass(frozen=True)

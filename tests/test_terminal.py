@@ -98,7 +98,7 @@ class TestRemaining:
         remaining.passed(trials[0], 1, 5.0)
         assert remaining.of(running, 5.0) == pytest.approx(9 * 2.0)
         assert remaining.of(running, 6.0) == pytest.approx(17.0)
-        assert remaining.of(running, 60.0) == 0.0
+        assert remaining.of(running, 65.0) == pytest.approx(8 * 60.0)  # the second is not over after a minute
 
     def test_the_study_from_the_first_epoch_on(self, trials: list[Trial]) -> None:
         remaining = Remaining(plan(trials), slots=2)
@@ -230,13 +230,18 @@ class TestDisplay:
         (line,) = screen.seen.getvalue().splitlines()
         assert cells(line) <= width
         assert line.startswith("short s0 digits  finished: test_loss 104.5"[: width - 1])
+        screen.show(trials[0], Started(1, {}, {}), epoch(0), Finished({"test_loss": Score(104.5)}, {}))
+        line = screen.seen.getvalue().splitlines()[-1]
+        assert cells(line) <= width
+        assert line.startswith("a variant w")
+        assert width == 40 or "finished: test_loss 104.5" in line  # a name is cut, the result is not
         screen.show(trials[3], Started(1, {}, {}), Failure("diverged", f"loss is nan in epoch 3 {'x' * 100} end"))
         assert screen.seen.getvalue().rstrip("\n\x1b[0m").endswith("end")
-        assert "2/6" in screen.bars[0]
+        assert "3/6" in screen.bars[0]
         assert width < 60 or "1 failed" in screen.bars[0]
         screen.display.given_up(trials[5])
         assert "given up: it lies behind the others" in screen.seen.getvalue() or width < 60
-        assert "3/6" in screen.bars[0]
+        assert "4/6" in screen.bars[0]
 
     def test_without_a_terminal_each_milestone_is_a_whole_line(
         self, trials: list[Trial], monkeypatch: pytest.MonkeyPatch

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli.layout import described, table, terminal
+from bench.cli.layout import described, table, terminal, wrapped
 from bench.cli.remaining import clock
 from bench.study.definition import Range
 
@@ -42,20 +42,17 @@ def _where(plan: Plan) -> str:
 
 def describe(study: Study, plan: Plan, driver: Driver, resources: Resources) -> None:
     """Print the whole plan: a line per trial, or the space of a search, and how long it may take."""
-    click.echo(announce(study, plan))
-    if study.is_search:
-        for line in space(study):
-            click.echo(line)
+    lines = [*wrapped(announce(study, plan), terminal(), "  "), *(space(study) if study.is_search else ())]
     rows = []
     for trial in plan.trials:
         record = driver.records.get(trial.key)
         waiting = record.state if record else "to run"
         state = "finished" if trial.key in plan.done else waiting
         rows.append((trial.name, f"{plan.parameters[trial.key]:,} parameters", trial.key, state))
-    for line in table(rows, terminal(), numbers=[1]) if rows else ():
-        click.echo(line)
+    click.echo("\n".join([*lines, *(table(rows, terminal(), numbers=[1]) if rows else ())]))
     if plan.todo or study.is_search:
-        click.echo(_time(plan, driver, resources))
+        for line in wrapped(_time(plan, driver, resources), terminal(), "  "):
+            click.echo(line)
 
 
 def space(study: Study) -> list[str]:

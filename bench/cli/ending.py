@@ -20,7 +20,7 @@ USES = (("Generates", "generate"), ("Autoencodes", "interpolate"), ("Classifies"
 
 def tell_next(study: Study, known: Catalogue, store: Store) -> None:
     """Say which variant is best, where that was tested, and how to look at the runs and to use one."""
-    from bench.comparison import best
+    from bench.comparison import best, finished
 
     found = best(study, known, store)
     for each in found:
@@ -33,8 +33,10 @@ def tell_next(study: Study, known: Catalogue, store: Store) -> None:
                 click.echo(part)
             click.echo(f"  bench compare {each.run[:SHORT]} {each.rest[:SHORT]}")
     click.echo(f"look: bench ui {study.name}")
-    if found and (application := _use(found[0].model)):
-        click.echo(f"use: bench apply {application} {found[0].run[:SHORT]}")
+    chosen = [(each.model, each.run) for each in found] or finished(store)
+    for model, run in chosen[:1]:
+        if application := _use(model):
+            click.echo(f"use: bench apply {application} {run[:SHORT]}")
 
 
 def _use(model: str) -> str:

@@ -27,8 +27,10 @@ Item = TypeVar("Item")
 
 ROOMY = 100  # cells from which a line has its words written out
 BAR = 40  # cells that a bar has at the most
+MEASURING = "measuring"  # what is said in place of a time, once nothing is left to train
 NAME, SHORTEST_BAR = 12, 6  # cells that a name and a bar keep, or are left out
-PARTS = ("count", "loss", "speed", "left")  # what stands behind a name and its bar, in this order
+PARTS = ("count", "loss", "speed", "left")  # what stands behind a name and its bar, in this order ...
+DISPENSABLE = ("speed", "loss", "left", "count")  # ... and what is left out first where there is no room for all
 
 
 def track(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
@@ -52,7 +54,17 @@ class Display:
         self._now = now
         self._seen: dict[str, tuple[str, str]] = {}  # of the trials that run, by key: loss and speed
         self._failed = 0
-        self._widths = dict.fromkeys(PARTS, 0)  # they only grow, so that nothing jumps
+        # What is to come is reserved, and widths only grow: nothing jumps.
+        longest = max((_epochs(trial) for trial in plan.todo), default=1)
+        roomy = self._console.width >= ROOMY
+        expected = (
+            f"{'epoch ' if roomy else ''}{longest}/{longest}",
+            "loss 1234.5",
+            "12,345 img/s",
+            "1:00:00 left" if roomy else MEASURING,
+        )
+        self._widths = dict(zip(PARTS, map(len, expected), strict=True))
+        self._longest = max(cells(printable(each)) for each in (title, *(trial.name for trial in plan.todo)))
         self._lock = threading.Lock()  # the terminal is drawn by a thread of its own
         self._moving = self._console.is_terminal and not self._console.is_dumb_terminal
         self._live = Live(
@@ -81,7 +93,7 @@ class Display:
                 with self._lock:
                     running = self._remaining.passed(trial, progress.epoch, now, told_again=progress.past)
                     self._seen[running.key] = one_loss(progress.held_out), speed(progress.images_per_second)
-                epochs = trial.settings["training"]["epochs"]
+                epochs = _epochs(trial)
                 if not self._moving and progress.epoch in picture_epochs(epochs):
                     losses = GAP.join(f"{name} {value:.4g}" for name, value in progress.held_out.items())
                     self._line(f"{trial.name}  epoch {progress.epoch}/{epochs}  {trial.held_out}: {losses}")
@@ -100,9 +112,12 @@ class Display:
         with self._lock:
             running = self._remaining.end(trial, self._now(), whole=whole)
             self._seen.pop(running.key, None)
-        line = Text(f"{printable(trial.name)}  ").append(printable(text), style)
+        name, width = printable(trial.name), self._console.width
+        if self._moving and cells(name) + len(GAP) + cells(text) > width:
+            name = cut(name, max(NAME, width * 2 // 5))
+        line = Text(name + GAP).append(printable(text), style)
         if self._moving and whole:  # a failure is told to its end
-            line = Text(cut(line.plain, self._console.width))
+            line = Text(cut(line.plain, width))
         elif not self._moving:
             left = clock(self._remaining.of_all(self._now()))
             line.append(f"  ({self._count()}{f', {left} left' if left else ''})")
@@ -123,10 +138,12 @@ class Display:
             rows = [self._study(now, roomy), *(self._trial(each, now, roomy) for each in running)]
         for part in PARTS:
             self._widths[part] = max(self._widths[part], *(cells(row[part]) for _, _, row in rows))
-        parts = [part for part in PARTS if self._widths[part]]
-        while parts and width - self._filled(parts) < NAME:
-            parts.remove("speed" if "speed" in parts else parts[-1])
-        name, bar = self._shares(width - self._filled(parts), max(cells(each[0]) for each in rows))
+        self._longest = max(self._longest, *(cells(title) for title, _, _ in rows))
+        parts = list(PARTS)
+        for part in DISPENSABLE:
+            if width - self._filled(parts) < NAME:
+                parts.remove(part)
+        name, bar = self._shares(width - self._filled(parts), self._longest)
         lines = []
         for number, (title, done, row) in enumerate(rows):
             line = Text(padded(cut(title, name), name), "bold" if not number else "", no_wrap=True, overflow="crop")
@@ -160,7 +177,7 @@ class Display:
     def _study(self, now: float, roomy: bool) -> tuple[str, float, Mapping[str, str]]:
         """The name, the share that is done, and the parts of the study's line."""
         remaining = self._remaining
-        shares = [(each.epoch or 0) / _epochs(each) for each in remaining.running.values()]
+        shares = [(each.epoch or 0) / _epochs(each.trial) for each in remaining.running.values()]
         parts = {
             "count": self._count() + (" trials" if roomy else ""),
             "loss": f"{self._failed} failed" if self._failed else "",
@@ -172,8 +189,8 @@ class Display:
     def _trial(self, running: Running, now: float, roomy: bool) -> tuple[str, float, Mapping[str, str]]:
         """The same of a trial's."""
         loss, rate = self._seen.get(running.key, ("", ""))
-        epoch, epochs = running.epoch or 0, _epochs(running)
-        left = "measuring" if epoch == epochs else _left(self._remaining.of(running, now), roomy)
+        epoch, epochs = running.epoch or 0, _epochs(running.trial)
+        left = MEASURING if epoch == epochs else _left(self._remaining.of(running, now), roomy)
         count = f"{'epoch ' if roomy else ''}{epoch}/{epochs}"
         parts = {"count": count, "loss": loss, "speed": rate, "left": left}
         return printable(running.trial.name), epoch / epochs, parts
@@ -195,5 +212,5 @@ def _left(seconds: float | None, roomy: bool) -> str:
     return f"{text} left" if text and roomy else text
 
 
-def _epochs(running: Running) -> int:
-    return int(running.trial.settings["training"]["epochs"])
+def _epochs(trial: Trial) -> int:
+    return int(trial.settings["training"]["epochs"])

@@ -110,8 +110,10 @@ class Remaining:
         if own is None:
             known = self.plan.seconds.get(running.key)
             return None if known is None else max(0.0, known - (now - running.began))
+        elapsed = now - running.since
+        own = max(own, elapsed)  # an epoch that is not over takes at least as long as it has taken
         left = own * (_epochs(running.trial) - (running.epoch or 0)) + (self._measures.of(running.like) or 0.0)
-        return max(0.0, left - (now - running.since))
+        return max(0.0, left - elapsed)
 
     def of_all(self, now: float) -> float | None:
         """What is left of the study, were each free slot given the next trial; None before anything is known."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.cli.common import one_line, read_settings, selection, surroundings
-from bench.cli.layout import terminal
+from bench.cli.layout import terminal, wrapped
 from bench.cli.names import Group, completing, examples
 from bench.text import line
 
@@ -173,7 +173,8 @@ def _run(kind: str, name: str, study: Study, known: Catalogue, paths: Paths, opt
         if options["dry_run"]:
             describe(study, plan, driver, resources)
             return
-        click.echo(announce(study, plan))
+        for text in wrapped(announce(study, plan), terminal(), "  "):
+            click.echo(text)
         status = _drive(driver, plan, options["executor"], resources)
         outcome = driver.outcome
         for note in outcome.notes:
