@@ -12,7 +12,7 @@ from rich.console import Console
 
 import bench.cli.progress as progress
 from bench.checkpoint import Progress
-from bench.cli.layout import cells, cut, described, table, wrapped
+from bench.cli.layout import cells, cut, described, reflowed, table, wrapped
 from bench.cli.remaining import Remaining, clock
 from bench.run.plan import Plan
 from bench.run.worker import Epoch, Event, Finished, Started
@@ -81,6 +81,16 @@ class TestLayout:
         words = " ".join(lines).split()
         assert [word for word in words if word not in names] == LONG.split()
         assert len(described([("alpha", LONG), ("n", "short")], width, wrap=False)) == 2
+
+    def test_a_docstring_is_broken_anew_where_its_lines_are_full(self) -> None:
+        full = "word " * 24 + "end"
+        text = f"First line.\n\none: what one is\ntwo: what two is\n\n{full}\ngoes on here.\n* an item\n{full}\nthree: more"
+        assert reflowed(text, None) == text.splitlines()
+        lines = reflowed(text, 60)
+        assert lines[:5] == ["First line.", "", "one: what one is", "two: what two is", ""]
+        assert max(map(len, lines)) <= 60
+        assert " ".join(lines[5 : lines.index("* an item")]) == f"{full} goes on here."
+        assert lines[-1] == "three: more"
 
     def test_a_word_that_can_be_copied_stays_whole(self) -> None:
         url = "https://example.org/" + "a" * 100

@@ -17,6 +17,7 @@ from bench.tracking.names import SHORT
 if TYPE_CHECKING:
     from bench.comparison import Compared
 
+APART = "do not compare"
 CAUTION = (
     "ahead: of these runs alone. One run of each says nothing of its settings; over several seeds that is tested, by"
 )
@@ -85,11 +86,11 @@ def _measures(runs: Sequence[Compared]) -> list[str]:
         values = [each.scores[name].value if name in each.scores else None for each in runs]
         place = ahead(metric, runs)
         marks = "" if place is None else runs[place].run.run_id[:SHORT]
-        marks = marks if alike(name, runs) else "do not compare"
+        marks = marks if alike(name, runs) else APART
         if any(value is not None for value in values):
             cells = ["" if value is None else f"{value:.4g}" for value in values]
             rows.append((f"{name} {metric.arrow}".rstrip(), *cells, marks))
-        if marks == "do not compare":
+        if marks == APART:
             other.append(name)
         for each in runs:
             if name in each.scores and (why := each.scores[name].reason):
@@ -103,6 +104,8 @@ def _measures(runs: Sequence[Compared]) -> list[str]:
     notes = [f"{', '.join(other)}: taken of other data, or under another protocol"] if other else []
     notes += [f"{', '.join(metrics)}: blank for {', '.join(of)}: {why}" for why, (metrics, of) in blank.items()]
     studies = " or ".join(f"bench report {study}" for study in dict.fromkeys(each.run.study for each in runs))
-    for note in (*notes, f"{CAUTION} {studies}"):
+    if any(row[-1] not in ("", APART) for row in rows[1:]):
+        notes.append(f"{CAUTION} {studies}")
+    for note in notes:
         lines += wrapped(line(note), terminal(), "  ")
     return lines

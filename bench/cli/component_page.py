@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING, Any
 
 from bench import registry
 from bench.cli.common import UsageLine
-from bench.cli.layout import described, wrapped
+from bench.cli.layout import described, reflowed, wrapped
 from bench.registry import PACKAGE, unknown
 from bench.source import Option, Unread, doc, source
 from bench.study.types import describe
@@ -34,7 +33,7 @@ def metric(name: str, paths: Paths, width: int | None) -> list[str]:
     needs = _read("metrics", file, "NEEDS")
     first = source(PACKAGE / "contract.py").described(needs).partition("\n")[0]
     extractor = _read("metrics", file, "EXTRACTOR")
-    text = _text("metrics", file) if len(doc("metrics", file).splitlines()) > 1 else []
+    text = _text("metrics", file, width) if len(doc("metrics", file).splitlines()) > 1 else []
     rows = [("better", ARROWS[measured.metrics[name].better])]
     rows.append(("needs", "any model" if needs == "Model" else f"{needs}: {first}"))
     if extractor:
@@ -60,7 +59,7 @@ def dataset(name: str, paths: Paths, width: int | None) -> list[str]:
         ("file", _place("datasets", name)),
         ("studies", _studies(paths, "datasets", name)),
     ]
-    return [name, *described([(word, line(text)) for word, text in rows], width), *_text("datasets", name)]
+    return [name, *described([(word, line(text)) for word, text in rows], width), *_text("datasets", name, width)]
 
 
 def application(name: str, paths: Paths, width: int | None) -> list[str]:
@@ -76,7 +75,11 @@ def application(name: str, paths: Paths, width: int | None) -> list[str]:
     lines = [f"{name}: bench apply {name} RUN{files}" + (" [--set KEY=VALUE]..." if options else "")]
     rows = [(each, _default(option), describe(option.type)) for each, option in options.items()]
     lines += described(rows, width)
-    return [*lines, *wrapped(f"  file: {_place('applications', name)}", width, "    "), *_text("applications", name)]
+    return [
+        *lines,
+        *wrapped(f"  file: {_place('applications', name)}", width, "    "),
+        *_text("applications", name, width),
+    ]
 
 
 def _default(option: Option) -> str:
@@ -114,6 +117,6 @@ def _studies(paths: Paths, key: str, name: str) -> str:
     return ", ".join(found) or "none"
 
 
-def _text(kind: str, name: str) -> list[str]:
-    """What its docstring says, as it is written there, behind a blank line."""
-    return ["", *(printable(each) for each in inspect.cleandoc(doc(kind, name)).splitlines())]
+def _text(kind: str, name: str, width: int | None) -> list[str]:
+    """What its docstring says, behind a blank line."""
+    return ["", *reflowed(doc(kind, name), width)]

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from bench.run.driver import Driver
     from bench.run.plan import Plan
     from bench.study.definition import Study, Trial
+    from bench.tracking.rows import Record
+
+ENDED = ("finished", "pruned", "failed")  # states of a run that nobody goes on with
 
 
 def announce(study: Study, plan: Plan) -> str:
@@ -51,7 +54,7 @@ def describe(study: Study, plan: Plan, driver: Driver, resources: Resources) -> 
         rows.append((trial.name, f"{plan.parameters[trial.key]:,} parameters", trial.key, state))
     click.echo("\n".join([*lines, *(table(rows, terminal(), numbers=[1]) if rows else ())]))
     if plan.todo or study.is_search:
-        for line in wrapped(_time(plan, driver, resources), terminal(), "  "):
+        for line in wrapped(_time(study, plan, driver, resources), terminal(), "  "):
             click.echo(line)
 
 
@@ -77,10 +80,14 @@ def choices(values: Sequence[Any] | Range) -> str:
     return ", ".join(map(str, values))
 
 
-def _time(plan: Plan, driver: Driver, resources: Resources) -> str:
+def _time(study: Study, plan: Plan, driver: Driver, resources: Resources) -> str:
     """How long the rest may take: by earlier runs like these, or else by a few batches of each configuration."""
+    past = _tried(study, driver)
+    number = len(plan.todo) or plan.proposals + plan.confirmations - len(past)
+    if number <= 0:
+        return "nothing is left to try"
     known = [plan.seconds[trial.key] for trial in plan.todo if trial.key in plan.seconds]
-    number = len(plan.todo) or plan.proposals + plan.confirmations
+    known += [record.seconds for record in past if record.state == "finished"]
     at_a_time = min(resources.slots, number)
     if known:
         minutes = fmean(known) * number / at_a_time / 60
@@ -97,3 +104,20 @@ def _time(plan: Plan, driver: Driver, resources: Resources) -> str:
         f"about {clock(seconds)} to train with {at_a_time} at a time: an estimate from {found.batches} batches of {of}, without "
         "the measures at the end, since no run like these has finished yet"
     )
+
+
+def _tried(study: Study, driver: Driver) -> list[Record]:
+    """What is tracked of a search as it is written now: its proposals, and what confirmed them."""
+    ours = []
+    for record in driver.records.values() if study.is_search else ():
+        trial = record.trial
+        if record.state in ENDED and trial.dataset in study.datasets and trial.varied.keys() == study.vary.keys():
+            settled = trial.seed, trial.varied, trial.fingerprint
+            catalogue = driver.planner.catalogue
+            made = (
+                study.trial(catalogue, variant, trial.dataset, *settled, proposal=proposal).key
+                for variant in study.variants_on(trial.dataset)
+                for proposal in (True, False)
+            )
+            ours += [record] if trial.key in made else []
+    return ours

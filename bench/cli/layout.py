@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import shutil
 import sys
 import unicodedata
@@ -12,6 +14,10 @@ from bench.text import printable
 CUT = "…"
 NARROWEST = 8  # cells that a column keeps when a table is made to fit
 GAP = "  "
+BEGINS = re.compile(
+    r"[ *-]|\w+: "
+)  # a line of a docstring that goes on with none before it: an item, a name that is explained
+FULL = 100  # letters from which a line of a docstring is taken to go on in the next: they are written 130 wide
 
 
 def terminal() -> int | None:
@@ -53,6 +59,22 @@ def wrapped(text: str, width: int | None, indent: str = "") -> list[str]:
             longer = indent + word
         line = longer
     return [*lines, line]
+
+
+def reflowed(text: str, width: int | None) -> list[str]:
+    """A docstring's lines, broken anew for the terminal: a full line goes on in the next, a short one ends there."""
+    written = [printable(line) for line in inspect.cleandoc(text).splitlines()]
+    if width is None:
+        return written
+    lines: list[str] = []
+    full = False
+    for line in written:
+        if full and line.strip() and not BEGINS.match(line):
+            lines[-1] += f" {line}"
+        else:
+            lines.append(line)
+        full = len(line) >= FULL
+    return [part for line in lines for part in wrapped(line, width)]
 
 
 def described(rows: Sequence[Sequence[str]], width: int | None, indent: str = GAP, *, wrap: bool = True) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli.common import UsageLine, one_line, read_settings, surroundings
-from bench.cli.layout import terminal
+from bench.cli.layout import reflowed, terminal
 from bench.cli.names import Group, completing, examples
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def show_model(name: str, dataset: str, settings: tuple[str, ...]) -> None:
 
     with one_line():
         paths = surroundings()
-        lines = [doc("models", name), "", "hyperparameters:"]
+        lines = [*reflowed(doc("models", name), terminal()), "", "hyperparameters:"]
         lines += [f"  {option} = {value.default!r}" for option, value in hyperparameters(name).items()]
         lines += ["training, where it differs from the defaults:"]
         lines += [f"  {option} = {default!r}" for option, default in training_defaults(name).items()]
