@@ -38,6 +38,7 @@ def report(name: str | None, every: bool, **options: Any) -> None:
             store = Store(paths.store, paths.tracking, study.name, study.question, create=False)
             try:
                 tell(write_report(study, known, paths, store, terminal()))
+                click.echo(f"look: bench ui {study.name}")
             except StudyError as error:
                 if not every:
                     raise
