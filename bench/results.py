@@ -11,7 +11,7 @@ from bench.report.answer import plain
 from bench.report.claims import judge
 from bench.report.folder import lost
 from bench.report.index import write_index
-from bench.report.plain import console
+from bench.report.plain import WIDTH, console
 from bench.report.selection import selected, tracked_on
 from bench.report.tables import prepared
 from bench.study.catalogue import Catalogue
@@ -43,12 +43,14 @@ def write_report(
     publish: bool = False,
     drop: bool = False,
     latex: bool = False,
+    width: int | None = None,
 ) -> Written:
     """Write a study's report from its runs on every data set: beside the store, or among the published ones and into their index.
 
     Args:
         drop: publish it even without data sets, variants or seeds that the published one has.
         latex: write its tables as LaTeX too.
+        width: of the terminal that its text is for, in columns; None where it is for none.
 
     Raises:
         StudyError: nothing is tracked yet, or of other settings alone; or the published report holds what this store has not.
@@ -87,7 +89,8 @@ def write_report(
     if publish:
         write_index(paths.reports)
     judgements = judge(study, wanted, curves)
-    return Written(path, "\n\n".join(filter(None, (plain(judgements), console(study, wanted)))), left_out)
+    parts = plain(judgements, width or WIDTH), console(study, wanted, width)
+    return Written(path, "\n\n".join(filter(None, parts)), left_out)
 
 
 def find_run(run: str, paths: Paths) -> Path:

@@ -62,6 +62,17 @@ class Source:
                 return self._value(given)
         return self._elsewhere(name).constant(name)
 
+    def reference(self, name: str) -> str:
+        """What a name stands for as it is written, where that is no value: the class in ``NEEDS = Generates``."""
+        for node in self._tree.body:
+            if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == name for t in node.targets):
+                return ast.unparse(node.value)
+        raise Unread(name)
+
+    def described(self, name: str) -> str:
+        """The docstring of one of its classes."""
+        return ast.get_docstring(self._class(name)) or ""
+
     def model(self) -> str:
         """The name of its one class that is a ``Model``."""
         found = [node.name for node in self._classes() if "Model" in map(ast.unparse, node.bases)]

@@ -30,7 +30,14 @@ HEAVY = {"torch", "mlflow", "optuna", "pandas", "numpy", "scipy", "rich", "matpl
     [
         ["--help"],
         ["list"],
+        ["list", "runs"],
         ["show", "study", "adversarial_vae"],
+        ["show", "metric", "fid"],
+        ["show", "application", "interpolate"],
+        ["show", "dataset", "mnits"],
+        ["run", "latent_dim"],
+        ["apply", "--help"],
+        ["compare", "--help"],
         ["run", "study", "--help"],
         ["run", "study", "latent_dim", "--seeds", "0"],
         ["show", "study", "latent_dmi"],
@@ -59,10 +66,37 @@ def test_every_command_has_help_and_stands_in_the_readme(name: str) -> None:
     assert command.get_short_help_str()
 
 
-def test_an_unknown_command_is_a_usage_error() -> None:
-    result = bench("rnu")
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        ("rnu", "No such command 'rnu'. Did you mean 'run'?"),
+        ("run stduy", "No such command 'stduy'. Did you mean 'study'?"),
+        ("run latent_dim", "No such command 'latent_dim'. Did you mean 'bench run study latent_dim'?"),
+        ("run latent_dmi", "No such command 'latent_dmi'. Did you mean 'bench run study latent_dim'?"),
+        ("run vae", "No such command 'vae'. Did you mean 'bench run trial vae'?"),
+        ("show completion", "Did you mean 'bench show study completion' or 'bench show application completion'?"),
+        ("show mnist", "Did you mean 'bench show dataset mnist'?"),
+        ("show fid", "Did you mean 'bench show metric fid'?"),
+        ("latent_dim", "Did you mean 'bench show study latent_dim'?"),
+        ("list modles", "Did you mean 'models'?"),
+        ("new modle x", "Did you mean 'model'?"),
+        ("run study latent_dim --datset mnist", "--dataset"),
+        ("show metric fidd", "no metric 'fidd' (did you mean 'fid'?)"),
+        ("show dataset mnits", "no data set 'mnits' (did you mean 'mnist'?)"),
+        ("show application interpolat", "no application 'interpolat' (did you mean 'interpolate'?)"),
+        ("export latent_dmi x.zip", "no run of a study 'latent_dmi'"),
+    ],
+)
+def test_the_nearest_to_a_wrong_name_is_told(words: str, meant: str, inside: Paths) -> None:
+    result = bench(*words.split())
     assert result.exit_code == 2
-    assert "No such command 'rnu'" in result.output
+    assert meant in result.output
+
+
+def test_what_is_near_to_nothing_is_told_nothing() -> None:
+    result = bench("xyzzy")
+    assert result.exit_code == 2
+    assert result.output.endswith("Error: No such command 'xyzzy'.\n")
 
 
 @pytest.mark.usefixtures("inside")
@@ -212,6 +246,59 @@ class TestInside:
         studies = bench("list", "studies").output
         assert re.search(r"^  smoke +studies/smoke.toml +Does it run\?$", studies, re.MULTILINE)
         assert re.search(r"^  latent_dim +bench +", studies, re.MULTILINE)
+
+    def test_a_study_says_once_what_its_variants_share(self) -> None:
+        lines = bench("show", "study", "smoke").output.splitlines()
+        assert "  latent_dim=2 on digits, 2 seed(s)" in lines
+        assert sum("epochs=2," in line for line in lines) == 1
+        assert not any("latent_dim" in line for line in lines if line.startswith("    params:"))
+        several = bench("show", "study", "leaderboard").output
+        assert re.search(r"^  wgan on digits, 3 seed\(s\) .* optimizer=rmsprop, ", several, re.MULTILINE)
+        assert several.count("feature_precision=float32") == 1
+
+    def test_a_search_shows_its_space(self) -> None:
+        output = bench("show", "study", "tune_vae").output
+        assert "vae on digits: 30 configurations of" in output
+        assert re.search(r"^ +learning_rate +from 0.0001 to 0.01, log-uniform$", output, re.MULTILINE)
+        assert "validation=0.1" in output
+
+    def test_a_metric_a_data_set_and_an_application_say_what_they_are(self, inside: Paths) -> None:
+        metric = bench("show", "metric", "recall").output
+        assert metric.startswith("recall: Diagnostic: the share of held-out images")
+        for line in ("better +higher is better", "needs +any model", "file +bench/metrics/prdc.py"):
+            assert re.search(f"^  {line}$", metric, re.MULTILINE)
+        assert re.search("^  needs +Infers: Has a Gaussian", bench("show", "metric", "elbo").output, re.MULTILINE)
+        dataset = bench("show", "dataset", "mnist").output
+        for line in ("images +1x28x28", "classes +10: 0, 1, .*", "place +.*/data: not here: .* mnist.npz .*"):
+            assert re.search(f"^  {line}$", dataset, re.MULTILINE)
+        application = bench("show", "application", "interpolate").output
+        assert application.startswith("interpolate: bench apply interpolate RUN [--set KEY=VALUE]...")
+        assert re.search(r"^  steps +=\ 10 +a whole number from 2 to 1,000$", application, re.MULTILINE)
+        assert "[IMAGE]" in bench("show", "application", "classify").output
+
+    def test_one_s_own_are_shown_too(self, inside: Paths) -> None:
+        for words in (("metric", "mine"), ("application", "yours"), ("dataset", "ours")):
+            assert bench("new", *words).exit_code == 0
+            output = bench("show", *words).output
+            assert f"{words[0]}s/{words[1]}.py" in output
+        (inside.studies.parent / "metrics" / "broken.py").write_text("VALUES = {")
+        result = bench("show", "metric", "broken")
+        assert result.exit_code == 2
+        assert "metrics/broken.py:1: cannot be imported: SyntaxError" in result.output
+
+    def test_the_doctor_says_of_everything_where_it_is_or_how_to_get_it(self, inside: Paths) -> None:
+        output = bench("doctor").output
+        assert re.search(r"^  digits +comes with the package$", output, re.MULTILINE)
+        for name, place in (("mnist", "MNIST"), ("svhn", "SVHN"), ("cifar10", "cifar-10-batches-py")):
+            how = (
+                f"not here: the first run on it downloads it, or put {name}.npz or torchvision's {place} there yourself"
+            )
+            assert re.search(f"^  {name} +{how}$", output, re.MULTILINE)
+        assert re.search(
+            r"^  inception +(in /|not here: .* https://.*pt_inception-2015-12-05-6726825d.pth)", output, re.MULTILINE
+        )
+        assert re.search(r"^  classifier +nothing to get: ", output, re.MULTILINE)
+        assert "x_train, y_train, x_test, y_test" in output
 
     def test_a_model_shows_its_hyperparameters(self) -> None:
         output = bench("show", "model", "dcgan").output

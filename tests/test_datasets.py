@@ -146,7 +146,9 @@ def test_a_broken_promise_is_told(promise: str, broken: dict[str, Any], message:
 
 @pytest.mark.parametrize("name", registry.names("datasets"))
 def test_where_a_set_is_can_be_told(name: str, tmp_path: Path) -> None:
-    expected = "comes with the package" if name in OFFLINE else "not here: downloaded when it is used"
+    place = getattr(registry.load("datasets", name), "PLACE", "")
+    how = f"the first run on it downloads it, or put {name}.npz or torchvision's {place} there yourself"
+    expected = "comes with the package" if name in OFFLINE else f"not here: {how}"
     assert located(name, tmp_path) == expected
 
 

@@ -203,3 +203,6 @@ def test_a_study_that_is_named_so_runs_and_nothing_is_written_elsewhere(inside: 
     run = str(Store(inside.store, None, "smoke", "", create=False).table()["run_id"].iloc[0])
     assert CliRunner().invoke(main, ["apply", "generate", run], catch_exceptions=False).exit_code == 0
     assert {entry.name for entry in inside.studies.parent.iterdir()} == {"studies", "mlruns", "reports", "applied"}
+    for words in (["list", "runs"], ["show", "study", "smoke"], ["run", "study", "smoke", "--dry-run"]):
+        assert HOSTILE in CliRunner().invoke(main, words, catch_exceptions=False).output
+    assert "finished" in CliRunner().invoke(main, ["list", "runs", "smoke"], catch_exceptions=False).output

@@ -143,6 +143,7 @@ ALLOWED = {
         "training",
     },
     "results": {"paths", "report", "report/__init__", "run", "study", "tracking"},
+    "comparison": {"images", "paths", "report", "score", "study", "tracking"},
     "api": {
         "contract",
         "measure",
@@ -160,9 +161,11 @@ ALLOWED = {
         "applications/__init__",
         "checks/__init__",
         "cli",
+        "comparison",
         "contract",
         "datasets/__init__",
         "errors",
+        "executors/__init__",
         "features",
         "features/__init__",
         "measure",
@@ -174,6 +177,7 @@ ALLOWED = {
         "registry",
         "results",
         "run",
+        "score",
         "source",
         "study",
         "text",
@@ -190,7 +194,7 @@ OWNERS = {
     "sklearn": {"metrics"},
     "torchvision": {"datasets"},
     "matplotlib": {"report"},
-    "pandas": {"api", "report", "tracking"},
+    "pandas": {"api", "comparison", "report", "tracking"},
 }
 NO_TORCH = {
     "errors",

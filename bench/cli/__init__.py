@@ -10,20 +10,22 @@ from typing import Any
 
 import click
 
+from bench.cli.names import Group, examples
 from bench.text import line, without_passwords
 
 COMMANDS = {
     "apply": ("bench.cli.apply:apply", "Put a trained model to use: generate, interpolate, classify, ..."),
     "check": ("bench.cli.check:check", "Try what every component promises, on your own or the suite's."),
+    "compare": ("bench.cli.compare:compare", "Put runs side by side: settings, measures, pictures."),
     "define": ("bench.cli.define:define", "Write a study file."),
     "doctor": ("bench.cli.doctor:doctor", "Check this machine and the stores."),
     "export": ("bench.cli.transfer:export_runs", "Write a study's runs to one file, for another machine."),
     "import": ("bench.cli.transfer:import_runs", "Take in the runs of such files."),
-    "list": ("bench.cli.catalogue:list_names", "List studies, models, data sets, metrics and so on."),
+    "list": ("bench.cli.catalogue:list_names", "List studies, models, data sets, metrics, runs and so on."),
     "new": ("bench.cli.new:new", "Write a component of your own that works, to start from."),
     "report": ("bench.cli.report:report", "Write the comparison of a study's trials."),
     "run": ("bench.cli.run:run", "Run a study, or a single trial."),
-    "show": ("bench.cli.show:show", "Show a study, or a model with its layers."),
+    "show": ("bench.cli.show:show", "Show a study, a model with its layers, a metric, a data set."),
     "ui": ("bench.cli.ui:ui", "Browse the runs in MLflow."),
 }
 
@@ -48,7 +50,7 @@ def shown_safely() -> Iterator[None]:
         raise SystemExit(1) from None
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """A group whose commands are imported on use; their one-line helps stand in ``COMMANDS``."""
 
     def make_context(self, info_name: str | None, args: list[str], *more: Any, **options: Any) -> click.Context:
@@ -80,7 +82,16 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, COMMANDS[name][1]) for name in self.list_commands(ctx)])
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="bench")
+EXAMPLES = examples(
+    "bench list studies",
+    "bench run study latent_dim",
+    "bench run trial vae --dataset mnist --set latent_dim=10",
+    "bench report latent_dim",
+    "bench ui",
+)
+
+
+@click.group(cls=LazyGroup, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="bench", help="Show the version and exit.")
 def main() -> None:
     """Which small image generator works, and why: studies of VAEs, GANs and what lies between."""

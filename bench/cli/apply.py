@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.cli.common import UsageLine, here, near, one_line, read_settings, surroundings
+from bench.cli.names import completing, examples
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -17,9 +18,15 @@ if TYPE_CHECKING:
     from bench.applications import Applied
 
 
-@click.command()
-@click.argument("application")
-@click.argument("run")
+@click.command(
+    epilog=examples(
+        "bench apply generate 3f2a91bc",
+        "bench apply interpolate 3f2a91bc --set 'first=[0]' --set 'second=[7]'",
+        "bench apply classify 3f2a91bc a.png b.png",
+    ),
+)
+@click.argument("application", shell_complete=completing("applications"))
+@click.argument("run", shell_complete=completing("runs"))
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="[IMAGE]...")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="An option of the application; repeatable.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where to. Default: applied/APPLICATION-KEY.")
@@ -27,7 +34,7 @@ def apply(application: str, run: str, files: tuple[Path, ...], settings: tuple[s
     """Put the trained model of RUN to use: images, a grid, and a CSV of what went into them.
 
     RUN is a run's ID or its trial's key (eight characters are enough), or a folder with trial.toml and model.safetensors.
-    `bench list applications` names the applications.
+    `bench list runs` shows the runs, `bench list applications` the applications, `bench show application NAME` its options.
     """
     from bench import registry
     from bench.results import find_run

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli.common import one_line, surroundings
+from bench.cli.common import UsageLine, one_line, surroundings
+from bench.cli.layout import described, terminal
+from bench.cli.names import Choice, completing, examples
 from bench.text import line
 
 if TYPE_CHECKING:
@@ -15,19 +17,33 @@ if TYPE_CHECKING:
 KINDS = ("studies", "models", "datasets", "metrics", "features", "applications", "executors")
 
 
-@click.command("list")
-@click.argument("kind", type=click.Choice(KINDS), required=False)
-def list_names(kind: str | None) -> None:
-    """List studies, models, data sets, metrics and so on: where each comes from, and its first line."""
+@click.command(
+    "list",
+    epilog=examples("bench list", "bench list studies", "bench list runs", "bench list runs latent_dim"),
+)
+@click.argument("kind", type=Choice([*KINDS, "runs"]), required=False, metavar="[KIND]")
+@click.argument("study", required=False, shell_complete=completing("studies"))
+def list_names(kind: str | None, study: str | None) -> None:
+    """List studies, models, data sets, metrics and so on: where each comes from, and its first line.
+
+    KIND is one of studies, models, datasets, metrics, features, applications, executors and runs. `bench list runs STUDY`
+    shows of every run of STUDY what it has of its own: the settings that differ, how it ended, the objective.
+    """
+    if study is not None and kind != "runs":
+        raise UsageLine(f"bench list {kind} takes no further word; of a study there are runs: bench list runs {study}")
     with one_line():
         paths = surroundings()
+        if kind == "runs":
+            from bench.cli.runs import listed
+
+            click.echo("\n".join(listed(paths, study)))
+            return
         for each in [kind] if kind else KINDS:
             if kind is None:
                 click.echo(f"{each}:")
             rows = _studies(paths) if each == "studies" else _metrics() if each == "metrics" else _components(each)
-            widths = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
-            for name, origin, text in rows:
-                click.echo(f"  {name:<{widths[0]}}  {origin:<{widths[1]}}  {text}")
+            for text in described(rows, terminal(), wrap=kind is not None):
+                click.echo(text)
 
 
 def _studies(paths: Paths) -> list[tuple[str, str, str]]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli.common import UsageLine, one_line, surroundings
+from bench.cli.names import completing, examples
 
 if TYPE_CHECKING:
     from bench.checks import Check
@@ -15,18 +16,13 @@ if TYPE_CHECKING:
 KINDS = ("models", "datasets", "metrics", "features", "applications", "executors", "studies")
 
 
-@click.command()
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.command(epilog=examples("bench check", "bench check mine", "bench check models/vae"))
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=completing(*KINDS))
 def check(names: tuple[str, ...]) -> None:
     """Try what every component promises on those named, or on all of your own; exit status 1 where a promise is broken.
 
     NAME is a model, data set, metric, feature extractor, application, executor or study, yours or the suite's; where
     several kinds have one of that name, all are tried, and `metrics/NAME` means one kind.
-
-    \b
-    bench check                the components beside your studies/
-    bench check mine           the component mine
-    bench check models/vae     one that comes with the suite
     """
     from bench import checks
     from bench.registry import RegistryError

@@ -6,14 +6,14 @@ import contextlib
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
+from bench.cli.names import completing
+from bench.cli.names import here as here
+from bench.cli.names import surroundings as surroundings
 from bench.text import BadName, is_plain, line, read_toml, reason
-
-if TYPE_CHECKING:
-    from bench.paths import Paths
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -73,6 +73,7 @@ def selection(command: Command) -> Command:
             "datasets",
             multiple=True,
             metavar="NAME",
+            shell_complete=completing("datasets"),
             help="A data set or a path; repeatable. Default: the study's first.",
         ),
     ):
@@ -118,21 +119,6 @@ def read_settings(texts: tuple[str, ...]) -> dict[str, Any]:
         else:
             given[name] = value
     return given
-
-
-def here() -> Path:
-    """Where the command was called."""
-    return Path.cwd()
-
-
-def surroundings(storage: str | None = None) -> Paths:
-    """Where things are, seen from here; a user's own components are known by name from then on."""
-    from bench import registry
-    from bench.paths import Paths
-
-    paths = Paths.find(here(), storage)
-    registry.visit(paths.guests)
-    return paths
 
 
 def near(path: Path) -> str:

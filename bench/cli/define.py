@@ -5,19 +5,49 @@ from __future__ import annotations
 import click
 
 from bench.cli.common import UsageLine, here, one_line, read_settings, surroundings
+from bench.cli.names import completing, examples
 from bench.text import named, read_toml, reason
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "bench define width --model vae --vary 'hidden_dims=[128],[512]'",
+        "bench define both --model vae --model gan --dataset mnist --metric fid",
+    ),
+)
 @click.argument("name")
-@click.option("--model", "models", multiple=True, required=True, help="A model; several make variants to compare.")
-@click.option("--vary", multiple=True, metavar="KEY=V1,V2", help="A setting to vary, its values in TOML; repeatable.")
-@click.option("--dataset", "datasets", multiple=True, default=("digits",), show_default=True, help="Repeatable.")
 @click.option(
-    "--metric", "metrics", multiple=True, default=("test_loss",), show_default=True, help="The first is the objective."
+    "--model",
+    "models",
+    multiple=True,
+    required=True,
+    metavar="NAME",
+    shell_complete=completing("models"),
+    help="A model; several make variants to compare.",
+)
+@click.option("--vary", multiple=True, metavar="KEY=V1,V2", help="A setting to vary, its values in TOML; repeatable.")
+@click.option(
+    "--dataset",
+    "datasets",
+    multiple=True,
+    default=("digits",),
+    show_default=True,
+    metavar="NAME",
+    shell_complete=completing("datasets"),
+    help="A data set or a path; repeatable. The first runs by default.",
+)
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    default=("test_loss",),
+    show_default=True,
+    metavar="NAME",
+    shell_complete=completing("metrics"),
+    help="A metric; repeatable. The first is the objective.",
 )
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting held fixed; repeatable.")
-@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True)
+@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="How many seeds, from 0.")
 @click.option("--epochs", type=click.IntRange(min=1), help="The same as --set epochs=N.")
 @click.option("--question", help="What the study asks. Default: made from what it varies.")
 def define(

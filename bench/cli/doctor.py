@@ -7,21 +7,24 @@ from pathlib import Path
 import click
 
 from bench.cli.common import one_line, surroundings
+from bench.cli.layout import described, terminal, wrapped
+from bench.cli.names import examples
 from bench.text import line
 
 
-@click.command()
+@click.command(epilog=examples("bench doctor", "bench doctor --fix"))
 @click.option("--fix", is_flag=True, help="Fix what can be: dead runs, damaged databases.")
 def doctor(fix: bool) -> None:
-    """Check this machine and the stores; exit status 1 where something wants mending."""
+    """Check this machine and the stores; exit status 1 where something wants mending.
+
+    Every data set and every network's weights are named with where they are, or how to get them.
+    """
     import platform
     import shutil
 
     import torch
 
-    from bench.datasets import located
-    from bench.features import inception
-    from bench.registry import RegistryError, names
+    from bench.datasets import LAYOUT
     from bench.run.queue_file import unsound as queue_unsound
     from bench.tracking.database import DATABASE
     from bench.tracking.errors import StoreError
@@ -38,13 +41,11 @@ def doctor(fix: bool) -> None:
         free = shutil.disk_usage(_existing(paths.store)).free / 2**30
         click.echo(f"store     {paths.store} ({free:.1f} GiB free)")
         click.echo(f"data      {paths.data}")
-        for name in names("datasets"):
-            try:
-                place = located(name, paths.data)
-            except RegistryError as error:
-                place = str(error)
-            click.echo(f"  {name:<10} {place}")
-        click.echo(f"weights   {inception.located(paths.data)}")
+        _tell("datasets", paths.data)
+        click.echo("weights")
+        _tell("features", paths.data)
+        for text in wrapped(f"npz       a data set's NAME.npz holds {LAYOUT}", terminal(), 10 * " "):
+            click.echo(text)
         unsound = 0
         if paths.tracking:
             try:
@@ -73,6 +74,24 @@ def doctor(fix: bool) -> None:
         click.echo("sound" if not unsound else f"{unsound} to fix")
         if unsound:
             raise SystemExit(1)
+
+
+def _tell(kind: str, data_dir: Path) -> None:
+    """Where each data set is, or what each feature extractor needs; or how it is had."""
+    from bench.datasets import located
+    from bench.registry import RegistryError, load, names
+
+    rows = []
+    for name in names(kind):
+        try:
+            if kind == "datasets":
+                place = located(name, data_dir)
+            else:
+                place = getattr(load(kind, name), "located", lambda data_dir: "does not say")(data_dir)
+        except RegistryError as error:
+            place = str(error)
+        rows.append((line(name), line(place)))
+    click.echo("\n".join(described(rows, terminal())))
 
 
 def _existing(folder: Path) -> Path:

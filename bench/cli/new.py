@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from bench.cli.common import UsageLine, here, near, one_line, surroundings
+from bench.cli.names import Choice, examples
 
 FOLDERS = {
     "model": "models",
@@ -25,16 +26,11 @@ NEXT = {
 }
 
 
-@click.command()
-@click.argument("kind", type=click.Choice(list(FOLDERS)))
+@click.command(epilog=examples("bench new model mine", "bench new metric sharpness"))
+@click.argument("kind", type=Choice(list(FOLDERS)))
 @click.argument("name")
 def new(kind: str, name: str) -> None:
-    """Write a component that works, beside your own studies/, for you to change.
-
-    \b
-    bench new model mine        writes models/mine.py
-    bench new metric sharpness  writes metrics/sharpness.py
-    """
+    """Write a component that works, beside your own studies/, for you to change: models/NAME.py, metrics/NAME.py, ..."""
     with one_line():
         paths = surroundings()
         home = paths.guests or here()

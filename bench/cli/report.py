@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.cli.common import UsageLine, near, one_line, read_settings, settings_options, surroundings
+from bench.cli.layout import terminal
+from bench.cli.names import completing, examples
 
 if TYPE_CHECKING:
     from bench.results import Written
 
 
-@click.command()
-@click.argument("name", required=False)
+@click.command(epilog=examples("bench report latent_dim", "bench report --all"))
+@click.argument("name", required=False, shell_complete=completing("studies"))
 @click.option("--all", "every", is_flag=True, help="Every study that has tracked trials.")
 @click.option("--publish", is_flag=True, help="Write into reports/ and its index, and not beside the store.")
 @click.option("--drop", is_flag=True, help="Publish even without trials that the published report has.")
@@ -45,7 +47,9 @@ def report(name: str | None, every: bool, publish: bool, drop: bool, latex: bool
             study = load(paths.study(each), known, smoke=options["smoke"], given=given)
             store = Store(paths.store, paths.tracking, study.name, study.question, create=False)
             try:
-                written = write_report(study, known, paths, store, publish=publish, drop=drop, latex=latex)
+                written = write_report(
+                    study, known, paths, store, publish=publish, drop=drop, latex=latex, width=terminal()
+                )
             except StudyError as error:
                 if not every:
                     raise
@@ -69,4 +73,3 @@ def tell(written: Written, publish: str) -> None:
     click.echo(f"look: {near(written.path.with_name('report.html'))}")
     if publish:
         click.echo(f"publish: {publish}")
-    click.echo("browse: bench ui")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,9 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from bench.cli.common import one_line, read_settings, selection, surroundings
+from bench.cli.layout import terminal, wrapped
+from bench.cli.names import Group, completing, examples
 from bench.text import line
 
 if TYPE_CHECKING:
+    from bench.executors import Resources
     from bench.paths import Paths
     from bench.run.driver import Driver
     from bench.run.events import Event
@@ -26,7 +28,7 @@ Item = TypeVar("Item")
 INTERRUPTED, TERMINATED = 130, 143  # what a shell shows for a program that Ctrl-C or SIGTERM ended
 
 
-@click.group()
+@click.group(cls=Group, epilog=examples("bench run study latent_dim", "bench run trial vae --dataset mnist"))
 def run() -> None:
     """Run a study, or a single trial; what is finished already is not run again."""
 
@@ -47,7 +49,11 @@ def _execution(command: Callable[..., None]) -> Callable[..., None]:
             help="Trials that share a GPU.",
         ),
         click.option(
-            "--executor", default="local", show_default=True, help="Where trials run: a file of bench/executors."
+            "--executor",
+            default="local",
+            show_default=True,
+            shell_complete=completing("executors"),
+            help="Where trials run: a file of bench/executors.",
         ),
         click.option(
             "--timeout",
@@ -62,7 +68,7 @@ def _execution(command: Callable[..., None]) -> Callable[..., None]:
             show_envvar=True,
             help="Optuna's database. Default: mlruns/optuna.db.",
         ),
-        click.option("--dry-run", is_flag=True, help="Print every trial and stop."),
+        click.option("--dry-run", is_flag=True, help="Print every trial and how long it may take, and stop."),
         click.option("--rerun", is_flag=True, help="Train again what is finished."),
         click.option("--remeasure", is_flag=True, help="Take every metric again of the models that are trained."),
     ]
@@ -71,8 +77,18 @@ def _execution(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@run.command("study")
-@click.argument("name")
+@run.command(
+    "study",
+    short_help="Run what is missing of a study and write its report.",
+    epilog=examples(
+        "bench run study latent_dim",
+        "bench run study latent_dim --dry-run",
+        "bench run study latent_dim --dataset mnist --dataset cifar10 --seeds 5",
+        "bench run study latent_dim --set epochs=5 --set latent_dim=2",
+        "bench run study tune_vae --gpus 0,1 --trials-per-gpu 4",
+    ),
+)
+@click.argument("name", shell_complete=completing("studies"))
 @selection
 @_execution
 def run_study(name: str, **options: Any) -> None:
@@ -94,8 +110,16 @@ def run_study(name: str, **options: Any) -> None:
         _run("study", name, study, known, paths, options)
 
 
-@run.command("trial")
-@click.argument("model")
+@run.command(
+    "trial",
+    short_help="Run a model once, on its own defaults but for what is set.",
+    epilog=examples(
+        "bench run trial vae",
+        "bench run trial wgan --dataset mnist --set critic.learning_rate=1e-4",
+        "bench run trial vae --dataset path/to/images --set image_size=64",
+    ),
+)
+@click.argument("model", shell_complete=completing("models"))
 @selection
 @_execution
 def run_trial(model: str, **options: Any) -> None:
@@ -128,6 +152,8 @@ def run_trial(model: str, **options: Any) -> None:
 
 def _run(kind: str, name: str, study: Study, known: Catalogue, paths: Paths, options: dict[str, Any]) -> None:
     from bench import registry
+    from bench.cli.dry_run import announce, describe
+    from bench.cli.ending import tell_next
     from bench.cli.report import tell, to_publish
     from bench.run.command import command_line
     from bench.run.driver import Driver
@@ -147,28 +173,21 @@ def _run(kind: str, name: str, study: Study, known: Catalogue, paths: Paths, opt
             timeout=options["timeout"],
         )
         if options["dry_run"]:
-            click.echo(_describe(study, plan, driver, resources.workers))
+            describe(study, plan, driver, resources)
             return
-        click.echo(_announce(study, plan))
-        status = 0
-        try:
-            with (
-                _heeding_sigterm(),
-                _shown(plan) as show,
-                closing(driver.run(plan, options["executor"], resources)) as events,
-            ):
-                for trial, event in events:
-                    show(trial, event)
-        except KeyboardInterrupt as interrupt:
-            status = TERMINATED if isinstance(interrupt, Terminated) else INTERRUPTED
+        for text in wrapped(announce(study, plan), terminal(), "  "):
+            click.echo(text)
+        status = _drive(driver, plan, options["executor"], resources)
         outcome = driver.outcome
         for note in outcome.notes:
             click.echo(line(note), err=True)
-        if not (status or outcome.broken) and kind == "study":
-            from bench.results import write_report
+        if not (status or outcome.broken):
+            if kind == "study":
+                from bench.results import write_report
 
-            publish = to_publish(name, options["settings"], options["smoke"])
-            tell(write_report(study, known, paths, driver.store), publish)
+                publish = to_publish(name, options["settings"], options["smoke"])
+                tell(write_report(study, known, paths, driver.store, width=terminal()), publish)
+            tell_next(study, known, driver.store)
         for trial, failure in outcome.failed:
             click.echo(line(f"{trial.name}: {failure.kind}: {failure.reason}"), err=True)
         if outcome.failed:
@@ -189,16 +208,37 @@ def _track(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
     return track(items, what, total)
 
 
+def _drive(driver: Driver, plan: Plan, executor: str, resources: Resources) -> int:
+    """Run the plan and show how it goes; the exit status where it was stopped, 0 where it came to its end."""
+    try:
+        with (
+            _heeding_sigterm(),
+            _shown(driver, plan, resources) as show,
+            closing(driver.run(plan, executor, resources)) as events,
+        ):
+            for trial, event in events:
+                show(trial, event)
+    except KeyboardInterrupt as interrupt:
+        return TERMINATED if isinstance(interrupt, Terminated) else INTERRUPTED
+    return 0
+
+
 @contextmanager
-def _shown(plan: Plan) -> Iterator[Callable[[Trial, Event], object]]:
+def _shown(driver: Driver, plan: Plan, resources: Resources) -> Iterator[Callable[[Trial, Event], object]]:
     """What shows the events of a plan; nothing is read for it where there will be none."""
     if not plan.work:
         yield lambda trial, event: None
         return
     from bench.cli.progress import Display
 
-    with Display(plan) as display:
-        yield display.show
+    with Display(plan, driver.study.name, resources.slots) as display:
+
+        def show(trial: Trial, event: Event) -> None:
+            display.show(trial, event)
+            if driver.outcome.pruned and driver.outcome.pruned[-1] is trial:
+                display.given_up(trial)
+
+        yield show
 
 
 class Terminated(KeyboardInterrupt):
@@ -217,45 +257,3 @@ def _heeding_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _announce(study: Study, plan: Plan) -> str:
-    if study.is_search:
-        return f"{study.name}: a search over {', '.join(study.vary)}, {plan.proposals} configurations in all"
-    words = [f"{study.name}: {len(plan.trials)} trials"]
-    if plan.done:
-        words.append(f"{len(plan.done)} finished already" + _where(plan))
-    words.append(f"{len(plan.todo)} to train" if plan.todo else "nothing to train")
-    if plan.again:
-        words.append(f"{len(plan.again)} to measure again")
-    return ", ".join(words)
-
-
-def _where(plan: Plan) -> str:
-    """The other studies that have finished some of them."""
-    counts = Counter(record.study for record in plan.borrowed.values())
-    return f" ({', '.join(f'{count} in study {study}' for study, count in sorted(counts.items()))})" if counts else ""
-
-
-def _describe(study: Study, plan: Plan, driver: Driver, workers: int) -> str:
-    """The whole plan: a line per trial, and how long the rest may take where earlier runs tell."""
-    lines = [_announce(study, plan)]
-    width = max((len(trial.name) for trial in plan.trials), default=0)
-    for trial in plan.trials:
-        record = driver.records.get(trial.key)
-        state = (
-            record.state
-            if record and trial.key not in plan.done
-            else "finished"
-            if trial.key in plan.done
-            else "to run"
-        )
-        lines.append(f"  {trial.name:<{width}}  {plan.parameters[trial.key]:>12,} parameters  {trial.key}  {state}")
-    known = [plan.seconds[trial.key] for trial in plan.todo if trial.key in plan.seconds]
-    if plan.todo and known:
-        at_a_time = min(workers, len(plan.todo))
-        minutes = sum(known) / len(known) * len(plan.todo) / at_a_time / 60
-        lines.append(f"about {minutes:.1f} minutes with {at_a_time} at a time, by {len(known)} earlier runs like these")
-    elif plan.todo:
-        lines.append("no earlier run like these to estimate the time from")
-    return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""`bench show`: a study, or a model with its layers."""
+"""`bench show`: a study, a model with its layers, a metric, a data set, an application."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli.common import UsageLine, one_line, read_settings, surroundings
+from bench.cli.layout import reflowed, terminal
+from bench.cli.names import Group, completing, examples
 
 if TYPE_CHECKING:
     from bench.contract import Batch, ImageSpec
@@ -20,46 +22,89 @@ IMAGES = 32  # in the batch that the layers are shown at work on
 COLUMNS = ("layer", "output", "calls", "parameters", "as Keras")
 
 
-@click.group()
+@click.group(
+    cls=Group,
+    epilog=examples("bench show study latent_dim", "bench show model vae", "bench show metric fid"),
+)
 def show() -> None:
-    """Show a study, or a model with its layers."""
+    """Show a study, a model with its layers, a metric, a data set or an application."""
 
 
-@show.command("study")
-@click.argument("name")
+@show.command(
+    "study",
+    short_help="A study, its claims, variants and settings.",
+    epilog=examples("bench show study latent_dim", "bench show study tune_vae"),
+)
+@click.argument("name", shell_complete=completing("studies"))
 def show_study(name: str) -> None:
-    """Show the question, the claims, the variants and the settings of the study NAME."""
+    """Show the question, the claims, the variants and the settings of the study NAME.
+
+    What all variants have in common is said once, the defaults written out; of each there is what it has of its own.
+    """
+    from bench.cli.study_page import described
     from bench.study.catalogue import catalogue
     from bench.study.file import load
 
     with one_line():
         paths, known = surroundings(), catalogue()
         study = load(paths.study(name), known)
-        metrics = ", ".join(metric.name for metric in study.metrics)
-        click.echo(f"{study.name}: {study.question}\nsource: {study.source}\nmetrics: {metrics}")
-        if study.pictures:
-            click.echo(f"pictures: also of epoch {', '.join(map(str, study.pictures))}")
-        for claim in study.claims:
-            click.echo(f"claim: {claim.text} ({claim.where})")
-        for dataset in study.datasets:
-            for variant in study.variants_on(dataset):
-                if study.is_search:
-                    click.echo(f"  {variant.name or variant.model} on {dataset}: {study.trials} configurations of")
-                    for axis, choices in study.vary.items():
-                        click.echo(f"    {axis}: {choices}")
-                    continue
-                for cell in study.cells():
-                    trial = study.trial(known, variant, dataset, 0, cell)
-                    click.echo(f"  {trial.variant} on {dataset}, {study.seeds} seed(s)")
-                    for section, values in trial.settings.items():
-                        words = ", ".join(f"{key}={value}" for key, value in values.items() if value is not None)
-                        click.echo(f"    {section}: {words}")
+        click.echo("\n".join(described(study, known, terminal())))
 
 
-@show.command("model")
-@click.argument("name")
+@show.command(
+    "metric",
+    short_help="A metric, and what it needs of a model.",
+    epilog=examples("bench show metric fid", "bench show metric precision"),
+)
+@click.argument("name", shell_complete=completing("metrics"))
+def show_metric(name: str) -> None:
+    """Show what the metric NAME is, which way it is better, what it needs of a model, and which studies take it."""
+    from bench.cli.component_page import metric
+
+    with one_line():
+        click.echo("\n".join(metric(name, surroundings(), terminal())))
+
+
+@show.command(
+    "dataset", short_help="A data set, and where it is or how to get it.", epilog=examples("bench show dataset mnist")
+)
+@click.argument("name", shell_complete=completing("datasets"))
+def show_dataset(name: str) -> None:
+    """Show what the data set NAME is, its images and classes, where it is or how to get it, and which studies run on it."""
+    from bench.cli.component_page import dataset
+
+    with one_line():
+        click.echo("\n".join(dataset(name, surroundings(), terminal())))
+
+
+@show.command(
+    "application", short_help="An application, and its options.", epilog=examples("bench show application interpolate")
+)
+@click.argument("name", shell_complete=completing("applications"))
+def show_application(name: str) -> None:
+    """Show what the application NAME does with a trained model, and its options."""
+    from bench.cli.component_page import application
+
+    with one_line():
+        click.echo("\n".join(application(name, surroundings(), terminal())))
+
+
+@show.command(
+    "model",
+    short_help="A model, its hyperparameters and the layers of its networks.",
+    epilog=examples(
+        "bench show model vae",
+        "bench show model dcgan --dataset cifar10 --set depth=deep",
+    ),
+)
+@click.argument("name", shell_complete=completing("models"))
 @click.option(
-    "--dataset", default="digits", show_default=True, metavar="NAME", help="Whose images: a data set or a path."
+    "--dataset",
+    default="digits",
+    show_default=True,
+    metavar="NAME",
+    shell_complete=completing("datasets"),
+    help="Whose images: a data set or a path.",
 )
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting, for the layers; repeatable.")
 def show_model(name: str, dataset: str, settings: tuple[str, ...]) -> None:
@@ -73,7 +118,7 @@ def show_model(name: str, dataset: str, settings: tuple[str, ...]) -> None:
 
     with one_line():
         paths = surroundings()
-        lines = [doc("models", name), "", "hyperparameters:"]
+        lines = [*reflowed(doc("models", name), terminal()), "", "hyperparameters:"]
         lines += [f"  {option} = {value.default!r}" for option, value in hyperparameters(name).items()]
         lines += ["training, where it differs from the defaults:"]
         lines += [f"  {option} = {default!r}" for option, default in training_defaults(name).items()]

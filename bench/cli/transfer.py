@@ -7,10 +7,11 @@ from pathlib import Path
 import click
 
 from bench.cli.common import UsageLine, near, one_line, surroundings
+from bench.cli.names import completing, examples
 
 
-@click.command("export")
-@click.argument("studies", nargs=-1, required=True, metavar="STUDY...")
+@click.command("export", epilog=examples("bench export latent_dim hidden_dim vaes.zip"))
+@click.argument("studies", nargs=-1, required=True, metavar="STUDY...", shell_complete=completing("studies"))
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--no-weights", is_flag=True, help="Leave the trained weights out: no metric can be added later.")
 @click.option(
@@ -20,8 +21,6 @@ def export_runs(studies: tuple[str, ...], file: Path, no_weights: bool, origin: 
     """Write the runs of studies that have ended to FILE, with their pictures, histories and weights.
 
     What was interrupted stays here, where its checkpoint is.
-
-    bench export latent_dim hidden_dim vaes.zip
     """
     import socket
 
@@ -39,15 +38,13 @@ def export_runs(studies: tuple[str, ...], file: Path, no_weights: bool, origin: 
     click.echo(f"{len(names)} runs: {near(file.resolve())} ({file.stat().st_size / 1e6:.1f} MB)")
 
 
-@click.command("import")
+@click.command("import", epilog=examples("bench import vaes.zip"))
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
 def import_runs(files: tuple[Path, ...]) -> None:
     """Take in the runs of files that `bench export` wrote; a trial that is finished here already stays as it is.
 
     A metric that a run here has blank is taken over where all else agrees. Exit status 1 where both have finished a trial
     to other values: those here are kept.
-
-    bench import vaes.zip
     """
     from bench.run.lock import sole_driver
     from bench.tracking.archive import Archive, ArchiveError

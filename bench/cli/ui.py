@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli.common import UsageLine, one_line, surroundings
+from bench.cli.names import completing, examples
 from bench.text import line, reason
 
 if TYPE_CHECKING:
@@ -19,12 +20,12 @@ OWN_NAMES = ("localhost", "localhost:*", "127.0.0.1", "127.0.0.1:*", "[::1]", "[
 PATIENCE = 5.0  # seconds that the server has to end in
 
 
-@click.command()
-@click.argument("study", required=False)
+@click.command(epilog=examples("bench ui", "bench ui latent_dim --port 5001"))
+@click.argument("study", required=False, shell_complete=completing("studies"))
 @click.option(
     "--host", default="127.0.0.1", show_default=True, help="There is no login: think before opening it to others."
 )
-@click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True)
+@click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Where it listens.")
 @click.option(
     "--allowed-host",
     "allowed_hosts",

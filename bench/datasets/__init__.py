@@ -38,6 +38,7 @@ from bench.registry import unknown
 from bench.text import reason
 
 __all__ = [
+    "LAYOUT",
     "SPLITS",
     "Source",
     "SplitName",
@@ -111,13 +112,15 @@ def at_hand(name: str, data_dir: Path) -> bool:
 
 
 def located(name: str, data_dir: Path) -> str:
-    """In words, whether a known data set is here already."""
+    """In words, where a known data set is here, or how it is had."""
     if (data_dir / f"{name}.npz").exists():
         return f"in {name}.npz"
     place = getattr(registry.load("datasets", name), "PLACE", None)
     if place is None:
         return "comes with the package"
-    return f"in {place}" if at_hand(name, data_dir) else "not here: downloaded when it is used"
+    if at_hand(name, data_dir):
+        return f"in {place}"
+    return f"not here: the first run on it downloads it, or put {name}.npz or torchvision's {place} there yourself"
 
 
 def fetched(name: str, data_dir: Path, place: str, fetch: Callable[[Path], object], read: Callable[[], Split]) -> Split:

@@ -26,3 +26,8 @@ class Resources:
     gpus: tuple[str, ...] = ()
     trials_per_gpu: int = 1
     timeout: float | None = None
+
+    @property
+    def slots(self) -> int:
+        """How many trials run at a time."""
+        return len(self.gpus) * self.trials_per_gpu or self.workers

@@ -74,6 +74,11 @@ def fetch(data_dir: Path) -> None:
     """Nothing comes from elsewhere."""
 
 
+def located(data_dir: Path) -> str:
+    """In words, how the weights are had."""
+    return "nothing to get: trained on each data set when it is first asked for"
+
+
 def load(data: Data, cache: Path, data_dir: Path) -> ClassifierFeatures:
     """The classifier of the training images and all their labels, on their device; trained where ``cache`` does not hold it.
 

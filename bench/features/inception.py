@@ -97,9 +97,14 @@ def find(data_dir: Path) -> Path | None:
 
 
 def located(data_dir: Path) -> str:
-    """In words, whether the weights are here."""
-    file = find(data_dir)
-    return f"Inception's in {file}" if file else "Inception's not here: FID is blank until they are downloaded"
+    """In words, where the weights are, or how they are had."""
+    if file := find(data_dir):
+        return f"in {file}"
+    from pytorch_fid.inception import FID_WEIGHTS_URL
+
+    return (
+        f"not here: a run that takes FID or KID downloads them; without a network put {FID_WEIGHTS_URL} into {data_dir}"
+    )
 
 
 def fetch(data_dir: Path) -> None:

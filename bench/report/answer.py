@@ -56,13 +56,13 @@ def table(judgements: Sequence[Judgement]) -> Table:
     return Table("claims", COLUMNS, tuple(rows), LEGEND if any(each.test for each in judgements) else "")
 
 
-def plain(judgements: Sequence[Judgement]) -> str:
-    """The answer and a line for every verdict, as a terminal shows them; empty where nothing is claimed."""
+def plain(judgements: Sequence[Judgement], width: int = WIDTH) -> str:
+    """The answer and a line for every verdict, as a terminal of ``width`` columns shows them; empty where nothing is claimed."""
     if not judgements:
         return ""
     rows = [(each.claim.text, place, _effect(each), _word(each)) for each, place in _rows(judgements)]
     shown = Table("claims", COLUMNS, tuple(tuple(map(Cell, row)) for row in rows))
-    return "\n".join((*textwrap.wrap(answer(judgements), WIDTH), "", plain_table(shown)))
+    return "\n".join((*textwrap.wrap(answer(judgements), width), "", plain_table(shown, width)))
 
 
 def _rows(judgements: Sequence[Judgement]) -> list[tuple[Judgement, str]]:

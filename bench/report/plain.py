@@ -12,24 +12,33 @@ from bench.report.tables import TOP, notes, prepared, summary
 from bench.study.definition import Study
 from bench.text import printable
 
-WIDTH = 118  # columns of a terminal that a printed table may fill
+WIDTH = 118  # columns that a printed table may fill where nobody says how wide the terminal is
 NAME = 24  # of them that a row's name has at the least
 
 
-def console(study: Study, runs: pd.DataFrame) -> str:
-    """The tables as a finished study prints them; what is blank throughout is left to `notes`."""
+def console(study: Study, runs: pd.DataFrame, width: int | None = None) -> str:
+    """The tables as a finished study prints them; what is blank throughout is left to `notes`.
+
+    Args:
+        width: of the terminal, in columns; None where there is none, and so lines of words are not broken.
+    """
     runs = prepared(study, runs)
     parts = []
     for (dataset, split), rows in summary(study, runs).groupby(["dataset", "split"], sort=False):
         shown = rows.head(TOP) if study.is_search else rows
         table = laid_out(measures(study, shown, study.metrics, "measures"))
-        parts.append(f"{study.name} on {printable(str(dataset))}, {split} split\n{plain_table(table)}")
-        parts[-1] += f"\n{words}" if (words := legend(shown, study.metrics, "*")) else ""
-    return "\n\n".join([*parts, "\n".join(map(printable, notes(study, runs)))]).strip()
+        parts.append(f"{study.name} on {printable(str(dataset))}, {split} split\n{plain_table(table, width or WIDTH)}")
+        parts[-1] += f"\n{_filled(words, width)}" if (words := legend(shown, study.metrics, "*")) else ""
+    return "\n\n".join([*parts, "\n".join(_filled(printable(note), width) for note in notes(study, runs))]).strip()
 
 
-def plain_table(table: Table) -> str:
-    """As many columns side by side as a terminal holds; names, in the first one, that are too long for it go on below."""
+def _filled(text: str, width: int | None) -> str:
+    """A line of words, broken between them where a terminal would break it anywhere."""
+    return textwrap.fill(text, width, subsequent_indent="  ") if width else text
+
+
+def plain_table(table: Table, width: int = WIDTH) -> str:
+    """As many columns side by side as ``width`` holds; names, in the first one, that are too long for it go on below."""
     columns = [
         [f"{cell.text} *" if cell.strong else cell.text for cell in column] for column in zip(*table.rows, strict=True)
     ]
@@ -39,13 +48,13 @@ def plain_table(table: Table) -> str:
     names = [printable(name) for name in cells.pop(title)]
     blocks: list[list[str]] = [[]]
     for column in cells:
-        if blocks[-1] and NAME + sum(2 + widths[each] for each in [*blocks[-1], column]) > WIDTH:
+        if blocks[-1] and NAME + sum(2 + widths[each] for each in [*blocks[-1], column]) > width:
             blocks.append([])
         blocks[-1].append(column)
     parts = []
     for block in blocks:
         rest = sum(2 + widths[column] for column in block)
-        widths[title] = min(widths[title], max(NAME, WIDTH - rest))
+        widths[title] = min(widths[title], max(NAME, width - rest))
         sizes = [widths[column] for column in (title, *block)]
         rows = [[title, *block], ["-" * size for size in sizes]]
         for index, text in enumerate(names):

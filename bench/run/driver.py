@@ -128,6 +128,7 @@ class Driver:
                 from bench.run.search import confirmations, searches
 
                 found = self._queues(lambda storage: searches(self.planner, storage, self.records, self.store.losses))
+                plan.tried = sum(each.queue.tried for each in found)
                 yield from drive([each.queue for each in found])
                 plan.confirm(confirmations(self.planner, found), self.records)
             finished = self.planner.objectives(self.records)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import mean
@@ -20,6 +20,7 @@ from bench.tracking.rows import Record
 
 if TYPE_CHECKING:
     from bench.contract import ImageSpec
+    from bench.data import Data
     from bench.datasets import Source, Track
 
 
@@ -33,6 +34,8 @@ class Plan:
         again: of those, what of the study's metrics is still to be taken of the saved model, by key.
         parameters: trainable parameters by key.
         proposals: configurations that a search tries in all.
+        tried: of those, what earlier invocations tried; known once the search has begun.
+        confirmations: trials that a search is yet to name, to confirm the best of its proposals.
         seconds: how long a trial took in earlier runs, by key, where one like it has run.
         borrowed: runs of other studies that have finished a trial, by key; `done` holds those too.
     """
@@ -44,9 +47,12 @@ class Plan:
     proposals: int
     seconds: dict[str, float]
     borrowed: Mapping[str, Record] = field(default_factory=dict)
+    tried: int = 0
+    confirmations: int = 0
 
     def confirm(self, trials: Iterable[Trial], records: Mapping[str, Record]) -> None:
         """Add what a search has found, less what is finished of it."""
+        self.confirmations = 0
         for trial in trials:
             self.trials.append(trial)
             if trial.key in records and records[trial.key].state == "finished":
@@ -97,15 +103,14 @@ class Planner:
             remeasure: take every metric again of the models that are trained.
         """
         trials = [] if self.study.is_search else self._grid()
-        proposals = 0
+        proposals = confirmations = 0
         if self.study.is_search:
-            for dataset in self.study.datasets:
-                for variant in self.study.variants_on(dataset):
-                    proposals += self.study.trials
-                    for corner in _cells(self.study):
-                        self.check(
-                            self.study.trial(self.catalogue, variant, dataset, 0, corner, proposal=True), room=True
-                        )
+            searches = sum(len(self.study.variants_on(dataset)) for dataset in self.study.datasets)
+            confirm = self.study.confirm
+            proposals = searches * self.study.trials
+            confirmations = searches * confirm.top * confirm.seeds if confirm else 0
+            for corner in self.corners():
+                self.check(corner, room=True)
         finished = {key: record for key, record in records.items() if record.state == "finished" and not rerun}
         borrowed = {} if rerun else elsewhere([trial.key for trial in trials if trial.key not in finished])
         finished.update(borrowed)
@@ -118,7 +123,8 @@ class Planner:
         for trial in trials:
             known = 0 if trial.key in again or trial.key not in done else finished[trial.key].parameters
             parameters[trial.key] = known or self.check(trial, room=trial.key not in done)
-        return Plan(trials, done, again, parameters, proposals, _seconds(trials, records), borrowed)
+        seconds = _seconds(trials, records)
+        return Plan(trials, done, again, parameters, proposals, seconds, borrowed, confirmations=confirmations)
 
     def missing(self, record: Record | None) -> tuple[str, ...]:
         """The study's metrics that a run has neither measured nor left blank; all where there is none."""
@@ -182,17 +188,11 @@ class Planner:
         Args:
             room: whether the memory that it takes to train must be there.
         """
-        from bench.datasets import open_dataset, untracked
-        from bench.run.worker import data_options, prepared
 
         seedless = trial.configuration
         if seedless not in self._checked or (room and seedless not in self._roomy):
             try:
-                opened = trial.dataset, data_options(trial).image_size
-                if opened not in self._sources:
-                    track = self.track or untracked
-                    self._sources = {opened: open_dataset(trial.dataset, self.data_dir, opened[1], track)}
-                spec = prepared(trial, self._sources[opened]).spec
+                spec = self.data(trial).spec
             except DataError as error:
                 raise StudyError(str(error)) from None
             except (registry.RegistryError, OSError):
@@ -201,6 +201,27 @@ class Planner:
                 raise StudyError(f"{self._where(trial)}: {trial.dataset} cannot be read: {_why(error)}") from error
             self._checked[seedless] = self.check_model(trial, spec, room=room)
         return self._checked[seedless]
+
+    def data(self, trial: Trial) -> Data:
+        """What a trial is trained on; the data set that was opened last stays open.
+
+        Raises:
+            DataError: it cannot be had, or the trial's settings do not fit it.
+        """
+        from bench.datasets import open_dataset, untracked
+        from bench.run.worker import data_options, prepared
+
+        opened = trial.dataset, data_options(trial).image_size
+        if opened not in self._sources:
+            track = self.track or untracked
+            self._sources = {opened: open_dataset(trial.dataset, self.data_dir, opened[1], track)}
+        return prepared(trial, self._sources[opened])
+
+    def corners(self) -> Iterator[Trial]:
+        """Proposals at the far corners of a search's space, for every data set and variant."""
+        for dataset in self.study.datasets:
+            for variant, corner in itertools.product(self.study.variants_on(dataset), _cells(self.study)):
+                yield self.study.trial(self.catalogue, variant, dataset, 0, corner, proposal=True)
 
     def check_models(self) -> None:
         """Build the model of every trial, or of a search's corners, without downloading a data set that is not at hand."""

@@ -106,7 +106,7 @@ class Search(Queue):
     def next(self) -> Trial | None:
         """A trial that is to be tried again, or else a new proposal, up to the total."""
         waiting = super().next()
-        while waiting is None and self._tried < self._total:
+        while waiting is None and self.tried < self._total:
             asked = self._ask()
             cell = {name: _external(asked.params[name], each) for name, each in self._distributions.items()}
             trial = self._propose(cell)
@@ -137,7 +137,7 @@ class Search(Queue):
     @property
     def open(self) -> bool:
         """Whether a trial is waiting, running or yet to be proposed."""
-        return super().open or self._tried < self._total
+        return super().open or self.tried < self._total
 
     def best(self, top: int) -> list[Trial]:
         """The ``top`` finished configurations, the best first."""
@@ -148,12 +148,12 @@ class Search(Queue):
 
     def _ask(self) -> optuna.Trial:
         """The trial in front of the line, or a proposal, its settings drawn."""
-        seed = hashlib.sha256(f"proposal {self._tried}".encode()).digest()
+        seed = hashlib.sha256(f"proposal {self.tried}".encode()).digest()
         self._study.sampler = optuna.samplers.TPESampler(seed=int.from_bytes(seed[:4], "big"))
         return self._study.ask(fixed_distributions=self._distributions)
 
     @property
-    def _tried(self) -> int:
+    def tried(self) -> int:
         """Configurations proposed so far; a second attempt at one is not a second configuration."""
         told = [each.user_attrs for each in self._frozen() if "key" in each.user_attrs]
         return sum(not each.get("again") and each.get("attempt", 1) == 1 for each in told)

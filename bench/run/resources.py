@@ -42,17 +42,21 @@ def share_out(
         if number is not None and not (0 < number <= most and (name == "timeout" or number % 1 == 0)):
             what = "minutes above 0" if name == "timeout" else "1 or more"
             raise StudyError(f"--{name.replace('_', '-')} {number}: must be {what}, and at most {most:,}")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     visible = _visible() if gpus is None or gpus else []
     for gpu in gpus or ():
         if gpu not in visible:
             raise StudyError(f"--gpus {gpu}: no such GPU; there are: {', '.join(visible) or 'none'}")
     return Resources(
-        workers=workers or min(cores, MOST_WORKERS),
+        workers=workers or min(cores(), MOST_WORKERS),
         gpus=tuple(visible if gpus is None else gpus),
         trials_per_gpu=trials_per_gpu,
         timeout=timeout and timeout * 60,
     )
+
+
+def cores() -> int:
+    """The processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _visible() -> list[str]:

@@ -10,8 +10,8 @@ from filelock import FileLock
 
 from bench import databases
 from bench.tracking.errors import StoreError
+from bench.tracking.names import DATABASE as DATABASE
 
-DATABASE = "mlflow.db"  # the name of a store's own
 # Where MLflow keeps paths; its own client has no way to change them.
 PATHS = (("experiments", "artifact_location"), ("runs", "artifact_uri"), ("logged_models", "artifact_location"))
 TABLES = ("alembic_version", "experiments", "runs", "tags", "params", "metrics", "latest_metrics")

@@ -9,14 +9,14 @@ from typing import Any
 
 from bench.score import LARGEST, Score
 from bench.study.definition import Trial
+from bench.tracking.names import FINAL as FINAL
+from bench.tracking.names import REFERS as REFERS
 from bench.tracking.reader import Run
 
 COMMIT = "mlflow.source.git.commit"  # every one that trained or measured the run, the first one first
 ORIGIN = "origin"  # where an imported run was trained, in its owner's words
-REFERS = "refers to"  # the run of another study that trained the trial; what has it is but a name for that run in its own study
 TRAINED_IN = "trained in"  # the study of that run
 FILES = "files"  # the SHA-256 of every file of a finished run, by path
-FINAL = "final/"  # what begins the name of a metric that was measured once, at the end
 # MLflow's word for each state.
 STATUS = {"finished": "FINISHED", "failed": "FAILED", "pruned": "KILLED", "interrupted": "KILLED"}
 REASON, PROTOCOL = "reason.", "protocol."  # what begin the names of the tags that go with it

@@ -1,0 +1,47 @@
+"""The last lines of a run: what to do next, each a command to paste."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from bench.cli.layout import terminal, wrapped
+from bench.text import line
+from bench.tracking.names import SHORT
+
+if TYPE_CHECKING:
+    from bench.study.catalogue import Catalogue
+    from bench.study.definition import Study
+    from bench.tracking.store import Store
+
+USES = (("Generates", "generate"), ("Autoencodes", "interpolate"), ("Classifies", "classify"))
+
+
+def tell_next(study: Study, known: Catalogue, store: Store) -> None:
+    """Say which variant is best, where that was tested, and how to look at the runs and to use one."""
+    from bench.comparison import best, finished
+
+    found = best(study, known, store)
+    for each in found:
+        if each.rest:
+            tied = f", tied with {', '.join(each.tied)}" if each.tied else ""
+            text = (
+                f"best on {each.dataset}: {each.variant}, {each.metric} {each.mean:.4g} over {each.seeds} seeds{tied}"
+            )
+            for part in wrapped(line(text), terminal(), "  "):
+                click.echo(part)
+            click.echo(f"  bench compare {each.run[:SHORT]} {each.rest[:SHORT]}")
+    click.echo(f"look: bench ui {study.name}")
+    chosen = [(each.model, each.run) for each in found] or finished(store)
+    for model, run in chosen[:1]:
+        if application := _use(model):
+            click.echo(f"use: bench apply {application} {run[:SHORT]}")
+
+
+def _use(model: str) -> str:
+    """The application that shows most of what a model can do; empty where there is none."""
+    from bench import contract
+    from bench.models import model_class
+
+    return next((use for name, use in USES if issubclass(model_class(model), getattr(contract, name))), "")

@@ -1,0 +1,141 @@
+"""The tracked runs as a list: of each what it has of its own, and what they share once."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bench.cli.common import UsageLine
+from bench.cli.layout import table, terminal, wrapped
+from bench.registry import unknown
+from bench.study.naming import short
+from bench.text import line
+from bench.tracking.names import SHORT
+
+if TYPE_CHECKING:
+    from bench.paths import Paths
+    from bench.study.definition import Trial
+    from bench.tracking.glance import Glimpse
+
+MOST = 1000  # runs that are listed
+AGES = (("d", 86400), ("h", 3600), ("min", 60))
+
+
+def listed(paths: Paths, study: str | None) -> list[str]:
+    """The lines of `bench list runs`: the newest runs of all studies, or those of one with what differs between them."""
+    from bench.tracking.glance import glance
+
+    found = glance(paths.store, paths.tracking, study, most=MOST)
+    if not found:
+        raise UsageLine(_nothing(paths, study))
+    rows = _of_one(found, _objective(paths, study)) if study is not None else _of_all(found)
+    lines = table(rows, terminal())
+    if study is not None:
+        lines = [*wrapped(line(f"{study}: {_shared(found)}"), terminal(), "  "), *lines]
+    if len(found) == MOST:
+        lines.append(f"  these are the newest {MOST}")
+    return lines
+
+
+def _nothing(paths: Paths, study: str | None) -> str:
+    from bench.tracking.glance import glance
+
+    studies = sorted({run.study for run in glance(paths.store, paths.tracking, most=MOST)}) if study else []
+    if studies:
+        return unknown("tracked runs of study", str(study), studies)
+    return "no run is tracked yet; begin with: bench run study latent_dim"
+
+
+def _of_all(found: Sequence[Glimpse]) -> list[tuple[str, ...]]:
+    rows = [("run", "study", "name", "state", "started")]
+    return [*rows, *((r.run_id[:SHORT], r.study, r.trial.name, _state(r), _age(r.started)) for r in found)]
+
+
+def _of_one(found: Sequence[Glimpse], objective: str) -> list[tuple[str, ...]]:
+    """A row for every run, and a column for all in which they differ, but for what they came to."""
+    facts = differing([run.trial for run in found])
+    states = [_state(run) for run in found]
+    columns: dict[str, list[str]] = {"run": [run.run_id[:SHORT] for run in found], **facts}
+    if len(set(states)) > 1:
+        columns["state"] = states
+    if any(objective in run.scores for run in found):
+        columns[objective] = [f"{run.scores[objective]:.4g}" if objective in run.scores else "" for run in found]
+    columns["started"] = [_age(run.started) for run in found]
+    order = sorted(range(len(found)), key=lambda place: _natural(found[place].trial))
+    return [tuple(columns), *(tuple(values[place] for values in columns.values()) for place in order)]
+
+
+def _shared(found: Sequence[Glimpse]) -> str:
+    """What all runs of a study have in common, in words."""
+    trials = [run.trial for run in found]
+    states = {_state(run) for run in found}
+    words = [f"{len(found)} run{'s' if len(found) > 1 else ''}"]
+    words += (
+        [f"all {states.pop()}"] if len(states) == 1 and len(found) > 1 else sorted(states) if len(found) == 1 else []
+    )
+    words += [f"of {trials[0].model}"] if len({trial.model for trial in trials}) == 1 else []
+    words += [f"on {trials[0].dataset}"] if len({trial.dataset for trial in trials}) == 1 else []
+    return ", ".join(words)
+
+
+def differing(trials: Sequence[Trial]) -> dict[str, list[str]]:
+    """Every fact in which trials differ, in words, each with its value of every trial: model, data set, settings, seed."""
+    facts: dict[str, list[Any]] = {
+        "model": [trial.model for trial in trials],
+        "dataset": [trial.dataset for trial in trials],
+    }
+    every = [flat(trial.settings) for trial in trials]
+    for name in dict.fromkeys(name for settings in every for name in settings):
+        facts[name] = [settings.get(name) for settings in every]
+    facts["seed"] = [trial.seed for trial in trials]
+    return {
+        name: ["" if value is None else short(value, pad=False) for value in values]
+        for name, values in facts.items()
+        if len({json.dumps(value, sort_keys=True) for value in values}) > 1
+    }
+
+
+def flat(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Settings by name; those that one player has to itself as ``critic.learning_rate``."""
+    found: dict[str, Any] = {}
+    for section in settings.values():
+        for name, value in section.items():
+            found |= (
+                {f"{name}.{own}": each for own, each in value.items()} if isinstance(value, Mapping) else {name: value}
+            )
+    return found
+
+
+def _natural(trial: Trial) -> tuple[Any, ...]:
+    """What orders the runs of a study: data set, model, what is varied, seed; numbers by their size."""
+    varied = [
+        (0, value, "") if isinstance(value, (int, float)) else (1, 0, str(value)) for value in trial.varied.values()
+    ]
+    return trial.dataset, trial.model, varied, trial.variant, trial.seed
+
+
+def _objective(paths: Paths, study: str | None) -> str:
+    """The metric that the study leads with, by its file; the test loss where that is not there any more."""
+    from bench.study.definition import StudyError
+    from bench.study.text import read
+
+    try:
+        metrics = read(paths.study(str(study).removesuffix("_smoke"))).get("metrics")
+    except StudyError:
+        metrics = None
+    return str(metrics[0]) if isinstance(metrics, list) and metrics else "test_loss"
+
+
+def _state(run: Glimpse) -> str:
+    return f"{run.state}: {run.failure}" if run.failure and run.state == "failed" else run.state
+
+
+def _age(started: int) -> str:
+    """How long ago a run was started, in its largest unit."""
+    seconds = max(0.0, time.time() - started / 1000)
+    for unit, size in AGES:
+        if seconds >= size:
+            return f"{int(seconds / size)} {unit} ago"
+    return "just now"

@@ -1,0 +1,81 @@
+"""A study as `bench show study` prints it: what its variants have in common once, and of each what it has of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from bench.cli.dry_run import space
+from bench.cli.layout import described as lined_up
+from bench.cli.layout import wrapped
+from bench.cli.runs import differing, flat
+from bench.text import line
+
+if TYPE_CHECKING:
+    from bench.study.catalogue import Catalogue
+    from bench.study.definition import Study, Trial
+
+INDENT = "    "
+
+
+def described(study: Study, known: Catalogue, width: int | None) -> list[str]:
+    """The lines of a study, in a terminal of ``width`` columns."""
+    facts = [f"{study.name}: {study.question}", f"source: {study.source}"]
+    facts.append(f"metrics: {', '.join(metric.name for metric in study.metrics)}")
+    if len(study.meant_for) > 1:
+        facts.append(f"data sets: {', '.join(study.meant_for)}; the first runs unless --dataset names others")
+    facts += [f"pictures: also of epoch {', '.join(map(str, study.pictures))}"] if study.pictures else []
+    facts += [f"claim: {claim.text} ({claim.where})" for claim in study.claims]
+    lines = [part for fact in facts for part in wrapped(line(fact), width, "  ")]
+    for dataset in study.datasets:
+        lines += _searches(study, known, dataset, width) if study.is_search else _grid(study, known, dataset, width)
+    return lines
+
+
+def _grid(study: Study, known: Catalogue, dataset: str, width: int | None) -> list[str]:
+    """What the variants on a data set share, and a line for each of them."""
+    trials = [
+        study.trial(known, variant, dataset, 0, cell)
+        for variant in study.variants_on(dataset)
+        for cell in study.cells()
+    ]
+    own = differing(trials)
+    lines = []
+    rows = []
+    for number, trial in enumerate(trials):
+        words = [f"{name}={values[number]}" for name, values in own.items() if values[number] and _tells(name, trial)]
+        rows.append((f"{trial.variant} on {dataset}, {study.seeds} seed(s)", ", ".join(words)))
+    lines += lined_up(rows, width)
+    title = "  all of them:" if len(trials) > 1 else "  its settings:"
+    return [*lines, title, *_settings(trials, own, width)]
+
+
+def _searches(study: Study, known: Catalogue, dataset: str, width: int | None) -> list[str]:
+    """The space of a search on a data set, and what every proposal shares."""
+    lines = []
+    for variant in study.variants_on(dataset):
+        lines.append(f"  {variant.name or variant.model} on {dataset}: {study.trials} configurations of")
+        lines += [f"  {each}" for each in space(study)]
+        trial = study.trial(known, variant, dataset, 0, dict.fromkeys(study.vary), proposal=True)
+        lines += ["  all of them:", *_settings([trial], {name: [] for name in study.vary}, width)]
+    return lines
+
+
+def _settings(trials: Sequence[Trial], own: dict[str, list[str]], width: int | None) -> list[str]:
+    """The settings in which trials do not differ, a paragraph for each section."""
+    lines = []
+    for section in trials[0].settings:
+        values = flat({section: trials[0].settings[section]})
+        shared = {name: value for name, value in values.items() if value is not None and name not in own}
+        if section == "params":  # those of other models are not among them
+            shared = {n: v for n, v in shared.items() if all(n in trial.settings[section] for trial in trials)}
+        words = ", ".join(f"{name}={value}" for name, value in shared.items())
+        if words:
+            lines += wrapped(f"{INDENT}{section}: {words}", width, INDENT + "  ")
+    return lines
+
+
+def _tells(name: str, trial: Trial) -> bool:
+    """Whether a setting is not in the variant's own name already."""
+    said = name == "model" and trial.variant == trial.model
+    return not said and not any(word.startswith(f"{name}=") for word in trial.variant.split())
