@@ -99,7 +99,7 @@ class TestGlance:
             )
         assert len(glance(tmp_path, None)) == 3
         (tmp_path / "mlflow.db").write_bytes(b"nothing of the kind" * 100)
-        with pytest.raises(StoreError, match=r"cannot be read: .*; bench doctor looks into it"):
+        with pytest.raises(StoreError, match=r"mlflow\.db cannot be used: .*file is not a database"):
             glance(tmp_path, None)
 
 
@@ -213,8 +213,7 @@ class TestCompare:
         own = [{"samples.png": picture(200)}, {"samples.png": picture(200), "manifold.png": picture(300)}]
         both = [Compared(run, {}, pictures) for run, pictures in zip(runs, own, strict=False)]
         wide, high = Image.open(io.BytesIO(sheet(both))).size
-        assert 400 < wide < 500
-        assert 200 < high < 300  # the manifold, which one of them has, is left out
+        assert 0.4 < high / wide < 0.7  # one row of two squares; the manifold, which one of them has, is left out
         assert sheet([Compared(run, {}, {}) for run in runs]) == b""
 
 
