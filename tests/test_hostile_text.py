@@ -202,7 +202,7 @@ def test_a_study_that_is_named_so_runs_and_nothing_is_written_elsewhere(inside: 
     assert HOSTILE in result.output
     run = str(Store(inside.store, None, "smoke", "", create=False).table()["run_id"].iloc[0])
     assert CliRunner().invoke(main, ["apply", "generate", run], catch_exceptions=False).exit_code == 0
-    assert {entry.name for entry in inside.studies.parent.iterdir()} == {"studies", "mlruns", "reports", "applied"}
+    assert {entry.name for entry in inside.studies.parent.iterdir()} == {"studies", "mlruns", "applied"}
     for words in (["list", "runs"], ["show", "study", "smoke"], ["run", "study", "smoke", "--dry-run"]):
         assert HOSTILE in CliRunner().invoke(main, words, catch_exceptions=False).output
     assert "finished" in CliRunner().invoke(main, ["list", "runs", "smoke"], catch_exceptions=False).output
