@@ -133,11 +133,11 @@ class TestInside:
         assert result.exit_code == 0, result.output
         assert "smoke: 2 trials, 2 to train" in result.output
         report = inside.store / "reports" / "smoke"
-        assert result.output.splitlines()[-4:] == [
+        assert result.output.splitlines()[-5:-1] == [
             "report: mlruns/reports/smoke/README.md",
-            "look: mlruns/reports/smoke/report.html",
+            "page: mlruns/reports/smoke/report.html",
             "publish: bench report smoke --publish",
-            "browse: bench ui",
+            "look: bench ui smoke",
         ]
         page = (report / "README.md").read_text()
         assert "bench run study smoke --seeds 1" in page

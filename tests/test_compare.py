@@ -18,7 +18,7 @@ from PIL import Image
 from bench import comparison
 from bench.cli import main
 from bench.comparison import Compared, ahead, alike, sheet
-from bench.images import png
+from bench.images import WIDTH, png
 from bench.paths import Paths
 from bench.score import Metric, Score
 from bench.tracking.errors import StoreError
@@ -213,7 +213,10 @@ class TestCompare:
         own = [{"samples.png": picture(200)}, {"samples.png": picture(200), "manifold.png": picture(300)}]
         both = [Compared(run, {}, pictures) for run, pictures in zip(runs, own, strict=False)]
         wide, high = Image.open(io.BytesIO(sheet(both))).size
-        assert 0.4 < high / wide < 0.7  # one row of two squares; the manifold, which one of them has, is left out
+        assert wide == WIDTH
+        assert (
+            3 * 200 < high < 4 * 200
+        )  # half of the sheet is three times 200 wide; the manifold, which one has, is left out
         assert sheet([Compared(run, {}, {}) for run in runs]) == b""
 
 

@@ -70,6 +70,6 @@ def tell(written: Written, publish: str) -> None:
     if written.left_out:
         click.echo(written.left_out)
     click.echo(f"report: {near(written.path)}")
-    click.echo(f"look: {near(written.path.with_name('report.html'))}")
+    click.echo(f"page: {near(written.path.with_name('report.html'))}")
     if publish:
         click.echo(f"publish: {publish}")
