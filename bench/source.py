@@ -14,6 +14,7 @@ import inspect
 import tokenize
 import typing
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -79,6 +80,16 @@ class Source:
         if len(found) != 1:
             raise Unread(f"{len(found)} models")
         return found[0]
+
+    def ancestors(self, name: str) -> set[str]:
+        """The names of all classes that one of its classes comes from, as far as the suite's own files tell."""
+        found = set()
+        for base in map(ast.unparse, self._class(name).bases):
+            found.add(base)
+            with suppress(Unread):
+                here = any(node.name == base for node in self._classes())
+                found |= (self if here else self._elsewhere(base)).ancestors(base)
+        return found
 
     def keywords(self, function: str, of: str = "") -> dict[str, Option]:
         """The keyword-only arguments of a function, or of the method of the class ``of``."""

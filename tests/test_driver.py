@@ -47,7 +47,8 @@ def drive(study: Study, known: Catalogue, paths: Paths, workers: int = 2, **plan
 
 def statuses(paths: Paths, study: str = "smoke") -> list[str]:
     store = Store(paths.store, None, study, "", create=False)
-    return sorted(run.info.status for run in store.client.search_runs([str(store.experiment_id)]))
+    made = [store.experiment_id] if store.experiment_id is not None else []
+    return sorted(run.info.status for run in (store.client.search_runs(made) if made else ()))
 
 
 def queue_states(paths: Paths) -> list[TrialState]:

@@ -467,7 +467,7 @@ def test_a_full_disk_stops_the_study_in_a_line_and_the_trial_goes_on_later(insid
     assert len(runs(inside, "smoke")) == 2
 
 
-@pytest.mark.parametrize("failing", ["ask", "tell"])
+@pytest.mark.parametrize("failing", ["create_new_trial", "set_trial_state_values"])
 def test_a_queue_that_cannot_be_written_stops_the_study_in_a_line(
     failing: str, inside: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -475,7 +475,7 @@ def test_a_queue_that_cannot_be_written_stops_the_study_in_a_line(
         raise optuna.exceptions.StorageInternalError("database or disk is full\n[SQL: pages]")
 
     with monkeypatch.context() as patch:
-        patch.setattr(optuna.study.Study, failing, full)
+        patch.setattr(optuna.storages.RDBStorage, failing, full)
         stopped = bench(Player(dimension), *STUDY)
     assert stopped.exit_code == 1
     last = stopped.stderr.splitlines()[-1]

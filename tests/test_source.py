@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import typing
+from abc import ABC
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench import registry
+from bench import contract, registry
 from bench.batches import DataOptions
 from bench.measure.context import EvaluationOptions
 from bench.models import model_class, training_defaults
@@ -18,6 +19,7 @@ from bench.ranges import LARGEST_SIDE, Within
 from bench.source import Option, Source, Unread, doc, source
 from bench.study.catalogue import OPTIONS, catalogue, hyperparameters, keywords
 
+CAPABILITIES = {name for name, value in vars(contract).items() if isinstance(value, type) and ABC in value.__mro__[1:]}
 KINDS = [(kind, name) for kind in registry.KINDS for name in registry.names(kind)]
 
 
@@ -27,6 +29,8 @@ def test_a_models_text_says_what_its_constructor_takes(name: str) -> None:
     assert text.model() == model_class(name).__name__
     assert text.keywords("__init__", of=text.model()) == keywords(model_class(name).__init__)
     assert text.constant("TRAINING") == training_defaults(name)
+    ours = {each.__name__ for each in model_class(name).__mro__ if each.__module__.startswith("bench.")}
+    assert ours == {text.model(), *text.ancestors(text.model())} & {*ours, *CAPABILITIES}
 
 
 @pytest.mark.parametrize("name", registry.names("metrics"))

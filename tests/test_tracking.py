@@ -351,7 +351,7 @@ def test_a_store_that_was_copied_or_moved_needs_no_command(
 def test_dead_runs_are_found_and_closed(store: Store, writer: Writer, trials: list[Trial]) -> None:
     writer.start(trials[0], None, 1)
     writer.flush(30)
-    (store.folder / "locks").mkdir()
+    (store.folder / "locks").mkdir(exist_ok=True)
     assert orphans(store.folder, fix=False) == [("x", False)]
     orphans(store.folder, fix=True)
     assert orphans(store.folder, fix=False) == []

@@ -41,7 +41,14 @@ def tell_next(study: Study, known: Catalogue, store: Store) -> None:
 
 def _use(model: str) -> str:
     """The application that shows most of what a model can do; empty where there is none."""
-    from bench import contract
-    from bench.models import model_class
+    from bench import registry
+    from bench.source import Unread, source
 
-    return next((use for name, use in USES if issubclass(model_class(model), getattr(contract, name))), "")
+    try:
+        text = source(registry.file("models", model))
+        kinds = text.ancestors(text.model())
+    except Unread:
+        from bench.models import model_class  # which reads torch
+
+        kinds = {each.__name__ for each in model_class(model).__mro__}
+    return next((use for name, use in USES if name in kinds), "")

@@ -26,7 +26,9 @@ IN_EXPERIMENTS = "experiment_id in (select value from json_each(:experiments))"
 WITH_KEYS = (
     "run_uuid in (select run_uuid from tags where key = 'key' and value in (select value from json_each(:keys)))"
 )
-FINISHED = "run_uuid in (select run_uuid from tags where key = 'state' and value = 'finished')"
+FINISHED = """
+    exists (select 1 from tags where tags.run_uuid = runs.run_uuid and tags.key = 'state' and tags.value = 'finished')
+"""
 WITH_IDS = "run_uuid in (select value from json_each(:ids))"
 WORDS = f"select run_uuid, key, value from {{table}} where {WITH_IDS}"
 LATEST = f"select run_uuid, key, value, is_nan from latest_metrics where {WITH_IDS}"
@@ -71,6 +73,8 @@ class SqlReader:
 
     def finished(self, experiments: Collection[str], keys: Collection[str] | None = None) -> list[Run]:
         """Those that say of themselves that they are finished, of these trials or of all, the newest first."""
+        if not experiments or (keys is not None and not keys):
+            return []
         which = f"{IN_EXPERIMENTS} and {FINISHED}" + (f" and {WITH_KEYS}" if keys is not None else "")
         return self._runs(which, experiments=map(int, experiments), keys=keys or ())
 
