@@ -31,7 +31,7 @@ ALLOWED = {
     "images": set(),
     "source": {"ranges", "registry"},
     "study": {"paths", "ranges", "registry", "score", "source", "study", "text"},
-    "study/catalogue": {"measure", "models/__init__", "registry", "score", "source"},
+    "study/catalogue": {"measure", "models/__init__", "registry", "score", "source", "study"},
     "networks": {"contract", "networks"},
     "batches": {"augmentation", "contract", "data", "ranges", "seeds", "subsets"},
     "models/__init__": {"contract", "registry"},
