@@ -111,7 +111,8 @@ ALLOWED = {
     },
     "executors": {"study", "executors/__init__"},
     "executors/_tied": {"executors"},
-    "tracking": {"databases", "files", "score", "study", "text", "tracking"},
+    "tracking": {"databases", "files", "images", "score", "study", "text", "tracking"},
+    "site": {"errors", "paths", "registry", "results", "site", "site/__init__", "study", "text", "tracking"},
     "report": {"files", "images", "report", "report/__init__", "score", "study", "text"},
     "run/queue_file": {"databases"},
     "run/queue": {"databases", "run", "score", "study"},
@@ -142,7 +143,7 @@ ALLOWED = {
         "tracking",
         "training",
     },
-    "results": {"paths", "report", "report/__init__", "run", "study", "tracking"},
+    "results": {"paths", "registry", "report", "report/__init__", "run", "study", "tracking"},
     "comparison": {"images", "paths", "report", "score", "study", "tracking"},
     "api": {
         "contract",
@@ -178,6 +179,7 @@ ALLOWED = {
         "results",
         "run",
         "score",
+        "site",
         "source",
         "study",
         "text",
@@ -194,6 +196,8 @@ OWNERS = {
     "sklearn": {"metrics"},
     "torchvision": {"datasets"},
     "matplotlib": {"report"},
+    "starlette": {"tracking"},
+    "uvicorn": {"tracking"},
     "pandas": {"api", "comparison", "report", "tracking"},
 }
 NO_TORCH = {

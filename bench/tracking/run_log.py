@@ -23,10 +23,13 @@ from PIL import Image
 from bench.files import sha256, write_whole
 from bench.score import Score
 from bench.study.definition import Failure, Trial
+from bench.study.naming import place
+from bench.text import escaped
 from bench.tracking.client import run_of
 from bench.tracking.rows import COMMIT, FILES, FINAL, PROTOCOL, REASON, REFERS, STATUS, Record
 from bench.tracking.run_files import local_folder
 from bench.tracking.store import Store
+from bench.tracking.words import NOTE, note, title
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -63,6 +66,7 @@ class RunLog:
     _new_metrics: dict[tuple[str, int], Metric] = field(default_factory=dict)
     _new_tags: dict[str, str] = field(default_factory=dict)
     _data: Dataset | None = None  # that is to be noted
+    _note: str = ""  # once its settings are known
 
     def start(self, attempt: int) -> None:
         """Open the run; what it holds already is not written again."""
@@ -70,7 +74,7 @@ class RunLog:
         tags = self._tags(attempt)
         if not self.run_id:
             experiment = str(self.store.experiment_id)
-            run = run_of(self._begun() or client.create_run(experiment, tags=tags, run_name=self.trial.name))
+            run = run_of(self._begun() or client.create_run(experiment, tags=tags, run_name=title(self.trial)))
             self.run_id = run.run_id
         else:
             run = run_of(client.get_run(self.run_id))
@@ -100,27 +104,29 @@ class RunLog:
     def refer(self, other: Record) -> None:
         """Let a run stand for that of another study, which trained the trial."""
         refers = {REFERS: other.run_id, "state": "finished"}
-        refers["mlflow.note.content"] = f"Trained in the study {other.study}, in its run {other.run_id}."
+        refers[NOTE] = f"Trained in the study {other.study}, in its run {other.run_id}."
         client, experiment = self.store.client, str(self.store.experiment_id)
         ours = f"tags.key = '{self.trial.key}' and tags.`{REFERS}` = '{other.run_id}'"
         found = client.search_runs([experiment], ours, max_results=1)
         run = (
-            found[0] if found else client.create_run(experiment, tags=self._tags(1) | refers, run_name=self.trial.name)
+            found[0]
+            if found
+            else client.create_run(experiment, tags=self._tags(1) | refers, run_name=title(self.trial))
         )
         self.run_id = run.info.run_id
         client.set_terminated(self.run_id, STATUS["finished"])
 
     def facts(self, tags: Mapping[str, str], params: Mapping[str, Any], data: Mapping[str, str]) -> None:
-        """What the trial's process says of itself before it trains."""
+        """What the trial's process says of itself before it trains; ``params`` are the settings that tell it from others."""
         trial = self.trial
-        settings = {name: value for section in trial.settings.values() for name, value in section.items()}
-        chosen = {"model": trial.model, "dataset": trial.dataset, "seed": trial.seed, **settings, **params}
-        new = {name: value for name, value in chosen.items() if name not in self._params}  # MLflow changes none
-        self._new_params |= {name: v if isinstance(v, str) else json.dumps(v) for name, v in new.items()}
-        self._new_tags |= tags
-        name = trial.name.rsplit(" ", 1)[-1]
+        named = {"model": trial.model, "dataset": trial.dataset, "seed": trial.seed, **params}
+        texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in named.items()}
+        self._note = note(trial, self.store.study, {name: texts[name] for name in params})
+        new = {name: text for name, text in texts.items() if name not in self._params}  # MLflow changes none
+        self._new_params |= new
+        self._new_tags |= {**tags, NOTE: self._note}
         source = json.dumps({"tags": dict(data)})
-        self._data = Dataset(name, data["sha256"][:12], source_type="code", source=source)
+        self._data = Dataset(place(trial.dataset), data["sha256"][:12], source_type="code", source=source)
 
     def epoch(self, epoch: int, metrics: Mapping[str, float], pictures: Mapping[str, bytes], moment: int) -> None:
         """One epoch's measures, taken at ``moment`` in milliseconds, and its pictures."""
@@ -144,7 +150,9 @@ class RunLog:
         """How the trial ended without its scores."""
         if failure.details and not self.finished:
             self._put("failure.txt", failure.details.encode())
-        self.end("failed", {"failure": failure.kind, "reason": failure.reason[:5000]})
+        reason = failure.reason[:5000]
+        told = f"**{escaped(failure.kind)}**: {escaped(reason)}\n\n{self._note}".rstrip()
+        self.end("failed", {"failure": failure.kind, "reason": reason, NOTE: told})
 
     def end(self, state: str, tags: Mapping[str, str] | None = None) -> None:
         """The run's last word: its state, after all else that was told of it, from which MLflow's status follows wherever it is
