@@ -248,6 +248,9 @@ def test_a_run_says_what_it_is(seen: Seen, place: Paths) -> None:
     page.get_by_text("Other than by default: latent_dim = 10, epochs = 2.").wait_for()
     page.get_by_text(f"To put it to use: bench apply APPLICATION {record.trial.key}").wait_for()
     page.get_by_text("Parameters (6)").wait_for()  # model, data set, seed, those two, and how many weights it has
+    beside = page.get_by_text("Tags", exact=True).locator("xpath=../..").inner_text()
+    assert beside.count("protocol") == 2  # one tag, and the file that it names
+    assert "reason" not in beside
 
 
 def test_a_link_into_mlflow_as_it_is_elsewhere_leads_there(seen: Seen) -> None:

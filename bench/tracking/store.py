@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from bench.text import escaped, is_name
 from bench.tracking.database import DATABASE, address, check_database, have_database, keep, mend_database, settle
 from bench.tracking.errors import StoreError
+from bench.tracking.protocols import unpacked
 from bench.tracking.reach import answered, asking, check_address
 from bench.tracking.reader import Experiment, Run
 from bench.tracking.readers import client, reader
@@ -237,7 +238,7 @@ class Store:
 
     def _runs(self) -> list[Run]:
         """The study's runs, the newest first; in place of one that refers to another study's, that one."""
-        found = [run for run in meant(self.reader, self._own()) if run is not None]
+        found = [unpacked(run, self.uri) for run in meant(self.reader, self._own()) if run is not None]
         self._addresses |= {run.run_id: run.artifacts for run in found}
         return found
 
