@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 from bench.paths import Paths
 from bench.site import reports
-from bench.study.naming import place
+from bench.study.naming import nickname
 from bench.text import line
 from bench.tracking.errors import StoreError
 from bench.tracking.rows import Record
@@ -95,7 +95,7 @@ def entry(paths: Paths, store: Store) -> Entry:
     records = sorted(store.records().values(), key=lambda record: record.started)
     finished = [record for record in records if record.state == "finished"]
     datasets = list(dict.fromkeys(record.trial.dataset for record in records))
-    places = {record.trial.dataset: place(record.trial.dataset) for record in records}
+    places = {record.trial.dataset: nickname(record.trial.dataset) for record in records}
     seeds = Counter((record.trial.dataset, record.trial.variant) for record in finished)
     says = told(store)
     return Entry(

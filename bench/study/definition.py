@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.score import Metric
 from bench.study.claims import Claim
-from bench.study.naming import initials, place, short
+from bench.study.naming import initials, nickname, short
 from bench.study.types import merged, plain
 from bench.text import line
 
@@ -96,7 +96,7 @@ class Trial:
         """The run's name: varied values first, zero-padded so that names sort (``ld=010 s2 mnist``)."""
         own = self.variant.split("=")[0].rpartition(" ")[0] if self.varied else self.variant
         values = [f"{initials(name)}={short(value)}" for name, value in self.varied.items()]
-        return " ".join(filter(None, (own, *values, f"s{self.seed}", place(self.dataset))))
+        return " ".join(filter(None, (own, *values, f"s{self.seed}", nickname(self.dataset))))
 
     def as_dict(self) -> dict[str, Any]:
         """The whole trial in plain types, for a tag or a file; `from_dict` reads it back."""

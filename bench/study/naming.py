@@ -10,8 +10,8 @@ def initials(name: str) -> str:
     return "".join(word[0] for word in name.replace(".", "_").split("_") if word)
 
 
-def place(dataset: str) -> str:
-    """A data set in a word: its name, or the last part of its path."""
+def nickname(dataset: str) -> str:
+    """A data set as names, sentences and plots call it: a path by its last part."""
     return dataset.rstrip("/").rpartition("/")[2]
 
 

@@ -22,7 +22,7 @@ from PIL import Image
 from bench.files import sha256
 from bench.score import Score
 from bench.study.definition import Failure, Trial
-from bench.study.naming import place
+from bench.study.naming import nickname
 from bench.text import escaped
 from bench.tracking.client import run_of
 from bench.tracking.protocols import NAMED, facts_in, packed, unpacked
@@ -130,7 +130,7 @@ class RunLog:
         self._new_params |= new
         self._new_tags |= {**tags, NOTE: self._note}
         source = json.dumps({"tags": dict(data)})
-        self._data = Dataset(place(trial.dataset), data["sha256"][:12], source_type="code", source=source)
+        self._data = Dataset(nickname(trial.dataset), data["sha256"][:12], source_type="code", source=source)
 
     def epoch(self, epoch: int, metrics: Mapping[str, float], pictures: Mapping[str, bytes], moment: int) -> None:
         """One epoch's measures, taken at ``moment`` in milliseconds, and its pictures."""

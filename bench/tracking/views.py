@@ -19,7 +19,7 @@ import pandas as pd
 from bench.images import COLOURS
 from bench.score import LARGEST, Metric
 from bench.study.definition import Trial
-from bench.study.naming import place
+from bench.study.naming import nickname
 from bench.text import is_name
 from bench.tracking.reach import asking
 from bench.tracking.rows import FINAL, Record
@@ -241,7 +241,7 @@ def _id(view: str, dataset: str) -> str:
 def _link(store: Store, view: str, dataset: str) -> Link:
     query = {"workflowType": "machine_learning", "compareRunsMode": "CHART", "viewStateShareKey": _id(view, dataset)}
     runs = f"#/experiments/{quote(str(store.experiment_id))}/runs"
-    return Link(f"{view.capitalize()} on {place(dataset)}", f"{runs}?{urlencode(query)}")
+    return Link(f"{view.capitalize()} on {nickname(dataset)}", f"{runs}?{urlencode(query)}")
 
 
 def _quoted(text: str) -> str:

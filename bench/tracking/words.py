@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from bench.study.definition import Trial
-from bench.study.naming import place
+from bench.study.naming import nickname
 from bench.text import escaped
 from bench.tracking.reach import asking
 
@@ -30,7 +30,7 @@ class Told:
 
 def title(trial: Trial) -> str:
     """A run's name: what is compared, then what is repeated."""
-    return f"{trial.variant}, seed {trial.seed}, {place(trial.dataset)}"
+    return f"{trial.variant}, seed {trial.seed}, {nickname(trial.dataset)}"
 
 
 def note(trial: Trial, study: str, chosen: Mapping[str, Any]) -> str:
@@ -41,7 +41,7 @@ def note(trial: Trial, study: str, chosen: Mapping[str, Any]) -> str:
     """
     epochs = trial.settings["training"]["epochs"]
     lines = [
-        f"{trial.model} in the study {study}: trained on {place(trial.dataset)} for {epochs} epochs from seed {trial.seed}, "
+        f"{trial.model} in the study {study}: trained on {nickname(trial.dataset)} for {epochs} epochs from seed {trial.seed}, "
         f"measured on {trial.held_out} images."
     ]
     settings = [f"{name} = {value}" for name, value in chosen.items() if name != "parameters"]
