@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bench.paths import Paths
+from bench.registry import RegistryError
 from bench.report import illustrations, page, search
-from bench.report.answer import plain
+from bench.report.answer import answer, plain
 from bench.report.claims import judge
 from bench.report.folder import lost
 from bench.report.index import write_index
@@ -15,8 +19,13 @@ from bench.report.plain import WIDTH, console
 from bench.report.selection import selected, tracked_on
 from bench.report.tables import prepared
 from bench.study.catalogue import Catalogue
-from bench.study.definition import Study, StudyError
+from bench.study.definition import Study, StudyError, Trial
+from bench.tracking.errors import StoreError
 from bench.tracking.store import Store, finished_run
+from bench.tracking.views import write_views
+from bench.tracking.words import describe, told
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -89,8 +98,44 @@ def write_report(
     if publish:
         write_index(paths.reports)
     judgements = judge(study, wanted, curves)
+    present(study, known, store, answer(judgements))
     parts = plain(judgements, width or WIDTH), console(study, wanted, width)
     return Written(path, "\n\n".join(filter(None, parts)), left_out)
+
+
+def present(study: Study | None, known: Catalogue, store: Store, found: str = "") -> None:
+    """Have MLflow's UI open on what the runs are for: views, names, notes, colours, and what was found of the study.
+
+    A store that cannot be written stays as it is, and that is said.
+
+    Args:
+        study: as its file says it; None where there is none.
+        found: in a sentence or two; where it is empty, what the runs tell now, if any has changed since it was told last.
+    """
+
+    def chosen(trial: Trial) -> Mapping[str, Any]:
+        try:
+            return known.chosen(trial)
+        except (KeyError, RegistryError):  # a model that is not here any more
+            return trial.varied
+
+    try:
+        changed = write_views(store, study.metrics if study else (), chosen)
+        if study and (found or changed):
+            describe(store, found or _answer(study, known, store) or told(store).answer)
+    except StoreError as error:
+        log.warning("%s is shown as it is: %s", store.study, error)
+
+
+def _answer(study: Study, known: Catalogue, store: Store) -> str:
+    """What the runs of a study as it is written now tell of its claims."""
+    runs = store.table()
+    study = tracked_on(study, runs)
+    wanted = selected(study, known, runs)
+    if not len(wanted):
+        return ""
+    wanted = prepared(study, wanted)
+    return answer(judge(study, wanted, store.curves(wanted["run_id"])))
 
 
 def find_run(run: str, paths: Paths) -> Path:

@@ -258,3 +258,21 @@ def test_a_setting_has_one_meaning(known: Catalogue) -> None:
     assert len(names) == len(set(names))
     for model, params in known.params.items():
         assert not set(params) & set(names), model
+
+
+def test_what_tells_a_trial_is_what_is_varied_and_what_is_not_the_default(known: Catalogue) -> None:
+    tables = {
+        "question": "?",
+        "source": "none",
+        "model": "wgan",
+        "datasets": ["digits"],
+        "metrics": ["fd_classifier"],
+        "training": {"batch_size": 7, "epochs": known.options["training"]["epochs"].default},
+        "vary": {"latent_dim": [known.params["wgan"]["latent_dim"].default, 3]},
+    }
+    first, second = build(tables, Path("x.toml"), known).grid(known, {})
+    default = known.params["wgan"]["latent_dim"].default
+    # The model's own wishes for its training are its defaults; a default that is varied tells one variant from the other.
+    assert known.chosen(first) == {"latent_dim": default, "batch_size": 7}
+    assert known.chosen(second) == {"latent_dim": 3, "batch_size": 7}
+    assert first.settings["training"]["learning_rate"] == known.training_defaults["wgan"]["learning_rate"]

@@ -78,7 +78,8 @@ def finish(writer: Writer, trial: Trial, then: Callable[[], None] = lambda: None
 
 def run_all(writer: Writer, trial: Trial) -> None:
     writer.start(trial, None, 1)
-    writer.facts(trial, {"device": "CPU", "versions": "{}"}, {"parameters": 123}, {"sha256": "f" * 64})
+    chosen = {"latent_dim": trial.varied["latent_dim"], "parameters": 123}
+    writer.facts(trial, {"device": "CPU", "versions": "{}"}, chosen, {"sha256": "f" * 64})
     follow(writer, trial, range(3))
     finish(writer, trial)
     assert writer.flush(30)
@@ -128,10 +129,13 @@ def test_a_finished_run_answers_to_the_beginning_of_its_key(
 def test_the_layout_is_the_one_that_the_ui_shows_well(store: Store, writer: Writer, trials: list[Trial]) -> None:
     run_all(writer, trials[1])
     run = store.client.get_run(store.records()[trials[1].key].run_id)
-    assert run.info.run_name == "ld=010 s0 digits"
+    assert run.info.run_name == "latent_dim=10, seed 0, digits"
     assert "mlflow.parentRunId" not in run.data.tags
-    assert run.data.params["latent_dim"] == "10"
-    assert run.data.params["learning_rate"] == "0.001"
+    told = {"model": "vae", "dataset": "digits", "seed": "0", "latent_dim": "10", "parameters": "123"}
+    assert run.data.params == told  # a default tells it from nothing
+    note = run.data.tags["mlflow.note.content"]
+    assert "Other than by default: latent_dim = 10.\n" in note
+    assert note.endswith(f"bench apply APPLICATION {trials[1].key}")
     assert {"key", "study", "variant", "attempt", "trial", "mlflow.source.git.commit"} <= set(run.data.tags)
     assert Trial.from_dict(json.loads(run.data.tags["trial"])) == trials[1]
     images = {
@@ -384,7 +388,7 @@ def test_a_file_of_a_finished_run_that_is_damaged_is_named_and_not_used(
         file.unlink()
     else:
         file.write_bytes(content[:3] if damage == "cut" else content[:3] + bytes([content[3] ^ 1]) + content[4:])
-    assert damaged(store.folder) == [("x", f"{name} of ld=002 s0 digits ({run_id})")]
+    assert damaged(store.folder) == [("x", f"{name} of latent_dim=2, seed 0, digits ({run_id})")]
     if name.startswith("final/"):
         assert store.pictures([run_id]) == {run_id: {}}
         said = [f"{name} of run {run_id} is damaged and is left out"]

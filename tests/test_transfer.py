@@ -168,20 +168,19 @@ def test_a_run_that_failed_is_told_of_and_begins_anew(inside: Paths, elsewhere: 
 def test_what_was_measured_elsewhere_is_added_and_other_values_are_shown(inside: Paths, elsewhere: Path) -> None:
     command("import", str(elsewhere / FILE))
     store = opened(inside.store, None, "smoke")
-    runs = store.chosen()
-    for run in runs:
-        write_scores(store.client, run.run_id, {"ssim": Score(0.5, "", {"split": "test"})})
+    for run in store.chosen():
+        write_scores(store, run, {"ssim": Score(0.5, "", {"split": "test"})})
     command("export", "smoke", "measured.zip")
-    for run in runs:
-        write_scores(store.client, run.run_id, {"ssim": Score(None, "no time")})
+    for run in store.chosen():
+        write_scores(store, run, {"ssim": Score(None, "no time")})
     result = command("import", "measured.zip")
     assert result.exit_code == 0
     assert result.output.count("ssim added") == 2
     values = bench.table("smoke").query("metric == 'ssim'")
     assert list(values["value"]) == [0.5, 0.5]
     assert list(values["reason"]) == ["", ""]
-    for run in runs:
-        write_scores(store.client, run.run_id, {"test_loss": Score(1.25, "")})
+    for run in store.chosen():
+        write_scores(store, run, {"test_loss": Score(1.25, "")})
     result = command("import", "measured.zip")
     assert result.exit_code == 1
     assert result.output.count("test_loss is 1.25 here and 5") == 2

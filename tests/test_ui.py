@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -68,10 +69,14 @@ def served(inside: Paths) -> Iterator[tuple[subprocess.Popen[str], int]]:
 
 def test_it_serves_this_machine_alone_and_ends_whole(served: tuple[subprocess.Popen[str], int]) -> None:
     process, port = served
-    assert status(port, f"localhost:{port}") == status(port, "127.0.0.1:8080") == 200  # the second through a tunnel
-    assert status(port, "10.example.com") == 403  # a site whose name leads here: MLflow's own rule would let it in
+    for path in ("/", "/mlflow", "/opening.js", "/ajax-api/2.0/mlflow/users/current"):
+        # The second through a tunnel.
+        assert status(port, f"localhost:{port}", path) == status(port, "127.0.0.1:8080", path) == 200
+        assert (
+            status(port, "10.example.com", path) == 403
+        )  # a site whose name leads here: MLflow's rule would let it in
     everything = list(psutil.Process(process.pid).children(recursive=True))
-    assert len(everything) >= 2
+    assert len(everything) == 1  # which MLflow's own command would start from another
     for each in everything:
         assert "s3cret" not in " ".join(each.cmdline())
         assert {c.laddr.ip for c in each.net_connections() if c.status == psutil.CONN_LISTEN} <= {"127.0.0.1"}
@@ -100,6 +105,15 @@ def test_a_port_that_is_taken_is_one_line_and_exit_status_1(inside: Paths) -> No
 def test_a_server_that_ends_by_itself_gives_its_status() -> None:
     assert _serve([sys.executable, "-c", "raise SystemExit(3)"], os.environ) == 3
     assert _serve([sys.executable, "-c", ""], os.environ) == 0  # which is a fault too: nobody told it to
+
+
+def test_what_a_server_started_ends_with_it(tmp_path: Path) -> None:
+    script = "import os, signal, subprocess, sys, time; "
+    script += "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']); "
+    script += f"open({str(tmp_path / 'child')!r}, 'w').write(str(child.pid)); "
+    script += f"os.kill({os.getpid()}, signal.SIGTERM); time.sleep(60)"
+    assert _serve([sys.executable, "-c", script], os.environ) is None
+    assert not psutil.pid_exists(int((tmp_path / "child").read_text()))
 
 
 def test_a_server_that_does_not_listen_to_reason_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:

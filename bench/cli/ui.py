@@ -1,4 +1,4 @@
-"""`bench ui`: the MLflow UI on the tracked runs, without the services that a local look does not need."""
+"""`bench ui`: the tracked studies at a glance, and MLflow's UI without the services that a local look does not need."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 from bench.cli.common import UsageLine, one_line, surroundings
 from bench.cli.names import completing, examples
-from bench.text import line, reason
+from bench.text import line, printable, reason
 
 if TYPE_CHECKING:
     import subprocess
@@ -34,12 +34,16 @@ PATIENCE = 5.0  # seconds that the server has to end in
     help="A name under which others ask for the pages; repeatable. Default: this machine's own, or private addresses.",
 )
 def ui(study: str | None, host: str, port: int, allowed_hosts: tuple[str, ...]) -> None:
-    """Serve the MLflow UI, printing the link to STUDY's curves and pictures."""
+    """Serve the tracked studies and MLflow's UI, printing the links to STUDY's saved views."""
     import os
     import sys
 
-    from bench.tracking.database import DATABASE, address
+    from bench.site.opening import make_ready
+    from bench.study.catalogue import catalogue
+    from bench.tracking.database import DATABASE
+    from bench.tracking.server import UI
     from bench.tracking.store import Store, studies
+    from bench.tracking.views import links
 
     with one_line():
         paths = surroundings()
@@ -51,17 +55,21 @@ def ui(study: str | None, host: str, port: int, allowed_hosts: tuple[str, ...]) 
         if study is not None and study not in names:
             raise UsageLine(f"no tracked study {study!r}; there are: {', '.join(names) or 'none'}")
         _check_free(host, port)
-        place = f"[{host}]" if ":" in host else host
-        for name in [study] if study else names:
+        known = catalogue()
+        place = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        click.echo(f"all studies: {place}/")
+        for name in names:
             store = Store(paths.store, paths.tracking, name, "", create=False)
-            click.echo(f"{name}: http://{place}:{port}{store.link()}")
-        # Not an argument of the server, which everybody on the machine may read: it can hold a password.
-        environment = {**os.environ, "MLFLOW_BACKEND_STORE_URI": address(paths.store, paths.tracking)}
-    # MLflow's job services and further workers cost five times the memory and time, and serve nothing here.
-    environment |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+            make_ready(paths, known, store)
+            datasets = dict.fromkeys(record.trial.dataset for record in store.records().values())
+            for link in (link for dataset in datasets if study in (None, name) for link in links(store, dataset)):
+                click.echo(printable(f"{name}, {link.name}: {place}{UI}{link.path}"))
+    # MLflow's job services cost five times the memory and time, and serve nothing here. The store's address is no argument of
+    # the server, which everybody on the machine may read: it can hold a password.
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     if allowed := [*(OWN_NAMES if host in LOOPBACK or allowed_hosts else ()), *allowed_hosts]:
         environment.setdefault("MLFLOW_SERVER_ALLOWED_HOSTS", ",".join(allowed))
-    server = [sys.executable, "-m", "mlflow", "ui", "--host", host, "--port", str(port), "--workers", "1"]
+    server = [sys.executable, "-m", "bench.site", "--host", host, "--port", str(port)]
     if (status := _serve(server, environment)) is not None:
         raise click.ClickException(f"MLflow's server ended with exit status {status}")
 

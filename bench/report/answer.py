@@ -11,8 +11,8 @@ import pandas as pd
 from bench.report.blocks import Cell, Table
 from bench.report.claims import Judgement
 from bench.report.plain import WIDTH, plain_table
-from bench.report.tables import nickname
 from bench.study.claims import Claim, Side
+from bench.study.naming import nickname
 
 COLUMNS = ("source said", "data set", "here", "verdict")
 MOST = 3  # claims that a sentence tells in full

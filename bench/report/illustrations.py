@@ -10,9 +10,10 @@ from bench.images import picture, png, side_by_side
 from bench.report.blocks import Picture
 from bench.report.cells import titled, told_in
 from bench.report.plots import Curve, Effect, Panels, curves, effects
-from bench.report.tables import ROW, nickname, values_of
+from bench.report.tables import ROW, values_of
 from bench.score import LARGEST, Metric
 from bench.study.definition import Study, label
+from bench.study.naming import nickname
 
 TRAINING = "training.png"
 CURVES = "curves.png"

@@ -35,9 +35,10 @@ from bench.report.markdown import markdown
 from bench.report.protocol import measured
 from bench.report.provenance import again, cost
 from bench.report.ranking import leading, ranking
-from bench.report.tables import TOP, nickname, notes, prepared, summary, unless_test
+from bench.report.tables import TOP, notes, prepared, summary, unless_test
 from bench.score import Metric
 from bench.study.definition import Study
+from bench.study.naming import nickname
 
 DECIDE = 5  # measures that a table shows before it is unfolded
 ABREAST = ("samples.png", "reconstructions.png")

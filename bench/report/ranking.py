@@ -8,8 +8,9 @@ import pandas as pd
 
 from bench.report.blocks import Cell, Table
 from bench.report.cells import titled, told_in
-from bench.report.tables import nickname, unless_test
+from bench.report.tables import unless_test
 from bench.study.definition import Study
+from bench.study.naming import nickname
 
 LEGEND = (
     "The place by the mean over the seeds, and ± half the width of its 95 % interval; ≈ is tied with the first by a paired "

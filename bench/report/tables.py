@@ -94,11 +94,6 @@ def in_words(protocol: str) -> str:
     return ", ".join(f"{name} {value}" for name, value in json.loads(protocol).items())
 
 
-def nickname(dataset: str) -> str:
-    """A data set as sentences and plots call it: a path by its last part."""
-    return dataset.rstrip("/").rpartition("/")[2]
-
-
 def unless_test(split: str) -> str:
     """What follows a data set's name where it was not measured on the test split."""
     return "" if split == "test" else f", {split} split"

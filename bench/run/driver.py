@@ -219,7 +219,8 @@ class Driver:
         queue = self._feed.running[trial.key][1]
         match event:
             case Started():
-                self._writer.facts(trial, event.tags, {"parameters": event.parameters}, event.data)
+                params = {**self.planner.catalogue.chosen(trial), "parameters": event.parameters}
+                self._writer.facts(trial, event.tags, params, event.data)
             case Epoch(progress, pictures):
                 self._writer.epoch(trial, progress.epoch, event.measures(trial.held_out), pictures)
                 loss = progress.held_out.get("loss")

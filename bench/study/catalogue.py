@@ -11,13 +11,17 @@ import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench import registry
 from bench.measure.measurements import measurements
 from bench.registry import PACKAGE
 from bench.score import Metric
 from bench.source import Option, Unread, source
+from bench.study.types import merged, plain
+
+if TYPE_CHECKING:
+    from bench.study.definition import Trial
 
 OPTIONS = {  # section of settings -> the file and the dataclass that hold them
     "training": ("optimizers.py", "TrainingOptions"),
@@ -58,6 +62,22 @@ class Catalogue:
         """The setting ``name`` of ``model``."""
         section = self.section(model, name)
         return self.params[model][name] if section == "params" else self.options[str(section)][name]
+
+    def defaults(self, model: str) -> dict[str, dict[str, Any]]:
+        """Every setting of ``model`` by section, as it is where nobody chooses: the code's default, or the model's own wish."""
+        options = {"params": self.params[model], **self.options}
+        found = {section: {name: each.default for name, each in own.items()} for section, own in options.items()}
+        return found | {"training": merged(found["training"], self.training_defaults[model])}
+
+    def chosen(self, trial: Trial) -> dict[str, Any]:
+        """The settings of a trial that are not the defaults, and those that its study varies."""
+        defaults = plain(self.defaults(trial.model))
+        return {
+            name: value
+            for section, own in trial.settings.items()
+            for name, value in own.items()
+            if name in trial.varied or name not in defaults[section] or value != defaults[section][name]
+        }
 
     def settings(self, model: str) -> list[str]:
         """Every setting that can be given for ``model``."""

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from bench.score import Metric
 from bench.study.claims import Claim
-from bench.study.naming import initials, short
-from bench.study.types import plain
+from bench.study.naming import initials, nickname, short
+from bench.study.types import merged, plain
 from bench.text import line
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class Trial:
         """The run's name: varied values first, zero-padded so that names sort (``ld=010 s2 mnist``)."""
         own = self.variant.split("=")[0].rpartition(" ")[0] if self.varied else self.variant
         values = [f"{initials(name)}={short(value)}" for name, value in self.varied.items()]
-        return " ".join(filter(None, (own, *values, f"s{self.seed}", self.dataset.rstrip("/").rpartition("/")[2])))
+        return " ".join(filter(None, (own, *values, f"s{self.seed}", nickname(self.dataset))))
 
     def as_dict(self) -> dict[str, Any]:
         """The whole trial in plain types, for a tag or a file; `from_dict` reads it back."""
@@ -252,13 +252,11 @@ class Study:
         data set, the variant, the grid's cell, what was given for this invocation. A ``proposal`` of a search is measured
         on a validation split.
         """
-        options = {"params": catalogue.params[variant.model], **catalogue.options}
-        defaults = {section: {name: each.default for name, each in own.items()} for section, own in options.items()}
+        defaults = catalogue.defaults(variant.model)
         placed: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
         for name, value in cell.items():
             placed[str(catalogue.section(variant.model, name))][name] = value
         layers: list[Settings] = [
-            {"training": catalogue.training_defaults[variant.model]},
             self.settings,
             self.on.get(dataset, {}),
             variant.settings,
@@ -266,7 +264,7 @@ class Study:
             self.overrides,
         ]
         settings = {
-            section: plain(_merge(defaults[section], *(layer.get(section, {}) for layer in layers)))
+            section: plain(merged(defaults[section], *(layer.get(section, {}) for layer in layers)))
             for section in SECTIONS
         }
         if proposal and not settings["data"]["validation"]:
@@ -286,13 +284,3 @@ def label(variant: Variant, cell: Cell) -> str:
     """The name under which a variant at one point of the grid is compared."""
     values = " ".join(f"{name}={short(value, pad=False)}" for name, value in cell.items())
     return " ".join(filter(None, (variant.name, values))) or variant.model
-
-
-def _merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """Later layers win; tables (a player's own options) are merged key by key."""
-    merged: dict[str, Any] = {}
-    for layer in layers:
-        for name, value in layer.items():
-            table = isinstance(value, Mapping) and isinstance(merged.get(name), Mapping)
-            merged[name] = _merge(merged[name], value) if table else value
-    return merged

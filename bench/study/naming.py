@@ -10,6 +10,11 @@ def initials(name: str) -> str:
     return "".join(word[0] for word in name.replace(".", "_").split("_") if word)
 
 
+def nickname(dataset: str) -> str:
+    """A data set as names, sentences and plots call it: a path by its last part."""
+    return dataset.rstrip("/").rpartition("/")[2]
+
+
 def short(value: Any, pad: bool = True) -> str:
     """A value in few letters; a whole number with zeros in front, so that names sort, unless it is not to ``pad``."""
     if isinstance(value, bool):

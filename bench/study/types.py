@@ -101,3 +101,13 @@ def plain(value: Any) -> Any:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [plain(item) for item in value]
     return value
+
+
+def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Later layers win; tables (a player's own options) are merged key by key."""
+    found: dict[str, Any] = {}
+    for layer in layers:
+        for name, value in layer.items():
+            table = isinstance(value, Mapping) and isinstance(found.get(name), Mapping)
+            found[name] = merged(found[name], value) if table else value
+    return found

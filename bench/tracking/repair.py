@@ -9,6 +9,7 @@ from filelock import FileLock, Timeout
 
 from bench import databases
 from bench.tracking.database import DATABASE, TABLES, mend_database
+from bench.tracking.protocols import is_whole, named_in
 from bench.tracking.rows import FILES, ORIGIN, state
 from bench.tracking.run_files import WEIGHTS, intact, local_folder
 from bench.tracking.store import Store, studies
@@ -34,6 +35,8 @@ def damaged(folder: Path) -> list[tuple[str, str]]:
                 left_out = name == WEIGHTS and ORIGIN in run.tags and not (here / name).exists()
                 if not left_out and not intact(run, name, here / name):
                     found.append((study, f"{name} of {run.name} ({run.run_id})"))
+            if (name := named_in(run.tags)) and not is_whole(here / name):
+                found.append((study, f"{name} of {run.name} ({run.run_id})"))
     return found
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
-from bench.files import sha256
+from bench.files import sha256, write_whole
 from bench.tracking.reader import Run
 from bench.tracking.readers import client
 from bench.tracking.rows import FILES
@@ -28,6 +28,8 @@ def intact(run: Run, name: str, file: Path) -> bool:
 def local_folder(address: str) -> Path | None:
     """Where the files of a run lie; None where a server holds them."""
     place = urlparse(address)
+    if not place.scheme and address:  # as MLflow names what lies in its default place
+        return Path(address)
     return Path(url2pathname(place.path)) if place.scheme == "file" else None
 
 
@@ -47,6 +49,21 @@ def file_of(run_id: str, address: str, name: str, uri: str) -> Path:
     folder = _scratch() / run_id
     folder.mkdir(exist_ok=True)
     return Path(client(uri).download_artifacts(run_id, name, str(folder)))
+
+
+def put(run_id: str, address: str, path: str, content: bytes, uri: str) -> None:
+    """Write one of a run's files, unless it stands there; on a server it is written in any case."""
+    here = local_folder(address)
+    if here is not None:
+        file = here / path
+        if not (file.is_file() and file.read_bytes() == content):
+            write_whole(file, content)
+        return
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        file = Path(folder) / Path(path).name
+        file.write_bytes(content)
+        parent = str(Path(path).parent)
+        client(uri).log_artifact(run_id, str(file), None if parent == "." else parent)
 
 
 @cache

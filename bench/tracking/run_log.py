@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import itertools
 import json
-import tempfile
 import time
 import uuid
 from collections.abc import Iterable, Mapping
@@ -20,17 +19,21 @@ from typing import TYPE_CHECKING, Any
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from PIL import Image
 
-from bench.files import sha256, write_whole
+from bench.files import sha256
 from bench.score import Score
 from bench.study.definition import Failure, Trial
+from bench.study.naming import nickname
+from bench.text import escaped
 from bench.tracking.client import run_of
+from bench.tracking.protocols import NAMED, facts_in, packed, unpacked
+from bench.tracking.reader import Run
 from bench.tracking.rows import COMMIT, FILES, FINAL, PROTOCOL, REASON, REFERS, STATUS, Record
-from bench.tracking.run_files import local_folder
+from bench.tracking.run_files import local_folder, put
 from bench.tracking.store import Store
+from bench.tracking.words import NOTE, note, title
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import Run as Entity
 
 THUMBNAIL = 256  # pixels of its longest side
 # What MLflow writes in one go: params or tags, and metrics beside them. The rest it would write after the tags.
@@ -52,7 +55,8 @@ class RunLog:
     run_id: str = ""
     finished: bool = False  # and measured again: it stays so, whatever comes of that
     _asked: bool = False  # for a run of its own, with or without an answer
-    _folder: Path | None = None  # where its files lie; None on a server
+    _address: str = ""  # of its files
+    _folder: Path | None = None  # where they lie; None on a server
     _started: int = 0
     _params: set[str] = field(default_factory=set)
     _logged: set[int] = field(default_factory=set)  # epochs
@@ -63,6 +67,8 @@ class RunLog:
     _new_metrics: dict[tuple[str, int], Metric] = field(default_factory=dict)
     _new_tags: dict[str, str] = field(default_factory=dict)
     _data: Dataset | None = None  # that is to be noted
+    _facts: dict[str, str] = field(default_factory=dict)  # what its values rest on
+    _note: str = ""  # once its settings are known
 
     def start(self, attempt: int) -> None:
         """Open the run; what it holds already is not written again."""
@@ -70,7 +76,7 @@ class RunLog:
         tags = self._tags(attempt)
         if not self.run_id:
             experiment = str(self.store.experiment_id)
-            run = run_of(self._begun() or client.create_run(experiment, tags=tags, run_name=self.trial.name))
+            run = run_of(self._begun() or client.create_run(experiment, tags=tags, run_name=title(self.trial)))
             self.run_id = run.run_id
         else:
             run = run_of(client.get_run(self.run_id))
@@ -88,7 +94,9 @@ class RunLog:
                         client.delete_tag(self.run_id, name)
             self._logged = {metric.step for metric in client.get_metric_history(self.run_id, "time/epoch_s")}
             self._drawn = {entry.path for entry in client.list_artifacts(self.run_id, "images")}
+        self._address = run.artifacts
         self._folder = local_folder(run.artifacts)
+        self._facts = facts_in(unpacked(run, self.store.uri).tags)
         self._started = run.started
         self._params = set(run.params)
         self._illustrated = "mlflow.loggedImages" in run.tags
@@ -100,27 +108,29 @@ class RunLog:
     def refer(self, other: Record) -> None:
         """Let a run stand for that of another study, which trained the trial."""
         refers = {REFERS: other.run_id, "state": "finished"}
-        refers["mlflow.note.content"] = f"Trained in the study {other.study}, in its run {other.run_id}."
+        refers[NOTE] = f"Trained in the study {other.study}, in its run {other.run_id}."
         client, experiment = self.store.client, str(self.store.experiment_id)
         ours = f"tags.key = '{self.trial.key}' and tags.`{REFERS}` = '{other.run_id}'"
         found = client.search_runs([experiment], ours, max_results=1)
         run = (
-            found[0] if found else client.create_run(experiment, tags=self._tags(1) | refers, run_name=self.trial.name)
+            found[0]
+            if found
+            else client.create_run(experiment, tags=self._tags(1) | refers, run_name=title(self.trial))
         )
         self.run_id = run.info.run_id
         client.set_terminated(self.run_id, STATUS["finished"])
 
     def facts(self, tags: Mapping[str, str], params: Mapping[str, Any], data: Mapping[str, str]) -> None:
-        """What the trial's process says of itself before it trains."""
+        """What the trial's process says of itself before it trains; ``params`` are the settings that tell it from others."""
         trial = self.trial
-        settings = {name: value for section in trial.settings.values() for name, value in section.items()}
-        chosen = {"model": trial.model, "dataset": trial.dataset, "seed": trial.seed, **settings, **params}
-        new = {name: value for name, value in chosen.items() if name not in self._params}  # MLflow changes none
-        self._new_params |= {name: v if isinstance(v, str) else json.dumps(v) for name, v in new.items()}
-        self._new_tags |= tags
-        name = trial.name.rsplit(" ", 1)[-1]
+        named = {"model": trial.model, "dataset": trial.dataset, "seed": trial.seed, **params}
+        texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in named.items()}
+        self._note = note(trial, self.store.study, {name: texts[name] for name in params})
+        new = {name: text for name, text in texts.items() if name not in self._params}  # MLflow changes none
+        self._new_params |= new
+        self._new_tags |= {**tags, NOTE: self._note}
         source = json.dumps({"tags": dict(data)})
-        self._data = Dataset(name, data["sha256"][:12], source_type="code", source=source)
+        self._data = Dataset(nickname(trial.dataset), data["sha256"][:12], source_type="code", source=source)
 
     def epoch(self, epoch: int, metrics: Mapping[str, float], pictures: Mapping[str, bytes], moment: int) -> None:
         """One epoch's measures, taken at ``moment`` in milliseconds, and its pictures."""
@@ -135,16 +145,21 @@ class RunLog:
             self._put(path, content)
         if files:
             self._new_tags[FILES] = json.dumps({path: sha256(content) for path, content in files.items()})
-        metrics, tags = written(scores, moment, self._finals)
+        metrics, facts = written(scores, moment, self._finals)
         self._new_metrics |= {(metric.key, 0): metric for metric in metrics}
-        self._new_tags |= tags
+        self._facts |= facts
+        name, content = packed(self._facts)
+        self._put(name, content)
+        self._new_tags[NAMED] = name
         self.end("finished")
 
     def fail(self, failure: Failure) -> None:
         """How the trial ended without its scores."""
         if failure.details and not self.finished:
             self._put("failure.txt", failure.details.encode())
-        self.end("failed", {"failure": failure.kind, "reason": failure.reason[:5000]})
+        reason = failure.reason[:5000]
+        told = f"**{escaped(failure.kind)}**: {escaped(reason)}\n\n{self._note}".rstrip()
+        self.end("failed", {"failure": failure.kind, "reason": reason, NOTE: told})
 
     def end(self, state: str, tags: Mapping[str, str] | None = None) -> None:
         """The run's last word: its state, after all else that was told of it, from which MLflow's status follows wherever it is
@@ -189,7 +204,7 @@ class RunLog:
             "trial": json.dumps(self.trial.as_dict()),
         }
 
-    def _begun(self) -> Run | None:
+    def _begun(self) -> Entity | None:
         """The run that was asked for before, where it was made and the answer was lost."""
         if not self._asked:
             self._asked = True
@@ -219,32 +234,18 @@ class RunLog:
         self._drawn |= {f"{stem}.png", f"{stem}+compressed.webp"}
 
     def _put(self, path: str, content: bytes) -> None:
-        """Write one of the run's files, unless it stands there."""
-        if self._folder is not None:
-            file = self._folder / path
-            if not (file.is_file() and file.read_bytes() == content):
-                write_whole(file, content)
-            return
-        with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-            file = Path(folder) / Path(path).name
-            file.write_bytes(content)
-            parent = str(Path(path).parent)
-            self.store.client.log_artifact(self.run_id, str(file), None if parent == "." else parent)
+        put(self.run_id, self._address, path, content, self.store.uri)
 
     def _tag(self, tags: Mapping[str, str]) -> None:
         self.store.client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
 
 
-def write_scores(
-    client: MlflowClient, run_id: str, scores: Mapping[str, Score], standing: Mapping[str, float] | None = None
-) -> None:
-    """Each metric's value with its protocol and reason, taken now; a value that stands there is not written again.
-
-    Args:
-        standing: the run's last values, by MLflow's name.
-    """
-    metrics, tags = written(scores, int(time.time() * 1000), standing or {})
-    client.log_batch(run_id, metrics=metrics, tags=[RunTag(name, value) for name, value in tags.items()])
+def write_scores(store: Store, run: Run, scores: Mapping[str, Score]) -> None:
+    """Each metric's value with its protocol and reason, taken now, beside what ``run`` has; a value that it has stays."""
+    metrics, new = written(scores, int(time.time() * 1000), run.metrics)
+    name, content = packed({**facts_in(run.tags), **new})
+    put(run.run_id, run.artifacts, name, content, store.uri)
+    store.client.log_batch(run.run_id, metrics=metrics, tags=[RunTag(NAMED, name)])
 
 
 def _whole_epochs(metrics: Iterable[Metric]) -> list[list[Metric]]:
@@ -261,7 +262,7 @@ def _whole_epochs(metrics: Iterable[Metric]) -> list[list[Metric]]:
 def written(
     scores: Mapping[str, Score], moment: int, standing: Mapping[str, float]
 ) -> tuple[list[Metric], dict[str, str]]:
-    """Scores as a run holds them: values that do not stand there yet, and tags."""
+    """Scores as a run holds them: values that do not stand there yet, and the facts that they rest on."""
     metrics, tags = list[Metric](), dict[str, str]()
     for name, score in scores.items():
         tags |= {PROTOCOL + name: json.dumps(dict(score.protocol), sort_keys=True), REASON + name: score.reason}

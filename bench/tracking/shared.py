@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from bench.tracking.protocols import unpacked
 from bench.tracking.reach import asking
 from bench.tracking.reader import Reader, Run
 from bench.tracking.rows import REFERS, TRAINED_IN, Record, record, state
@@ -32,7 +33,7 @@ def elsewhere(store: Store, keys: Collection[str]) -> dict[str, Record]:
     others = [each.experiment_id for each in store.reader.experiments() if each.active]
     for run in store.reader.finished([each for each in others if each != store.experiment_id], keys):
         if REFERS not in run.tags and run.readable:
-            found.setdefault(run.trial.key, record(run))
+            found.setdefault(run.trial.key, record(unpacked(run, store.uri)))
     return found
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from bench.text import escaped, is_name
 from bench.tracking.database import DATABASE, address, check_database, have_database, keep, mend_database, settle
 from bench.tracking.errors import StoreError
+from bench.tracking.protocols import unpacked
 from bench.tracking.reach import answered, asking, check_address
 from bench.tracking.reader import Experiment, Run
 from bench.tracking.readers import client, reader
@@ -78,10 +79,9 @@ class Store:
             found = self._experiment()
         assert found is not None
         self.experiment_id = found.experiment_id
-        asked = {"question": question, "mlflow.note.content": escaped(question)}  # the latter is Markdown
-        for name, value in asked.items():
-            if found.tags.get(name) != value:
-                self.client.set_experiment_tag(found.experiment_id, name, value)
+        if found.tags.get("question") != question:  # what was found of another is no answer any more
+            for name, value in {"question": question, "mlflow.note.content": escaped(question)}.items():
+                self.client.set_experiment_tag(found.experiment_id, name, value)  # the latter is Markdown
 
     @asking(start=True)
     def _open(self, *, mend: bool) -> str | None:
@@ -211,14 +211,15 @@ class Store:
         if self.local:
             keep(self.folder)
 
+    @asking()
+    def tags(self) -> dict[str, str]:
+        """What stands in the experiment's tags: its question, and what MLflow's UI shows of it."""
+        found = self._experiment()
+        return dict(found.tags) if found else {}
+
     def question(self) -> str:
         """What the study asks."""
-        found = self._experiment()
-        return found.tags.get("question", "") if found else ""
-
-    def link(self) -> str:
-        """The path of this experiment's page in the MLflow UI, in the view that shows curves and pictures."""
-        return f"/#/experiments/{self.experiment_id}/runs?workflowType=machine_learning&compareRunsMode=CHART"
+        return self.tags().get("question", "")
 
     def _experiment(self) -> Experiment | None:
         return next((each for each in self.reader.experiments() if each.name == self.study), None)
@@ -237,7 +238,7 @@ class Store:
 
     def _runs(self) -> list[Run]:
         """The study's runs, the newest first; in place of one that refers to another study's, that one."""
-        found = [run for run in meant(self.reader, self._own()) if run is not None]
+        found = [unpacked(run, self.uri) for run in meant(self.reader, self._own()) if run is not None]
         self._addresses |= {run.run_id: run.artifacts for run in found}
         return found
 

@@ -13,6 +13,7 @@ from typing import TypeVar
 from bench.study.definition import LONGEST_TRIAL
 from bench.text import reason
 from bench.tracking.archive import Archive, ArchiveError, Exporter, Portable
+from bench.tracking.protocols import NAMED, facts_in, named_in, packed
 from bench.tracking.reach import answered
 from bench.tracking.reader import DataNote, Run
 from bench.tracking.rows import FILES, ORIGIN, REFERS, TRAINED_IN, record, row, scores, scores_of, state
@@ -189,8 +190,16 @@ def _write(store: Store, archive: Archive, run: Portable) -> None:
         client.log_inputs(run_id, datasets=[DatasetInput(dataset, [InputTag("mlflow.data.context", "train")])])
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         archive.unpack(run, Path(folder))
+        told = {name: text for name, text in run.tags.items() if name != NAMED}
+        if facts := facts_in(told):  # in a file of today, whatever wrote them; what was checked is the tags
+            if before := named_in(run.tags):
+                (Path(folder) / before).unlink(missing_ok=True)
+            told[NAMED], content = packed(facts)
+            (Path(folder) / told[NAMED]).write_bytes(content)
         client.log_artifacts(run_id, folder)
-    tags = sorted(run.tags.items(), key=lambda tag: tag[0] == "key")  # its key last, by which it is known
+    tags = sorted(
+        told.items() - facts.items(), key=lambda tag: (tag[0] == "key", tag)
+    )  # its key last: by it it is known
     client.set_terminated(run_id, run.status, run.ended)
     for some in _parts([RunTag(name, value) for name, value in tags], AT_ONCE):
         client.log_batch(run_id, tags=some)
@@ -216,5 +225,5 @@ def _compare(store: Store, ours: Run, theirs: Portable, archive: Archive, taken:
         return
     missing = {n: score for n, score in other.items() if score.value is not None and n not in both}
     if missing:
-        write_scores(store.client, ours.run_id, missing, standing=ours.metrics)
+        write_scores(store, ours, missing)
         taken.supplied[theirs.name] = sorted(missing)

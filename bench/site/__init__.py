@@ -1,0 +1,1 @@
+"""What `bench ui` serves before MLflow: the studies at a glance, and their reports."""
