@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from bench.cli.common import one_line, read_settings, selection, surroundings
+from bench.cli.common import one_line, parse_setting, read_settings, selection, surroundings
 from bench.text import line
 
 if TYPE_CHECKING:
@@ -48,6 +48,27 @@ def _execution(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option(
             "--executor", default="local", show_default=True, help="Where trials run: a file of bench/executors."
+        ),
+        click.option(
+            "--ray-address", metavar="auto|HOST:PORT", help="A Ray cluster. Default: Ray on this machine alone."
+        ),
+        click.option(
+            "--threads",
+            type=click.IntRange(min=1),
+            help="Processor threads of a trial that runs on another machine. Default: 1.",
+        ),
+        click.option(
+            "--slurm",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="What a SLURM job asks for: partition=gpu, gpus_per_node=1, timeout_min=600; repeatable.",
+        ),
+        click.option(
+            "--trials-per-job",
+            type=click.IntRange(min=1),
+            default=1,
+            show_default=True,
+            help="Trials that a SLURM job runs, one after another.",
         ),
         click.option(
             "--timeout",
@@ -145,6 +166,12 @@ def _run(kind: str, name: str, study: Study, known: Catalogue, paths: Paths, opt
             gpus=None if gpus is None else [gpu for gpu in gpus.split(",") if gpu],
             trials_per_gpu=options["trials_per_gpu"],
             timeout=options["timeout"],
+            executor=options["executor"],
+            jobs=paths.store / "jobs",
+            threads=options["threads"],
+            ray_address=options["ray_address"],
+            slurm=dict(parse_setting(text, "--slurm") for text in options["slurm"]),
+            trials_per_job=options["trials_per_job"],
         )
         if options["dry_run"]:
             click.echo(_describe(study, plan, driver, resources.workers))
@@ -239,6 +266,8 @@ def _where(plan: Plan) -> str:
 
 def _describe(study: Study, plan: Plan, driver: Driver, workers: int) -> str:
     """The whole plan: a line per trial, and how long the rest may take where earlier runs tell."""
+    from bench.executors import NO_LIMIT
+
     lines = [_announce(study, plan)]
     width = max((len(trial.name) for trial in plan.trials), default=0)
     for trial in plan.trials:
@@ -253,7 +282,7 @@ def _describe(study: Study, plan: Plan, driver: Driver, workers: int) -> str:
         lines.append(f"  {trial.name:<{width}}  {plan.parameters[trial.key]:>12,} parameters  {trial.key}  {state}")
     known = [plan.seconds[trial.key] for trial in plan.todo if trial.key in plan.seconds]
     if plan.todo and known:
-        at_a_time = min(workers, len(plan.todo))
+        at_a_time = 1 if workers == NO_LIMIT else min(workers, len(plan.todo))
         minutes = sum(known) / len(known) * len(plan.todo) / at_a_time / 60
         lines.append(f"about {minutes:.1f} minutes with {at_a_time} at a time, by {len(known)} earlier runs like these")
     elif plan.todo:
