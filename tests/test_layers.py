@@ -163,6 +163,7 @@ ALLOWED = {
         "contract",
         "datasets/__init__",
         "errors",
+        "executors/__init__",
         "features",
         "features/__init__",
         "measure",

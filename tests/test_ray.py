@@ -309,6 +309,25 @@ def test_what_no_node_could_ever_take_is_said_at_once(known: Catalogue, paths: P
             next(events)
 
 
+@pytest.mark.parametrize(
+    ("node", "gpu", "room"),
+    [
+        ({"CPU": 7.0}, False, 3),
+        ({"CPU": 7.0}, True, 0),
+        ({"CPU": 64.0, "GPU": 2.0}, True, 8),
+        ({"CPU": 5.0, "GPU": 2.0}, True, 2),
+        ({"GPU": 2.0}, True, 0),
+    ],
+)
+def test_a_node_has_room_for_what_its_cores_and_its_gpus_have_room_for(
+    node: dict[str, float], gpu: bool, room: int
+) -> None:
+    """Two threads for each trial, and a fourth of a GPU."""
+    from bench.executors.ray import places
+
+    assert places(node, Resources(threads=2, trials_per_gpu=4), gpu=gpu) == room
+
+
 def test_a_cluster_that_is_not_there_is_said_at_once() -> None:
     from bench.executors.ray import _joined
 

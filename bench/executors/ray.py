@@ -202,11 +202,14 @@ class _Cluster:
         return [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
 
     def _room(self, nodes: Sequence[Mapping[str, float]]) -> int:
-        places = 0
-        for node in nodes:
-            cores = int(node.get("CPU", 0) // self._resources.threads)
-            places += min(cores, int(node.get("GPU", 0) * self._resources.trials_per_gpu)) if self._gpu else cores
-        return min(places, self._resources.workers)
+        room = sum(places(node, self._resources, gpu=self._gpu) for node in nodes)
+        return min(room, self._resources.workers)
+
+
+def places(node: Mapping[str, float], resources: Resources, *, gpu: bool) -> int:
+    """How many trials a node has room for; none where each has a share of a ``gpu`` and the node has none."""
+    cores = int(node.get("CPU", 0) // resources.threads)
+    return min(cores, int(node.get("GPU", 0) * resources.trials_per_gpu)) if gpu else cores
 
 
 def _joined(address: str | None) -> Any:

@@ -61,7 +61,8 @@ def share_out(
             what = "minutes above 0" if name == "timeout" else "1 or more"
             raise StudyError(f"--{name.replace('_', '-')} {number}: must be {what}, and at most {most:,}")
     given = {name: value for name, value in elsewhere.items() if value not in (None, ELSEWHERE[name])}
-    if odd := [name for name in given if name not in (heeds or ())]:
+    shared = ["trials_per_gpu"] if heeds is not None and trials_per_gpu != 1 else []
+    if odd := [name for name in [*given, *shared] if name not in (heeds or ())]:
         raise StudyError(f"--{odd[0].replace('_', '-')}: the executor {executor} has no use for it")
     if heeds is not None:
         return _elsewhere(workers, gpus, trials_per_gpu, timeout, Resources(jobs=jobs, **given))
