@@ -49,6 +49,10 @@ def run(
     trials_per_gpu: int = 1,
     executor: str = "local",
     timeout: float | None = None,
+    threads: int | None = None,
+    ray_address: str | None = None,
+    slurm: Mapping[str, Any] | None = None,
+    trials_per_job: int = 1,
     storage: str | None = None,
     rerun: bool = False,
     remeasure: bool = False,
@@ -63,7 +67,12 @@ def run(
         smoke: a tiny subset for one epoch, tracked apart as ``<study>_smoke``.
         workers: trials at a time without a GPU; one per core where None, at most 8.
         gpus: by their CUDA numbers, as text; all where None, none where empty.
+        executor: where trials run: ``local``, ``ray``, ``submitit`` or one's own.
         timeout: minutes after which a trial is stopped.
+        threads: processor threads of a trial that runs on another machine; 1 where None.
+        ray_address: of a Ray cluster, ``auto`` or ``HOST:PORT``; Ray on this machine alone where None.
+        slurm: what a SLURM job asks for, by the names of submitit's parameters.
+        trials_per_job: trials that a SLURM job runs, one after another.
         storage: Optuna's database; the store's own where None.
         rerun: train again what is finished.
         remeasure: take every metric again of the models that are trained.
@@ -80,7 +89,18 @@ def run(
         loaded, known, paths, command_line("study", study, datasets, seeds, set_words(settings), smoke)
     ) as driver:
         plan = driver.plan(rerun=rerun, remeasure=remeasure)
-        resources = share_out(workers=workers, gpus=gpus, trials_per_gpu=trials_per_gpu, timeout=timeout)
+        resources = share_out(
+            workers=workers,
+            gpus=gpus,
+            trials_per_gpu=trials_per_gpu,
+            timeout=timeout,
+            executor=executor,
+            jobs=paths.store / "jobs",
+            threads=threads,
+            ray_address=ray_address,
+            slurm=dict(slurm or {}),
+            trials_per_job=trials_per_job,
+        )
         with closing(driver.run(plan, executor, resources)) as events:
             for trial, event in events:
                 if isinstance(event, Finished):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -24,6 +24,18 @@ log = logging.getLogger(__name__)
 Like = Mapping[
     str, tuple[torch.dtype, Sequence[int | None]]
 ]  # the type and the shape of tensors by name; None for any side
+_noted: list[set[Path]] = []  # by whoever wants to know what is asked for
+
+
+@contextmanager
+def noted() -> Iterator[set[Path]]:
+    """The files that `cached` is asked for meanwhile, filled in as they are."""
+    files: set[Path] = set()
+    _noted.append(files)
+    try:
+        yield files
+    finally:
+        _noted.remove(files)
 
 
 def cached(
@@ -39,6 +51,8 @@ def cached(
     Args:
         like: types and shapes of what ``make`` makes, where they are known; a digest says only that it is as somebody wrote it.
     """
+    for files in _noted:
+        files.add(file)
     if file.exists():  # what is there can be read where nothing can be written, and by many at once
         with suppress(OSError, SafetensorError, ValueError):
             return _read(file, device, like)

@@ -7,6 +7,7 @@ import resource
 import sys
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -34,6 +35,7 @@ def train(
     seed: int,
     folder: Path | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    tell_saved: bool = False,
 ) -> Generator[Progress, None, None]:
     """Train ``model`` on ``data.learnt``, yielding once an epoch, epoch 0 first.
 
@@ -48,6 +50,7 @@ def train(
         seed: of the order of the images and of whatever the model draws.
         folder: where the checkpoint lives; None keeps none.
         checkpoint_seconds: a checkpoint is written after the first epoch that ends so long after the last, and at the end.
+        tell_saved: yield an epoch once more, as one that is past, when a checkpoint holds it: for whoever carries that elsewhere.
 
     Raises:
         Diverged: a loss term is no longer finite.
@@ -106,6 +109,8 @@ def train(
         if checkpoint and (epoch == options.epochs or time.monotonic() - saved > checkpoint_seconds):
             checkpoint.save(history)
             saved = time.monotonic()
+            if tell_saved:
+                yield replace(history[-1], past=True)
     averages.exchange()
 
 

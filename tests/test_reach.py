@@ -126,9 +126,7 @@ def test_what_answers_late_is_still_heard(caplog: pytest.LogCaptureFixture) -> N
         answered("http://host", fail)
 
 
-@pytest.mark.parametrize(
-    "uri", ["http://[x", "http://host:port", "nosuch://host", "mysql://me:s3cret@host/db"]
-)
+@pytest.mark.parametrize("uri", ["http://[x", "http://host:port", "nosuch://host", "mysql://me:s3cret@host/db"])
 def test_an_address_of_no_store_is_one_line(tmp_path: Path, uri: str) -> None:
     with pytest.raises(StoreError, match=r"^the tracking store .* cannot be used: [^\n]+$") as caught:
         Store(tmp_path, uri, "x", "", create=False)

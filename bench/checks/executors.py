@@ -10,8 +10,8 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 from bench import registry
-from bench.checks import expect
-from bench.executors import Resources
+from bench.checks import NotPromised, expect
+from bench.executors import NotInstalled, Resources
 from bench.study.definition import SECTIONS, Failure, Trial
 
 DIES, FAILS, SLEEPS = 1, 2, 3  # seeds of trials that do so; any other does its work
@@ -22,7 +22,10 @@ Run = Callable[..., Generator[tuple[Trial, Any], bool | None, None]]
 
 def subject(name: str) -> Run:
     """The ``run`` of the executor ``name``."""
-    run: Run = registry.load("executors", name).run
+    try:
+        run: Run = registry.load("executors", name).run
+    except NotInstalled as error:
+        raise NotPromised(str(error)) from None
     return run
 
 

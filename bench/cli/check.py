@@ -39,6 +39,9 @@ def check(names: tuple[str, ...]) -> None:
             make, promises = checks.of(kind)
             try:
                 subject = make(name)
+            except checks.NotPromised as error:
+                click.echo(f"  -       {error}")
+                continue
             except (RegistryError, StudyError) as error:
                 broken += 1
                 click.echo(f"  BROKEN  {error}")

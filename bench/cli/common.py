@@ -81,21 +81,22 @@ def selection(command: Command) -> Command:
     return command
 
 
-def parse_setting(text: str) -> tuple[str, Any]:
+def parse_setting(text: str, option: str = "--set") -> tuple[str, Any]:
     """``key=value`` from the command line, the value read as TOML and else as a bare word."""
     from bench.study.definition import StudyError
 
+    example = "epochs=5" if option == "--set" else "partition=gpu"
     name, equals, value = text.partition("=")
     if not equals or not name:
-        raise StudyError(f"--set {text}: must be key=value, as in --set epochs=5")
+        raise StudyError(f"{option} {text}: must be key=value, as in {option} {example}")
     if not is_plain(text):
-        raise StudyError(f"--set {text!r}: must hold no line break, nor anything else that is no text in UTF-8")
+        raise StudyError(f"{option} {text!r}: must hold no line break, nor anything else that is no text in UTF-8")
     try:
         return name.strip(), read_toml(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         return name.strip(), value.strip()
     except ValueError:  # lists without end in one another, a number of more digits than Python reads
-        raise StudyError(f"--set {name.strip()}: {value} is too much to be read; it must be a plain value") from None
+        raise StudyError(f"{option} {name.strip()}: {value} is too much to be read; it must be a plain value") from None
 
 
 def read_settings(texts: tuple[str, ...]) -> dict[str, Any]:

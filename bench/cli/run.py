@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from bench.cli.common import one_line, read_settings, selection, surroundings
+from bench.cli.common import one_line, parse_setting, read_settings, selection, surroundings
 from bench.cli.layout import terminal, wrapped
 from bench.cli.names import Group, completing, examples
 from bench.text import line
@@ -54,6 +54,27 @@ def _execution(command: Callable[..., None]) -> Callable[..., None]:
             show_default=True,
             shell_complete=completing("executors"),
             help="Where trials run: a file of bench/executors.",
+        ),
+        click.option(
+            "--ray-address", metavar="auto|HOST:PORT", help="A Ray cluster. Default: Ray on this machine alone."
+        ),
+        click.option(
+            "--threads",
+            type=click.IntRange(min=1),
+            help="Processor threads of a trial that runs on another machine. Default: 1.",
+        ),
+        click.option(
+            "--slurm",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="What a SLURM job asks for: partition=gpu, gpus_per_node=1, timeout_min=600; repeatable.",
+        ),
+        click.option(
+            "--trials-per-job",
+            type=click.IntRange(min=1),
+            default=1,
+            show_default=True,
+            help="Trials that a SLURM job runs, one after another.",
         ),
         click.option(
             "--timeout",
@@ -171,6 +192,12 @@ def _run(kind: str, name: str, study: Study, known: Catalogue, paths: Paths, opt
             gpus=None if gpus is None else [gpu for gpu in gpus.split(",") if gpu],
             trials_per_gpu=options["trials_per_gpu"],
             timeout=options["timeout"],
+            executor=options["executor"],
+            jobs=paths.store / "jobs",
+            threads=options["threads"],
+            ray_address=options["ray_address"],
+            slurm=dict(parse_setting(text, "--slurm") for text in options["slurm"]),
+            trials_per_job=options["trials_per_job"],
         )
         if options["dry_run"]:
             describe(study, plan, driver, resources)

@@ -3,7 +3,8 @@
 A file holds ``COSTLY_ON_CPU``, whether it is left alone without a GPU unless it is asked for; ``fetch(data_dir)``, which
 downloads what it needs, once and before any trial; and ``load(data, cache, data_dir)``, which gives the `Extractor` for a data
 set. The last two raise `bench.contract.Unmeasurable` where it cannot be had. A file may hold ``located(data_dir)`` too: a line on
-where that is, or how it is had.
+where that is, or how it is had; and ``files(data_dir)``, what ``load`` reads there, for trials on machines that have no such
+folder.
 """
 
 from __future__ import annotations

@@ -107,6 +107,11 @@ def located(data_dir: Path) -> str:
     )
 
 
+def files(data_dir: Path) -> list[Path]:
+    """The weights, where they are here."""
+    return [file for file in (find(data_dir),) if file]
+
+
 def fetch(data_dir: Path) -> None:
     """Download the weights into ``data_dir`` where they are not here yet.
 

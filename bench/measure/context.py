@@ -74,17 +74,64 @@ class Compared:
     protocol: Facts
 
 
-class Context:
-    """What the measurements of one trial share, each computed when it is first asked for."""
+class Shared:
+    """What all trials on the same images share: extractors, and what those tell of real images."""
 
-    def __init__(self, model: Model, data: Data, options: EvaluationOptions, cache: Path, data_dir: Path) -> None:
-        """``data`` is on the model's device; ``cache`` is where what trials share is kept."""
-        self.model = model
+    def __init__(self, data: Data, options: EvaluationOptions, cache: Path, data_dir: Path) -> None:
+        """``cache`` is where it is kept."""
         self.data = data
         self.options = options
         self.cache = cache
         self.data_dir = data_dir
         self._extractors: dict[str, Extractor] = {}
+
+    def make(self, extractor: str, *, features: bool, training: bool) -> None:
+        """Have the extractor made and kept, and its ``features`` of held-out images; of the ``training`` images too.
+
+        Raises:
+            Unmeasurable: there is no such extractor for these images, or not here.
+        """
+        self._extractor(extractor)
+        if features:
+            self._of_real(extractor, self.data.held_out)
+        if features and training:
+            self._of_real(extractor, self.data.train)
+
+    def _extractor(self, name: str) -> Extractor:
+        if name not in self._extractors:
+            module = registry.load("features", name)
+            on_cpu = self.data.held_out.images.device.type == "cpu"
+            if module.COSTLY_ON_CPU and on_cpu and not self.options.inception_on_cpu:
+                images = len(self.data.held_out) + self.options.samples
+                raise Unmeasurable(
+                    f"{images:,} images through {name} take about {math.ceil(images / INCEPTION_PER_MINUTE)} min "
+                    "without a GPU; ask for them with --set inception_on_cpu=true"
+                )
+            self._extractors[name] = module.load(self.data, self.cache, self.data_dir)
+        return self._extractors[name]
+
+    def _of_real(self, extractor: str, split: Split) -> Tensor:
+        """Computed once for every data set, split and extractor, and kept for all trials and studies."""
+        network = self._extractors[extractor]
+        recipe = json.dumps(
+            [dict(network.protocol), self.options.feature_precision, split.images.device.type], sort_keys=True
+        )
+        file = self.cache / f"{extractor}-{digest(split.images, recipe=recipe)[:16]}.safetensors"
+
+        def make() -> dict[str, Tensor]:
+            return {"features": extract(network, split.images, self.options.feature_precision)}
+
+        like = {"features": (torch.float32, (len(split), None))}
+        return cached(file, make, split.images.device, like)["features"]
+
+
+class Context(Shared):
+    """What the measurements of one trial share, each computed when it is first asked for."""
+
+    def __init__(self, model: Model, data: Data, options: EvaluationOptions, cache: Path, data_dir: Path) -> None:
+        """``data`` is on the model's device; ``cache`` is where what trials share is kept."""
+        super().__init__(data, options, cache, data_dir)
+        self.model = model
         self._features: dict[str, Compared] = {}
 
     @cached_property
@@ -149,34 +196,8 @@ class Context:
             raise Unmeasurable(f"{type(model).__name__} does not reconstruct images")
         return [reconstruct(model, batch) for batch in in_order(self.data.held_out, CHUNK)]
 
-    def _extractor(self, name: str) -> Extractor:
-        if name not in self._extractors:
-            module = registry.load("features", name)
-            if module.COSTLY_ON_CPU and self.model.device.type == "cpu" and not self.options.inception_on_cpu:
-                images = len(self.data.held_out) + self.options.samples
-                raise Unmeasurable(
-                    f"{images:,} images through {name} take about {math.ceil(images / INCEPTION_PER_MINUTE)} min "
-                    "without a GPU; ask for them with --set inception_on_cpu=true"
-                )
-            self._extractors[name] = module.load(self.data, self.cache, self.data_dir)
-        return self._extractors[name]
-
     def _protocol(self, extractor: str) -> Facts:
         return {**self._extractor(extractor).protocol, "dtype": self.options.feature_precision}
-
-    def _of_real(self, extractor: str, split: Split) -> Tensor:
-        """Computed once for every data set, split and extractor, and kept for all trials and studies."""
-        network = self._extractors[extractor]
-        recipe = json.dumps(
-            [dict(network.protocol), self.options.feature_precision, split.images.device.type], sort_keys=True
-        )
-        file = self.cache / f"{extractor}-{digest(split.images, recipe=recipe)[:16]}.safetensors"
-
-        def make() -> dict[str, Tensor]:
-            return {"features": extract(network, split.images, self.options.feature_precision)}
-
-        like = {"features": (torch.float32, (len(split), None))}
-        return cached(file, make, split.images.device, like)["features"]
 
 
 def draw(model: Model, n: int, data: Data, *, seed: int = 0) -> Split:

@@ -11,9 +11,10 @@ from types import ModuleType
 import torch
 
 from bench import registry
+from bench.cache import noted
 from bench.contract import Model, Unmeasurable, eval_mode
 from bench.data import Data
-from bench.measure.context import Context, EvaluationOptions, Precision
+from bench.measure.context import Context, EvaluationOptions, Precision, Shared
 from bench.measure.measurements import measurements
 from bench.score import Facts, Score
 
@@ -74,6 +75,38 @@ def take(measurement: ModuleType, context: Context, facts: Facts) -> dict[str, S
         log.exception("measurement %s", measurement.__name__)
         reason = f"{type(error).__name__}: {error}"
     return dict.fromkeys(measurement.VALUES, Score(None, reason))
+
+
+def share(
+    data: Data, metrics: Sequence[str], options: EvaluationOptions, *, cache: Path, data_dir: Path, on_gpu: bool
+) -> dict[str, list[Path]]:
+    """Make what the trials on ``data`` share for these metrics, and tell where it lies: files in ``cache`` and in ``data_dir``.
+
+    Args:
+        data: on the CPU.
+        on_gpu: whether they are measured on a GPU: features of real images are kept for the kind of device they were taken on, so
+            that only extractors are made here.
+    """
+    shared, files = Shared(data, options, cache, data_dir), measurements().files
+    needed: dict[str, bool] = {}  # extractor -> whether its features of training images are asked for
+    for name in metrics:
+        module = registry.load("metrics", files[name]) if name in files else None
+        if extractor := getattr(module, "EXTRACTOR", None):
+            needed[extractor] = needed.get(extractor, False) or getattr(module, "OF_TRAINING", False)
+    brought: list[Path] = []
+    with noted() as kept:
+        for extractor, training in needed.items():
+            try:
+                features = registry.load("features", extractor)
+                if not features.COSTLY_ON_CPU or options.inception_on_cpu or on_gpu:
+                    brought += features.files(data_dir) if hasattr(features, "files") else []
+                if not (on_gpu and features.COSTLY_ON_CPU):
+                    shared.make(extractor, features=not on_gpu, training=training)
+            except Unmeasurable:
+                pass  # each trial says so of itself
+            except Exception:  # one extractor's fault is not the trials'
+                log.exception("extractor %s", extractor)
+    return {"cache": sorted(file for file in kept if file.is_file()), "data": sorted(set(brought))}
 
 
 def fetch(metrics: Sequence[str], data_dir: Path, *, costly: bool) -> list[str]:

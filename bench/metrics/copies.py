@@ -16,6 +16,7 @@ VALUES = {"copies": "neither"}
 UNITS = {"copies": "share"}
 NEEDS = Model
 EXTRACTOR = "classifier"
+OF_TRAINING = True
 QUERIES = 2000  # images of each kind, at even distances: the share is known to some 0.003 where it is 0.01
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from filelock import FileLock
 
 from bench import registry
-from bench.executors import Resources
+from bench.executors import Gone, Resources
 from bench.paths import Paths
 from bench.run.events import Epoch, Event, Finished, Saved, Started, forget
 from bench.run.feed import Feed
@@ -36,8 +36,8 @@ from bench.tracking.store import Store
 
 if TYPE_CHECKING:
     from bench.datasets import Track
+    from bench.run.away import Travelling
     from bench.run.queue import Storage
-    from bench.run.worker import Work
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +122,7 @@ class Driver:
                 if trial.key in plan.borrowed:
                     self._writer.refer(trial, self.records[trial.key])
             self._work = self._work_of(plan)
-            self.outcome.notes += self.planner.fetch(bool(resources.gpus))
+            self.outcome.notes += self.planner.fetch(bool(resources.gpus) or resources.use_gpus)
             drive = partial(self._drive, registry.load("executors", executor).run, resources)
             if self.study.is_search:
                 from bench.run.search import confirmations, searches
@@ -139,7 +139,7 @@ class Driver:
             plan.again = {trial.key: self.planner.missing(self.records[trial.key]) for trial in late}
             self._work = self._work_of(plan)
             yield from drive([Again(late)])
-        except Stopped as stopped:
+        except (Stopped, Gone) as stopped:
             self.outcome.broken = str(stopped)
         except trouble() as error:
             self.outcome.broken = (
@@ -151,13 +151,13 @@ class Driver:
             self.outcome.finished = [trial for trial in self.outcome.finished if trial.key in self._stored]
             self.store.keep_copy()
 
-    def _work_of(self, plan: Plan) -> Work:
+    def _work_of(self, plan: Plan) -> Travelling:
         """What a trial's process does with it."""
-        from bench.run.worker import Work
+        from bench.run.away import Travelling
 
         anew = {trial.key for trial in plan.todo if self._finished(trial)}
         runs = {key: self.records[key] for key in plan.again}
-        return Work(
+        return Travelling(
             metrics=tuple(metric.name for metric in self.study.metrics),
             data_dir=self.paths.data,
             folder=self.paths.store,

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import tomli_w
 import torch
@@ -65,6 +65,7 @@ class Work:
     guests: Path | None = None
     pictures: tuple[int, ...] = ()
     threads: Mapping[str, int] = field(default_factory=dict)
+    tell_saved: ClassVar[bool] = False  # see `bench.training.train`
 
     def __call__(self, trial: Trial) -> Iterator[Event]:
         """Train and measure; what goes wrong comes out as the last event, under the class of its cause."""
@@ -104,7 +105,7 @@ class Work:
         folder = self.checkpoint(trial)
         options = TrainingOptions.from_settings(trial.settings["training"])
         due = picture_epochs(options.epochs, self.pictures)
-        for progress in train(model, data, options, seed=trial.seed, folder=folder):
+        for progress in train(model, data, options, seed=trial.seed, folder=folder, tell_saved=self.tell_saved):
             if progress.epoch in due and not progress.past and not kept(folder, progress.epoch):
                 keep(folder, progress.epoch, progress_pictures(model, data))
             yield Epoch(progress, kept(folder, progress.epoch))

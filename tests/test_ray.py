@@ -1,0 +1,335 @@
+"""Trials on a Ray cluster: a head and two nodes, all on this machine and on its loopback address alone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from bench import registry
+from bench.executors import Errand, Resources
+from bench.optimizers import TrainingOptions
+from bench.paths import Paths
+from bench.run import away, worker
+from bench.run.away import PLACE, Away, Travelling
+from bench.run.driver import Driver, Outcome
+from bench.run.events import Epoch, Finished, Started
+from bench.study.catalogue import Catalogue, catalogue
+from bench.study.definition import Study, StudyError, Trial
+from bench.study.file import load
+from bench.tracking.store import Store
+from bench.training import train
+from tests.promises import promises, try_promise
+from tests.test_away import BRIGHTNESS
+
+pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed: pip install -e '.[ray]'")
+
+ROOT = Path(__file__).parent.parent
+NODE = {"node_ip_address": "127.0.0.1", "object_store_memory": 80 * 2**20}
+EPOCHS = 30
+
+
+@dataclass
+class Made:
+    """The cluster, and where its nodes put what is temporary."""
+
+    cluster: Any
+    nodes: list[Any]
+    place: Path
+
+    def add(self) -> None:
+        self.nodes.append(self.cluster.add_node(num_cpus=1, **NODE))
+
+    @property
+    def trials(self) -> list[psutil.Process]:
+        """The processes in which trials run."""
+        return [each for each in psutil.Process().children(recursive=True) if "_trial" in each.name()]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
+    """A head that takes no trials, and two nodes with room for one each; this process has joined it."""
+    from bench.executors.ray import LOOPBACK, QUIET, _joined
+
+    patched = pytest.MonkeyPatch()
+    place = tmp_path_factory.mktemp("ray")
+    patched.setenv("TMPDIR", str(place))
+    patched.setenv("RAY_AUTH_MODE", "disabled")  # which would leave a token in the user's own folder
+    for name, value in {**QUIET, **LOOPBACK}.items():
+        patched.setenv(name, value)
+    import ray  # which reads them
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **NODE})
+    made = Made(cluster, [], place)
+    made.add()
+    made.add()
+    _joined(cluster.address)
+    yield made
+    ray.shutdown()
+    cluster.shutdown()  # type: ignore[no-untyped-call]
+    patched.undo()
+
+
+class Slowly(Travelling):
+    """Trials that take a while, and keep a checkpoint after every epoch."""
+
+    def pack(self, trial: Trial, threads: int, gpu: bool) -> tuple[Away, Sequence[Errand]]:
+        call, errands = super().pack(trial, threads, gpu)
+        return Slow(call), errands
+
+
+@dataclass
+class Slow:
+    call: Any
+
+    def __call__(self, trial: Trial, bring: Any) -> Iterator[Any]:
+        defaults = train.__kwdefaults__
+        assert defaults is not None
+        defaults["checkpoint_seconds"] = 0.0
+        for event in self.call(trial, bring):
+            yield event
+            if isinstance(event, Epoch) and not event.progress.past:
+                time.sleep(0.1)
+
+
+def slowly() -> None:
+    """For a driver of its own."""
+    vars(away)["Travelling"] = Slowly
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch, paths: Paths) -> Paths:
+    """The small study with one seed, long enough for something to happen in the middle."""
+    monkeypatch.setattr(away, "Travelling", Slowly)
+    text = (
+        paths.study("smoke").read_text().replace("epochs = 2", f"epochs = {EPOCHS}").replace("seeds = 2", "seeds = 1")
+    )
+    paths.study("smoke").write_text(text)
+    return paths
+
+
+Reaction = Callable[[Trial, Any], None]
+
+
+def drive(
+    study: Study, known: Catalogue, paths: Paths, executor: str = "ray", react: Reaction | None = None
+) -> Outcome:
+    """Run what is missing of it under one thread for each trial."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with Driver(study, known, paths, f"bench run study {study.name}") as driver:
+        for trial, event in driver.run(driver.plan(), executor, Resources(workers=cores)):
+            if react:
+                react(trial, event)
+        return driver.outcome
+
+
+def results(paths: Paths) -> dict[str, Any]:
+    """Of every run: its values with their protocols, its history and its weights."""
+    store = Store(paths.store, None, "smoke", "", create=False)
+    found = {}
+    for key, record in store.records().items():
+        history = store.client.get_metric_history(record.run_id, "test/loss")
+        weights = store.artifact(record.run_id, "model.safetensors").read_bytes()
+        found[key] = (record.scores, [(each.step, each.value) for each in history], weights)
+    return found
+
+
+def undisturbed(trial: Trial) -> dict[str, torch.Tensor]:
+    """The weights of the same training, without a process, a store or a checkpoint."""
+    data = worker.load_data(trial, Path("unused"))
+    model = worker.build(trial, data.spec)
+    for _ in train(model, data, TrainingOptions.from_settings(trial.settings["training"]), seed=trial.seed):
+        pass
+    return model.state_dict()
+
+
+def check_they_ended_as_undisturbed(paths: Paths, known: Catalogue) -> None:
+    store = Store(paths.store, None, "smoke", "", create=False)
+    records, trials = store.records(), list(load(paths.study("smoke"), known).grid(known, {}))
+    assert records.keys() == {trial.key for trial in trials}
+    for trial in trials:
+        run = records[trial.key].run_id
+        ours, theirs = load_file(store.artifact(run, "model.safetensors")), undisturbed(trial)
+        assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+        assert [each.step for each in store.client.get_metric_history(run, "test/loss")] == list(range(EPOCHS + 1))
+
+
+@pytest.mark.parametrize(("name", "promise"), [each for each in promises("executors") if each[0] == "ray"])
+def test_it_keeps_its_promises(name: str, promise: str) -> None:
+    try_promise("executors", name, promise)
+
+
+def test_a_study_is_spread_over_the_nodes_and_comes_to_what_it_comes_to_here(
+    paths: Paths, tmp_path_factory: pytest.TempPathFactory, made: Made
+) -> None:
+    """To the last digit and byte; then a metric that is added is taken of the saved models, and nothing is trained twice."""
+    text = paths.study("smoke").read_text().replace('"reconstruction_mse"]', '"fd_classifier", "brightness"]')
+    text += "[evaluation]\nsamples = 100\n"
+    (paths.studies.parent / "metrics").mkdir()
+    (paths.studies.parent / "metrics" / "brightness.py").write_text(BRIGHTNESS)
+    registry.visit(paths.guests)
+    here = Paths.find(paths.studies.parent, environment={})
+    here = type(paths)(**{**vars(here), "store": tmp_path_factory.mktemp("here")})
+    here = type(paths)(**{**vars(here), "queue": f"sqlite:///{here.store}/optuna.db"})
+    paths.study("smoke").write_text(text)
+    known = catalogue()
+    most, running = 0, set[str]()
+
+    def count(trial: Trial, event: Any) -> None:
+        nonlocal most
+        if isinstance(event, Started):
+            running.add(trial.key)
+        elif isinstance(event, Finished):
+            running.remove(trial.key)
+        most = max(most, len(running))
+
+    outcome = drive(load(paths.study("smoke"), known), known, paths, react=count)
+    assert (len(outcome.finished), outcome.failed, outcome.notes) == (4, [], [])
+    assert most == 2  # of nodes that take one each
+    drive(load(paths.study("smoke"), known), known, here, "local")
+    ours = results(paths)
+    assert len(ours) == 4
+    assert all(score.value is not None for scores, _, _ in ours.values() for score in scores.values())
+    assert ours == results(here)
+    assert list((paths.store / "checkpoints").iterdir()) == []
+    paths.study("smoke").write_text(text.replace('"fd_classifier"', '"fd_classifier", "psnr"'))
+    kinds = []
+    drive(load(paths.study("smoke"), known), known, paths, react=lambda _, event: kinds.append(type(event)))
+    assert kinds == [Finished] * 4
+    assert all(scores["psnr"].value is not None for scores, _, _ in results(paths).values())
+    assert [left for left in made.place.glob(f"{PLACE}-*/*") if left.suffix != ".lock"] == []
+
+
+@pytest.mark.parametrize("lost", ["node", "process"])
+def test_what_is_lost_goes_on_elsewhere_from_its_last_checkpoint(
+    slow: Paths, known: Catalogue, made: Made, lost: str
+) -> None:
+    """It happens when both trials are well on their way."""
+    happened, past, reached = False, set[int](), dict[str, int]()
+
+    def lose(trial: Trial, event: Any) -> None:
+        nonlocal happened
+        if isinstance(event, Epoch):
+            reached[trial.key] = event.progress.epoch
+        if len(reached) == 2 and min(reached.values()) >= 8 and not happened:
+            happened = True
+            if lost == "node":
+                made.cluster.remove_node(made.nodes.pop(), allow_graceful=False)
+            else:
+                made.trials[0].kill()
+        if isinstance(event, Epoch) and event.progress.past:
+            past.add(event.progress.epoch)
+
+    outcome = drive(load(slow.study("smoke"), known), known, slow, react=lose)
+    if lost == "node":
+        made.add()
+    assert len(outcome.finished) == 2
+    assert outcome.failed == []
+    (note,) = outcome.notes
+    why = "its node was lost" if lost == "node" else "its process was ended (WorkerCrashedError)"
+    assert note.endswith(f": killed: {why}; tried again")
+    assert past == set(range(max(past) + 1))
+    assert max(past) >= 5
+    assert sorted(Store(slow.store, None, "smoke", "", create=False).table()["attempt"]) == [1, 2]
+    check_they_ended_as_undisturbed(slow, known)
+
+
+DRIVER = """
+from tests.test_ray import slowly
+from bench.cli import main
+slowly()
+main(["run", "study", "smoke", "--executor", "ray", "--ray-address", "{address}"])
+"""
+
+
+def test_kill_9_of_the_driver_then_the_same_command(slow: Paths, known: Catalogue, made: Made) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    driver = subprocess.Popen(
+        [sys.executable, "-c", DRIVER.format(address=made.cluster.address)],
+        cwd=slow.studies.parent,
+        env={**environment, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    with driver:
+        end = time.monotonic() + 120
+        while not any((slow.store / "checkpoints").glob("*/state-1[0-9].pt")):
+            assert driver.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        driver.kill()
+    past = set[int]()
+
+    def note(trial: Trial, event: Any) -> None:
+        if isinstance(event, Epoch) and event.progress.past:
+            past.add(event.progress.epoch)
+
+    outcome = drive(load(slow.study("smoke"), known), known, slow, react=note)
+    assert outcome.failed == []
+    assert max(past) >= 5
+    check_they_ended_as_undisturbed(slow, known)
+
+
+def test_a_head_that_is_gone_ends_the_study_in_a_line_and_the_same_command_goes_on(
+    slow: Paths, known: Catalogue, made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bench.executors import ray as executor
+
+    with monkeypatch.context() as gone:
+        gone.setattr(executor, "HEAD_SECONDS", 0.0)
+        gone.setattr(executor, "_answers", lambda address: False)
+        outcome = drive(load(slow.study("smoke"), known), known, slow)
+    where = made.cluster.address
+    assert outcome.broken == f"the head of the Ray cluster at {where} is gone; with it back the same command goes on"
+    assert not outcome.finished
+    assert not outcome.failed
+    outcome = drive(load(slow.study("smoke"), known), known, slow)
+    assert len(outcome.finished) == 2
+    check_they_ended_as_undisturbed(slow, known)
+
+
+def test_what_no_node_could_ever_take_is_said_at_once(known: Catalogue, paths: Paths) -> None:
+    study = load(paths.study("smoke"), known)
+    with Driver(study, known, paths, "test") as driver:
+        events = driver.run(driver.plan(), "ray", Resources(threads=64))
+        why = "no node of the Ray cluster could ever take a trial: it asks for 64 cores, the largest has 1 cores and 0 GPUs"
+        with pytest.raises(StudyError, match=why):
+            next(events)
+
+
+@pytest.mark.parametrize(
+    ("node", "gpu", "room"),
+    [
+        ({"CPU": 7.0}, False, 3),
+        ({"CPU": 7.0}, True, 0),
+        ({"CPU": 64.0, "GPU": 2.0}, True, 8),
+        ({"CPU": 5.0, "GPU": 2.0}, True, 2),
+        ({"GPU": 2.0}, True, 0),
+    ],
+)
+def test_a_node_has_room_for_what_its_cores_and_its_gpus_have_room_for(
+    node: dict[str, float], gpu: bool, room: int
+) -> None:
+    """Two threads for each trial, and a fourth of a GPU."""
+    from bench.executors.ray import places
+
+    assert places(node, Resources(threads=2, trials_per_gpu=4), gpu=gpu) == room
+
+
+def test_a_cluster_that_is_not_there_is_said_at_once() -> None:
+    from bench.executors.ray import _joined
+
+    with pytest.raises(StudyError, match=r"--ray-address 127\.0\.0\.1:1: this process has joined the cluster at"):
+        _joined("127.0.0.1:1")
