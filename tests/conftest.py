@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import threading
@@ -48,6 +49,7 @@ def _no_thread_outlives_its_test() -> Iterator[None]:
     """A thread that a test leaves behind goes on beside the next, and may write where that one reads."""
     before = set(threading.enumerate())
     yield
+    gc.collect()  # MLflow's pools end with the objects that hold them
     left = [thread for thread in threading.enumerate() if thread not in before]
     for thread in left:
         thread.join(5)

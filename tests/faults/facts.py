@@ -116,7 +116,7 @@ def broken(folder: Path, expected: Reference, *, others: bool = False) -> list[s
     for study, rows in expected.summaries.items():
         if _summary(folder, study) != rows:
             found.append(f"the report of {study} is another")
-        found += [f"the report of {study} lacks {name}" for name in _lacking(folder / "reports" / study)]
+        found += [f"the report of {study} lacks {name}" for name in _lacking(folder / "mlruns" / "reports" / study)]
     return found
 
 
@@ -192,7 +192,7 @@ def _lacking(report: Path) -> list[str]:
 def _summary(folder: Path, study: str) -> list[dict[str, str]]:
     """A report's table, less what no two runs share."""
     try:
-        with (folder / "reports" / study / "summary.csv").open() as file:
+        with (folder / "mlruns" / "reports" / study / "summary.csv").open() as file:
             rows: list[dict[str, Any]] = list(csv.DictReader(file))
     except OSError:
         return []

@@ -39,8 +39,8 @@ def case(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iter
 
 
 def killed_in_a_call(case: Case) -> None:
-    """The driver, after it has written the first measures and before it knows."""
-    assert case.end(case.start(kill=["log_batch", 3, True])) == -signal.SIGKILL
+    """The driver, after it has written the first trial's measures and before it knows."""
+    assert case.end(case.start(kill=["log_batch", 1, True])) == -signal.SIGKILL
 
 
 def stopped(case: Case) -> None:
@@ -52,9 +52,9 @@ def stopped(case: Case) -> None:
 
 
 def without_a_server(case: Case) -> None:
-    """The server of processes is killed once there is a checkpoint: the driver goes on, to the end."""
+    """The server of processes is killed once there is one: the driver goes on, to the end."""
     driver = case.start()
-    assert case.wait_for(driver, lambda: list(case.store.glob("checkpoints/*/checkpoint.json")))
+    assert case.wait_for(driver, lambda: processes.members(case.mark, driver.pid, "server"))
     assert SIGNALS["SIGKILL of the server of processes"](case, driver)
     assert case.end(driver) == 0
 
@@ -107,7 +107,10 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
         "left behind: mlruns/checkpoints/key",
     ),
     "a partial file": (lambda folder: (folder / "mlruns" / ".x.partial").touch(), "left behind: mlruns/.x.partial"),
-    "a report": (lambda folder: (folder / "reports" / "one" / "summary.csv").unlink(), "the report of one is another"),
+    "a report": (
+        lambda folder: (folder / "mlruns" / "reports" / "one" / "summary.csv").unlink(),
+        "the report of one is another",
+    ),
 }
 
 
