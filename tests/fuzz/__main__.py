@@ -46,9 +46,9 @@ WAITING = 300  # seconds for it, on a machine that has other work
 TITLE = "Bad input"
 PROMISE = """\
 Each input is a sound one that was mutated, handed to what reads it. It is read, or refused in one line of at most 2,200
-characters that names the place. It is broken where anything else is raised or shown, where it takes more than 30 seconds of a core or
-more than two gibibytes, where a process, a shell or a connection is begun or a pickle looks a name up, or where anything is written
-outside its own folder."""
+characters that names the place. It is broken where anything else is raised or shown, where it takes more than 30 seconds of a
+core or more than two gibibytes, where a process, a shell or a connection is begun or a pickle looks a name up, or where anything
+is written outside its own folder."""
 WORDS = {"refused": "refused in a line", "read": "read", "broken": "broken"}
 
 
