@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 import traceback
+import warnings
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -94,7 +95,9 @@ def fuzz(target: Target, mutation: str, numbers: range, seed: int, guard: Guard)
             signal.setitimer(signal.ITIMER_PROF, SECONDS)
             signal.alarm(WAITING)
             try:
-                with guard.watching(inside), bounded():
+                with guard.watching(inside), bounded(), warnings.catch_warnings():
+                    warnings.simplefilter("error")  # it would be shown, over several lines
+                    warnings.filterwarnings("ignore", "The ``noload`` loader strategy")  # MLflow's, as in pyproject.toml
                     outcome = target.outcome()
             except (Exception, Late) as error:
                 outcome = "broken"
