@@ -195,3 +195,15 @@ def test_names_without_end_in_a_trial_are_refused_before_they_are_read(folder: P
         file.write_text(f"{text}\n{own}\n")
         with pytest.raises(DataError, match=f"trial.toml cannot be read: .*{said}"):
             load_trained(folder)
+
+
+@pytest.mark.parametrize(("kind", "said"), [(torch.complex64, "C64"), (torch.float64, "F64"), (torch.int64, "I64")])
+def test_weights_of_another_type_are_refused(kind: torch.dtype, said: str, folder: Path) -> None:
+    """Complex ones lost their imaginary part, with a remark of torch's over two lines."""
+    file = folder / "model.safetensors"
+    tensors = load_file(file)
+    save_file({**tensors, "encoder.1.bias": tensors["encoder.1.bias"].to(kind)}, file)
+    trial = folder / "trial.toml"
+    trial.write_text("\n".join(row for row in trial.read_text().split("\n") if not row.startswith("weights = ")))
+    with pytest.raises(DataError, match=rf"encoder\.1\.bias is {said}, and VAE has it as F32"):
+        load_trained(folder)

@@ -28,9 +28,9 @@ from bench.study.types import fits, wanted
 from bench.text import is_plain, read_toml, reason
 
 TRIAL, WEIGHTS = "trial.toml", "model.safetensors"
-LARGEST = (
-    2**24
-)  # bytes of a trial.toml, which holds the names of all classes, and of what says which weights a file holds
+LARGEST = 2**24  # bytes of a trial.toml, which holds the names of all classes, and of the names of weights
+# What safetensors calls the types that weights and their statistics have.
+TYPES = {torch.float32: "F32", torch.float64: "F64", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64"}
 Side = Annotated[int, Within(least=1, most=2**16)]
 
 
@@ -78,7 +78,7 @@ def read_trial(folder: Path | str) -> Trial:
 
 
 def check_weights(model: Model, file: Path, digest: str = "") -> None:
-    """Refuse weights that are not ``model``'s, by names and sizes, before any of them is read.
+    """Refuse weights that are not ``model``'s, by names, sizes and types, before any of them is read.
 
     Args:
         digest: SHA-256 of the file as it was written, where that is known.
@@ -96,13 +96,18 @@ def check_weights(model: Model, file: Path, digest: str = "") -> None:
         )
     try:
         with safe_open(file, framework="pt") as opened:
-            found = {name: list(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118
+            slices = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118
+            found = {name: list(each.get_shape()) for name, each in slices.items()}
+            types = {name: each.get_dtype() for name, each in slices.items()}
     except (OSError, SafetensorError, ValueError) as error:
         raise DataError(f"{file} cannot be read: {reason(error)}") from error
     for name in [*own, *found]:
         here, there = own.get(name, "none of its own"), found.get(name, "not there")
         if here != there:
             raise DataError(f"{file}: {name} is {there}, and {type(model).__name__} has it as {here}")
+    for name, value in model.state_dict().items():
+        if types[name] != TYPES.get(value.dtype, types[name]):
+            raise DataError(f"{file}: {name} is {types[name]}, and {type(model).__name__} has it as {TYPES[value.dtype]}")
     if size > (room := available()):
         raise DataError(
             f"{file}: {type(model).__name__} takes {in_words(size)} of memory, and there are {in_words(room)}"

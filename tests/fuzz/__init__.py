@@ -5,7 +5,6 @@
     python -m tests.fuzz npz:headers --start 12 --count 1                        one again, as a broken one is told
 
 What is read is read; what is not is refused with one line that names the place, by an error that the suite foresees. Anything
-else is broken: another error, more than a line, a minute, two gibibytes, something
-that is run, something that is written elsewhere.
-Linux only: what memory there is is found in /proc.
+else is broken: another error, more than a line, 30 seconds of a core, two gibibytes, something that is run, something that is
+written elsewhere. Linux only: what memory there is is found in /proc.
 """

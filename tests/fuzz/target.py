@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+import matplotlib.pyplot  # noqa: F401  which is imported somewhere, and makes a folder of its own in the user's home then
+
 from bench.contract import DataError, Unsupported
 from bench.registry import RegistryError
 from bench.study.catalogue import catalogue

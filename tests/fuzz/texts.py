@@ -15,7 +15,6 @@ from click.testing import CliRunner
 
 from bench.cli import main
 from bench.contract import ImageSpec
-from bench.run.command import set_words
 from bench.run.plan import Planner
 from bench.study.definition import StudyError, Trial
 from bench.study.file import load
@@ -247,8 +246,8 @@ class Commands(Target):
         if mutation == "settings":
             model = draw.choice(sorted(self.known.params))
             name = draw.choice(self.known.settings(model))
-            given = set_words({name: draw.choice((hostile(draw), draw.choice(NUMBERS), [draw.choice(NUMBERS)]))})[0]
-            given = given[:100_000].replace("\0", "")
+            value = draw.choice((hostile(draw), draw.choice(NUMBERS), [draw.choice(NUMBERS)]))
+            given = f"{name}={as_json(value).decode()}"[:100_000]
             self.words = draw.choice(
                 (
                     ["define", "mine", "--model", model, "--set", given],
