@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import tomli_w
 import torch
-from safetensors.torch import save
+from safetensors.torch import load_file, save, save_file
 
 import bench.run.saved as saved
 from bench.contract import DataError, ImageSpec

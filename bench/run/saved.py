@@ -107,7 +107,9 @@ def check_weights(model: Model, file: Path, digest: str = "") -> None:
             raise DataError(f"{file}: {name} is {there}, and {type(model).__name__} has it as {here}")
     for name, value in model.state_dict().items():
         if types[name] != TYPES.get(value.dtype, types[name]):
-            raise DataError(f"{file}: {name} is {types[name]}, and {type(model).__name__} has it as {TYPES[value.dtype]}")
+            raise DataError(
+                f"{file}: {name} is {types[name]}, and {type(model).__name__} has it as {TYPES[value.dtype]}"
+            )
     if size > (room := available()):
         raise DataError(
             f"{file}: {type(model).__name__} takes {in_words(size)} of memory, and there are {in_words(room)}"

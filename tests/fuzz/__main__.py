@@ -97,7 +97,9 @@ def fuzz(target: Target, mutation: str, numbers: range, seed: int, guard: Guard)
             try:
                 with guard.watching(inside), bounded(), warnings.catch_warnings():
                     warnings.simplefilter("error")  # it would be shown, over several lines
-                    warnings.filterwarnings("ignore", "The ``noload`` loader strategy")  # MLflow's, as in pyproject.toml
+                    warnings.filterwarnings(
+                        "ignore", "The ``noload`` loader strategy"
+                    )  # MLflow's, as in pyproject.toml
                     outcome = target.outcome()
             except (Exception, Late) as error:
                 outcome = "broken"
