@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -58,12 +60,12 @@ class Made:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
+def made() -> Iterator[Made]:
     """A head that takes no trials, and two nodes with room for one each; this process has joined it."""
     from bench.executors.ray import LOOPBACK, QUIET, _joined
 
     patched = pytest.MonkeyPatch()
-    place = tmp_path_factory.mktemp("ray")
+    place = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # a socket's path has 107 letters at most
     patched.setenv("TMPDIR", str(place))
     patched.setenv("RAY_AUTH_MODE", "disabled")  # which would leave a token in the user's own folder
     for name, value in {**QUIET, **LOOPBACK}.items():
@@ -80,6 +82,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
     ray.shutdown()
     cluster.shutdown()  # type: ignore[no-untyped-call]
     patched.undo()
+    shutil.rmtree(place)
 
 
 class Slowly(Travelling):

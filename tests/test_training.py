@@ -190,7 +190,7 @@ def test_a_checkpoint_keeps_the_random_state_of_the_gpu(
     monkeypatch.setattr(torch.cuda, "set_rng_state", lambda given: gpu.update(state=given))
     model = vae(few_digits)
     checkpoint = Checkpoint(tmp_path, model, Optimizers(model, OPTIONS), {"order": torch.Generator()})
-    history = [Progress(0, {}, {}, {}, 0.0, 0.0, 0.0)]
+    history = [Progress(epoch, {}, {}, {}, 0.0, 0.0, 0.0) for epoch in (0, 1)]
     with monkeypatch.context() as on_gpu:
         on_gpu.setattr(Model, "device", torch.device("cuda"))
         checkpoint.save(history)

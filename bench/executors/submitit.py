@@ -14,7 +14,9 @@ import contextlib
 import os
 import pickle
 import shutil
+import signal
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -221,7 +223,8 @@ class _Submitter:
         """A job of these trials."""
         place = Path(tempfile.mkdtemp(dir=self._folder, prefix="job-"))
         try:
-            handle = self._executor.submit(_pack, place, pack, self._work, self._environment)
+            with _interruptible():
+                handle = self._executor.submit(_pack, place, pack, self._work, self._environment)
         except Exception as error:  # whatever it is that submitit makes of what sbatch says
             why = f"the job was not taken: {(str(error).strip() or type(error).__name__).splitlines()[-1]}"
             if self._jobs:
@@ -246,6 +249,21 @@ class _Submitter:
                 job.give_up()
         while self._executor.cluster == "local" and not all(job.handle.done() for job in self._jobs):
             time.sleep(0.1)
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Begin what SIGINT ends, by which submitit cancels jobs on this machine: a shell's background jobs ignore it and hand that on."""
+    ignored = (
+        signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread()
+    )
+    if ignored:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        if ignored:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextlib.contextmanager

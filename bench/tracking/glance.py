@@ -12,6 +12,7 @@ from bench.study.definition import Trial
 from bench.text import is_name
 from bench.tracking.database import address
 from bench.tracking.names import REFERS
+from bench.tracking.protocols import unpacked
 from bench.tracking.reach import answered, check_address
 from bench.tracking.reader import Run
 from bench.tracking.readers import reader
@@ -64,7 +65,10 @@ def glance(
         ]
         chosen = runs[:most]
         there = meant(asked, chosen)
-        return [_glimpse(names[run.experiment_id], run, other or run) for run, other in zip(chosen, there, strict=True)]
+        return [
+            _glimpse(names[run.experiment_id], run, unpacked(other or run, place))
+            for run, other in zip(chosen, there, strict=True)
+        ]
 
     return answered(place, ask, start=True)
 
@@ -75,7 +79,7 @@ def measured(store: Store, run_id: str) -> dict[str, Score]:
     Raises:
         StoreError: the store cannot be used.
     """
-    return answered(store.uri, lambda: scores(store.reader.named([run_id])[run_id]))
+    return answered(store.uri, lambda: scores(unpacked(store.reader.named([run_id])[run_id], store.uri)))
 
 
 def _glimpse(study: str, run: Run, there: Run) -> Glimpse:
