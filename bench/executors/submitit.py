@@ -38,13 +38,11 @@ if find_spec("submitit") is None:
 
 ELSEWHERE = ("slurm", "threads", "trials_per_job")
 LOOK_SECONDS = 0.5  # between two looks at what all jobs have said
-SETTLE_SECONDS = (
-    60.0  # that a file may take to be seen on another machine: NFS keeps what it knows of a folder for so long
-)
+SETTLE_SECONDS = 60.0  # that a file may take to be seen elsewhere: NFS keeps what it knows of a folder for so long
 MOST_JOBS = 100  # at a time, waiting ones too, unless --workers says so: each is a line in everybody's queue
 MINUTES = 24 * 60  # that a job may take, unless --slurm timeout_min says so
 LAST_LINES = 20  # of what a dead job printed that are kept with the failure
-SHARED = (
+SHARED = [
     "cpus_per_task",
     "gpus_per_node",
     "mem_gb",
@@ -53,7 +51,7 @@ SHARED = (
     "stderr_to_stdout",
     "tasks_per_node",
     "timeout_min",
-)
+]
 """submitit's names for what every queueing system has; all others are SLURM's own."""
 
 
@@ -202,9 +200,7 @@ class _Submitter:
         import submitit
 
         given = {name: value for name, value in resources.slurm.items() if name != "cluster"}
-        named = {
-            name if name in SHARED or name.startswith("slurm_") else f"slurm_{name}": given[name] for name in given
-        }
+        named = {n if n in SHARED or n.startswith("slurm_") else f"slurm_{n}": value for n, value in given.items()}
         defaults = {"name": "bench", "timeout_min": MINUTES, "cpus_per_task": resources.threads}
         try:
             self._executor = submitit.AutoExecutor(folder, cluster=resources.slurm.get("cluster"))
@@ -253,16 +249,17 @@ class _Submitter:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Begin what SIGINT ends, by which submitit cancels jobs on this machine: a shell's background jobs ignore it and hand that on."""
-    ignored = (
-        signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread()
+    """Begin what SIGINT ends, as submitit ends a job of this machine: a shell's background job ignores it and hands that on."""
+    heeds = (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
     )
-    if ignored:
+    if not heeds:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         yield
     finally:
-        if ignored:
+        if not heeds:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
