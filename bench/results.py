@@ -21,7 +21,8 @@ from bench.report.tables import prepared
 from bench.study.catalogue import Catalogue
 from bench.study.definition import Study, StudyError, Trial
 from bench.tracking.errors import StoreError
-from bench.tracking.store import Store, finished_run
+from bench.tracking.lookup import finished_run
+from bench.tracking.store import Store
 from bench.tracking.views import write_views
 from bench.tracking.words import describe, told
 

@@ -29,7 +29,8 @@ from bench.score import Score
 from bench.study.catalogue import catalogue
 from bench.study.definition import Trial
 from bench.study.file import load
-from bench.tracking.database import DATABASE, TABLES, check_database
+from bench.tracking.database import TABLES, check_database
+from bench.tracking.names import DATABASE
 
 EPOCHS, VARIANTS, ROUNDS = 50, 10, 5
 TRIALS = (30, 300, 3000)

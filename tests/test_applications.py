@@ -364,8 +364,8 @@ def test_a_finished_run_is_put_to_use_by_its_key_or_its_folder(inside: Paths) ->
     assert len(list(Path("elsewhere/images").iterdir())) == 9
 
     for words, message in [
-        (("apply", "generate", ""), "no finished run '': see the run IDs with bench ui"),
-        (("apply", "generate", "zzzz"), "no finished run 'zzzz': see the run IDs with bench ui"),
+        (("apply", "generate", ""), "no finished run '': bench list runs shows those there are"),
+        (("apply", "generate", "zzzz"), "no finished run 'zzzz': bench list runs shows those there are"),
         (("apply", "genrate", "zzzz"), "no application 'genrate' (did you mean 'generate'?)"),
         (("apply", "classify", str(folders[0])), "VAE does not classify"),
         (

@@ -161,10 +161,10 @@ class TestCompare:
     ) -> None:
         result = bench("compare", runs[0].trial.name, runs[1].trial.name)
         assert result.exit_code == 0, result.output
-        place = f"compared/{runs[0].run_id[:8]}-{runs[1].run_id[:8]}.png"
+        place = f"applied/compare-{runs[0].run_id[:8]}-{runs[1].run_id[:8]}.png"
         assert result.output.endswith(f"pictures: {place}\n")
         assert (Path.cwd() / place).is_file()
-        shutil.rmtree("compared")
+        shutil.rmtree("applied")
 
     @pytest.mark.parametrize(
         ("words", "message"),

@@ -27,7 +27,8 @@ from bench.score import Score
 from bench.study.catalogue import Catalogue
 from bench.study.definition import Failure, Study, Trial
 from bench.study.file import build
-from bench.tracking.store import Store, finished_run
+from bench.tracking.lookup import finished_run
+from bench.tracking.store import Store
 from bench.tracking.transfer import export
 
 Play = Generator[tuple[Trial, Any], bool | None, None]

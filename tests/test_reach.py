@@ -15,8 +15,9 @@ import bench.tracking.reach as reach
 from bench.cli import main
 from bench.paths import Paths
 from bench.tracking.errors import StoreError
+from bench.tracking.lookup import finished_run, studies
 from bench.tracking.reach import answered, check_address, first_line
-from bench.tracking.store import Store, finished_run, studies
+from bench.tracking.store import Store
 
 SECRET = "s3cret"
 

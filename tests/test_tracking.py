@@ -23,8 +23,9 @@ from bench.study.catalogue import Catalogue
 from bench.study.definition import Failure, Trial
 from bench.study.file import build
 from bench.tracking.errors import StoreError
+from bench.tracking.lookup import finished_run
 from bench.tracking.repair import damaged, orphans
-from bench.tracking.store import Store, finished_run
+from bench.tracking.store import Store
 from bench.tracking.writer import Writer
 
 PROTOCOL = {"split": "test", "images": "9"}

@@ -23,8 +23,8 @@ from bench.paths import Paths
 from bench.score import Score
 from bench.study.definition import Trial
 from bench.tracking.archive import Archive, ArchiveError
+from bench.tracking.lookup import opened
 from bench.tracking.run_log import write_scores
-from bench.tracking.store import opened
 from tests.conftest import SMOKE
 
 FILE = "runs.zip"

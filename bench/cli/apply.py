@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli.common import UsageLine, here, near, one_line, read_settings, surroundings
+from bench.cli.common import UsageLine, one_line, read_settings
 from bench.cli.names import completing, examples
+from bench.cli.place import here, near, surroundings
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli.common import UsageLine, one_line, surroundings
+from bench.cli.common import UsageLine, one_line
 from bench.cli.layout import described, terminal
 from bench.cli.names import Choice, completing, examples
+from bench.cli.place import surroundings
 from bench.text import line
 
 if TYPE_CHECKING:

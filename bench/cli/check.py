@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli.common import UsageLine, one_line, surroundings
+from bench.cli.common import UsageLine, one_line
 from bench.cli.names import completing, examples
+from bench.cli.place import surroundings
 
 if TYPE_CHECKING:
     from bench.checks import Check

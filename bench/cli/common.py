@@ -1,18 +1,15 @@
-"""What several commands share: where things are, errors as one line, and the options that select trials."""
+"""What several commands share: errors as one line, and the options that select trials."""
 
 from __future__ import annotations
 
 import contextlib
 import tomllib
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from bench.cli.names import completing
-from bench.cli.names import here as here
-from bench.cli.names import surroundings as surroundings
 from bench.text import BadName, is_plain, line, read_toml, reason
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -120,8 +117,3 @@ def read_settings(texts: tuple[str, ...]) -> dict[str, Any]:
         else:
             given[name] = value
     return given
-
-
-def near(path: Path) -> str:
-    """A path as it is typed from here."""
-    return str(path.relative_to(here())) if path.is_relative_to(here()) else str(path)

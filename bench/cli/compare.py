@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli.common import UsageLine, here, near, one_line, surroundings
+from bench.cli.common import UsageLine, one_line
 from bench.cli.layout import described, table, terminal, wrapped
 from bench.cli.names import completing, examples
+from bench.cli.place import here, near, surroundings
 from bench.text import line
 from bench.tracking.names import SHORT
 
@@ -27,7 +28,9 @@ CAUTION = (
     epilog=examples("bench compare 3f2a91bc 77aa01ce", "bench compare 3f2a 77aa --out pair.png"),
 )
 @click.argument("runs", nargs=-1, required=True, metavar="RUN RUN...", shell_complete=completing("runs"))
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Where to. Default: compared/RUN-RUN.png.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="Where to. Default: applied/compare-RUN-RUN.png."
+)
 def compare(runs: tuple[str, ...], out: Path | None) -> None:
     """Put runs side by side: the settings that differ, the measures, and their pictures in one PNG.
 
@@ -46,7 +49,9 @@ def compare(runs: tuple[str, ...], out: Path | None) -> None:
         for text in [*_settings(each), "", *_measures(each)]:
             click.echo(text)
         if content := sheet(each):
-            target = out or here() / "compared" / f"{'-'.join(glimpse.run_id[:SHORT] for glimpse in glimpses)}.png"
+            target = (
+                out or here() / "applied" / f"compare-{'-'.join(glimpse.run_id[:SHORT] for glimpse in glimpses)}.png"
+            )
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
             click.echo(f"pictures: {near(target.absolute())}")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from bench.cli.common import UsageLine, here, one_line, read_settings, surroundings
+from bench.cli.common import UsageLine, one_line, read_settings
 from bench.cli.names import completing, examples
+from bench.cli.place import here, surroundings
 from bench.text import named, read_toml, reason
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
-from bench.cli.common import one_line, surroundings
+from bench.cli.common import one_line
 from bench.cli.layout import described, terminal, wrapped
 from bench.cli.names import examples
+from bench.cli.place import surroundings
 from bench.text import line
 
 
@@ -26,11 +27,11 @@ def doctor(fix: bool) -> None:
 
     from bench.datasets import LAYOUT
     from bench.run.queue_file import unsound as queue_unsound
-    from bench.tracking.database import DATABASE
     from bench.tracking.errors import StoreError
+    from bench.tracking.lookup import studies
+    from bench.tracking.names import DATABASE
     from bench.tracking.repair import damaged, orphans
     from bench.tracking.repair import unsound as store_unsound
-    from bench.tracking.store import studies
 
     with one_line():
         paths = surroundings()

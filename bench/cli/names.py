@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench.cli.place import surroundings
 from bench.registry import names as registered
 from bench.text import is_name, is_plain, printable
 from bench.tracking.names import SHORT
@@ -31,21 +31,6 @@ READINGS = {
         "applications": "show application",
     },
 }
-
-
-def here() -> Path:
-    """Where the command was called."""
-    return Path.cwd()
-
-
-def surroundings(storage: str | None = None) -> Paths:
-    """Where things are, seen from here; a user's own components are known by name from then on."""
-    from bench import registry
-    from bench.paths import Paths
-
-    paths = Paths.find(here(), storage)
-    registry.visit(paths.guests)
-    return paths
 
 
 def examples(*lines: str) -> str:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
-from bench.cli.common import UsageLine, here, near, one_line, surroundings
+from bench.cli.common import UsageLine, one_line
 from bench.cli.names import Choice, examples
+from bench.cli.place import here, near, surroundings
 
 FOLDERS = {
     "model": "models",

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli.common import UsageLine, near, one_line, read_settings, settings_options, surroundings
+from bench.cli.common import UsageLine, one_line, read_settings, settings_options
 from bench.cli.layout import terminal
 from bench.cli.names import completing, examples
+from bench.cli.place import near, surroundings
 
 if TYPE_CHECKING:
     from bench.results import Written
@@ -29,7 +30,8 @@ def report(name: str | None, every: bool, publish: bool, drop: bool, latex: bool
     from bench.study.catalogue import catalogue
     from bench.study.definition import StudyError
     from bench.study.file import load
-    from bench.tracking.store import Store, studies
+    from bench.tracking.lookup import studies
+    from bench.tracking.store import Store
 
     if (name is None) == (not every):
         raise click.UsageError("name one study, or give --all")

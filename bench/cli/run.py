@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from bench.cli.common import one_line, parse_setting, read_settings, selection, surroundings
+from bench.cli.common import one_line, parse_setting, read_settings, selection
 from bench.cli.layout import terminal, wrapped
 from bench.cli.names import Group, completing, examples
+from bench.cli.place import surroundings
 from bench.text import line
 
 if TYPE_CHECKING:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli.common import UsageLine, one_line, read_settings, surroundings
+from bench.cli.common import UsageLine, one_line, read_settings
 from bench.cli.layout import reflowed, terminal
 from bench.cli.names import Group, completing, examples
+from bench.cli.place import surroundings
 
 if TYPE_CHECKING:
     from bench.contract import Batch, ImageSpec

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from bench.cli.common import UsageLine, near, one_line, surroundings
+from bench.cli.common import UsageLine, one_line
 from bench.cli.names import completing, examples
+from bench.cli.place import near, surroundings
 
 
 @click.command("export", epilog=examples("bench export latent_dim hidden_dim vaes.zip"))
@@ -25,7 +26,7 @@ def export_runs(studies: tuple[str, ...], file: Path, no_weights: bool, origin: 
     import socket
 
     from bench.tracking.errors import StoreError
-    from bench.tracking.store import opened
+    from bench.tracking.lookup import opened
     from bench.tracking.transfer import export
 
     with one_line():

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli.common import UsageLine, one_line, surroundings
+from bench.cli.common import UsageLine, one_line
 from bench.cli.names import completing, examples
+from bench.cli.place import surroundings
 from bench.text import line, printable, reason
 
 if TYPE_CHECKING:
@@ -40,9 +41,10 @@ def ui(study: str | None, host: str, port: int, allowed_hosts: tuple[str, ...]) 
 
     from bench.site.opening import make_ready
     from bench.study.catalogue import catalogue
-    from bench.tracking.database import DATABASE
+    from bench.tracking.lookup import studies
+    from bench.tracking.names import DATABASE
     from bench.tracking.server import UI
-    from bench.tracking.store import Store, studies
+    from bench.tracking.store import Store
     from bench.tracking.views import links
 
     with one_line():

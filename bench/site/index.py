@@ -16,9 +16,10 @@ from bench.site import reports
 from bench.study.naming import nickname
 from bench.text import line
 from bench.tracking.errors import StoreError
+from bench.tracking.lookup import studies
 from bench.tracking.rows import Record
 from bench.tracking.server import UI, Answer
-from bench.tracking.store import Store, studies
+from bench.tracking.store import Store
 from bench.tracking.views import Link, group_colours, links
 from bench.tracking.words import told
 

@@ -10,7 +10,7 @@ from filelock import FileLock
 
 from bench import databases
 from bench.tracking.errors import StoreError
-from bench.tracking.names import DATABASE as DATABASE
+from bench.tracking.names import DATABASE
 
 # Where MLflow keeps paths; its own client has no way to change them.
 PATHS = (("experiments", "artifact_location"), ("runs", "artifact_uri"), ("logged_models", "artifact_location"))

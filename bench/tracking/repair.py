@@ -8,11 +8,13 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from bench import databases
-from bench.tracking.database import DATABASE, TABLES, mend_database
+from bench.tracking.database import TABLES, mend_database
+from bench.tracking.lookup import studies
+from bench.tracking.names import DATABASE
 from bench.tracking.protocols import is_whole, named_in
 from bench.tracking.rows import FILES, ORIGIN, state
 from bench.tracking.run_files import WEIGHTS, intact, local_folder
-from bench.tracking.store import Store, studies
+from bench.tracking.store import Store
 
 
 def unsound(folder: Path, *, fix: bool) -> str:

@@ -9,8 +9,7 @@ from typing import Any
 
 from bench.score import LARGEST, Score
 from bench.study.definition import Trial
-from bench.tracking.names import FINAL as FINAL
-from bench.tracking.names import REFERS as REFERS
+from bench.tracking.names import FINAL
 from bench.tracking.reader import Run
 
 COMMIT = "mlflow.source.git.commit"  # every one that trained or measured the run, the first one first

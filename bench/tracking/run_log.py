@@ -25,9 +25,10 @@ from bench.study.definition import Failure, Trial
 from bench.study.naming import nickname
 from bench.text import escaped
 from bench.tracking.client import run_of
+from bench.tracking.names import FINAL, REFERS
 from bench.tracking.protocols import NAMED, facts_in, packed, unpacked
 from bench.tracking.reader import Run
-from bench.tracking.rows import COMMIT, FILES, FINAL, PROTOCOL, REASON, REFERS, STATUS, Record
+from bench.tracking.rows import COMMIT, FILES, PROTOCOL, REASON, STATUS, Record
 from bench.tracking.run_files import local_folder, put
 from bench.tracking.store import Store
 from bench.tracking.words import NOTE, note, title

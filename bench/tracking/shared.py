@@ -9,10 +9,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from bench.tracking.names import REFERS
 from bench.tracking.protocols import unpacked
 from bench.tracking.reach import asking
 from bench.tracking.reader import Reader, Run
-from bench.tracking.rows import REFERS, TRAINED_IN, Record, record, state
+from bench.tracking.rows import TRAINED_IN, Record, record, state
 
 if TYPE_CHECKING:
     from bench.tracking.store import Store

@@ -6,20 +6,21 @@ import logging
 import re
 import shutil
 from collections.abc import Iterable
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from bench.text import escaped, is_name
-from bench.tracking.database import DATABASE, address, check_database, have_database, keep, mend_database, settle
+from bench.text import escaped
+from bench.tracking.database import address, check_database, have_database, keep, mend_database
 from bench.tracking.errors import StoreError
+from bench.tracking.names import FINAL
 from bench.tracking.protocols import unpacked
-from bench.tracking.reach import answered, asking, check_address
+from bench.tracking.reach import asking, check_address
 from bench.tracking.reader import Experiment, Run
 from bench.tracking.readers import client, reader
-from bench.tracking.rows import FINAL, ORIGIN, Record, ended_as, records_of, row
-from bench.tracking.run_files import WEIGHTS, file_of, intact, listed
+from bench.tracking.rows import ORIGIN, Record, ended_as, records_of, row
+from bench.tracking.run_files import file_of, intact, listed
 from bench.tracking.shared import meant
 
 if TYPE_CHECKING:
@@ -254,70 +255,3 @@ class Store:
             self._unreadable.add(run.run_id)
             log.warning("run %s of %s is damaged and is left out", run.run_id, self.study)
         return False
-
-
-def opened(folder: Path, uri: str | None, study: str) -> Store:
-    """The runs of a study that has some.
-
-    Raises:
-        StoreError: it has none, or the store cannot be reached.
-    """
-    if uri or (folder / DATABASE).exists():
-        store = Store(folder, uri, study, "", create=False)
-        if store.experiment_id is not None:
-            return store
-    raise StoreError(f"no run of a study {study!r} in {uri or folder}")
-
-
-def studies(folder: Path, uri: str | None) -> list[str]:
-    """The studies in a store: its experiments, but for those of other programs whose names can be none of ours.
-
-    Raises:
-        StoreError: the store cannot be used.
-    """
-
-    place = address(folder, uri)
-    found = answered(place, lambda: reader(place).experiments(), start=True)
-    names = [each.name for each in found if each.active]
-    return sorted(name for name in names if is_name(name) and name != "Default")
-
-
-def finished_run(folder: Path, uri: str | None, name: str) -> Path:
-    """The folder with the model of the finished run whose ID or key begins with ``name``: the newest where a key has several.
-
-    Raises:
-        StoreError: there is none, or runs of several trials answer to the name.
-    """
-    if uri is None and not (folder / DATABASE).exists():
-        raise StoreError(f"no run {name!r}: nothing is tracked in {folder} yet")
-    if uri is None:
-        settle(folder)
-    place = address(folder, uri)
-
-    def runs() -> list[tuple[str, Run]]:
-        asked = reader(place)
-        own = asked.finished([each.experiment_id for each in asked.experiments() if each.active])
-        return [(run.run_id, there) for run, there in zip(own, meant(asked, own), strict=True) if there is not None]
-
-    found = [
-        run
-        for own_id, run in answered(place, runs, start=True)
-        if name and any(each.startswith(name) for each in (own_id, run.run_id, run.tags.get("key", "")))
-    ]
-    keys = {run.tags["key"]: run for run in reversed(found)}  # the newest comes first
-    if len(keys) != 1:
-        names = [f"{run.run_id[:8]} {run.tags['study']} {run.name}" for run in keys.values()]
-        several = f"{len(keys)} trials answer to it: {', '.join(names[:5])}"
-        raise StoreError(f"no finished run {name!r}: {several if keys else 'see the run IDs with bench ui'}")
-    run = next(iter(keys.values()))
-    for name in ("trial.toml", WEIGHTS):
-        try:
-            file = answered(place, partial(file_of, run.run_id, run.artifacts, name, place))
-            there = file.is_file()
-        except StoreError:  # which a server has for a file that it lacks
-            there = False
-        if not there:
-            raise StoreError(f"run {run.run_id} has no {name} any more, or came here without its weights")
-        if not intact(run, name, file):
-            raise StoreError(f"{name} of run {run.run_id} is damaged: train it again with --rerun")
-    return file.parent

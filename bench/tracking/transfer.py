@@ -13,10 +13,11 @@ from typing import TypeVar
 from bench.study.definition import LONGEST_TRIAL
 from bench.text import reason
 from bench.tracking.archive import Archive, ArchiveError, Exporter, Portable
+from bench.tracking.names import REFERS
 from bench.tracking.protocols import NAMED, facts_in, named_in, packed
 from bench.tracking.reach import answered
 from bench.tracking.reader import DataNote, Run
-from bench.tracking.rows import FILES, ORIGIN, REFERS, TRAINED_IN, record, row, scores, scores_of, state
+from bench.tracking.rows import FILES, ORIGIN, TRAINED_IN, record, row, scores, scores_of, state
 from bench.tracking.run_files import WEIGHTS
 from bench.tracking.run_log import RunLog, write_scores
 from bench.tracking.shared import elsewhere

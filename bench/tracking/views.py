@@ -21,8 +21,9 @@ from bench.score import LARGEST, Metric
 from bench.study.definition import Trial
 from bench.study.naming import nickname
 from bench.text import is_name
+from bench.tracking.names import FINAL
 from bench.tracking.reach import asking
-from bench.tracking.rows import FINAL, Record
+from bench.tracking.rows import Record
 from bench.tracking.store import Store
 from bench.tracking.words import present
 
