@@ -25,9 +25,7 @@ BESIDE = (
     "-shm",
 )  # what SQLite keeps beside a file, and would apply to another that takes its place
 SECONDS = 60.0  # that a database is waited for which another process holds
-TRUSTED = (
-    86_400.0  # seconds after which a database is looked through again, though nothing has changed it but its own driver
-)
+TRUSTED = 86_400.0  # seconds after which a database is looked through again, though its own driver alone has changed it
 TICK = 20_000_000  # nanoseconds within which two changes of a file may bear the same time
 
 

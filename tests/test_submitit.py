@@ -106,6 +106,27 @@ def dies(*_: Any) -> None:
     os._exit(1)
 
 
+def test_where_jobs_meet_their_driver_is_its_owners_alone(tmp_path: Path) -> None:
+    from bench.executors.submitit import _folder
+
+    with _folder(tmp_path) as folder:
+        assert folder.stat().st_mode & 0o777 == 0o700
+    assert not folder.exists()
+
+
+def test_a_job_can_be_ended_where_its_driver_was_begun_in_the_background() -> None:
+    """A shell's background job ignores SIGINT, by which submitit cancels, and so does what it begins."""
+    from bench.executors.submitit import _interruptible
+
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with _interruptible():
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_what_a_queueing_system_does_not_take_is_said_in_a_line() -> None:
     with pytest.raises(StudyError, match="--slurm: Unknown argument 'colour' for executor 'slurm'"):
         collect([0], Resources(slurm={"colour": "red"}))

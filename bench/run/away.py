@@ -131,9 +131,8 @@ class Travelling(Work):
         alone |= {"again": {trial.key: saved} if saved else {}, "guests": None}
         alone |= {"threads": {key: each for key, each in self.threads.items() if key == trial.key}}
         settings = {name: dict(trial.settings[name]) for name in ("data", "evaluation")}
-        settings["data"]["labelled"] = (
-            None  # which labels a model may see is each seed's own, what measures sees them all
-        )
+        # Which labels a model may see is each seed's own; what measures sees them all.
+        settings["data"]["labelled"] = None
         metrics = saved.metrics if saved else self.metrics
         where: dict[str, Any] = {"data_dir": self.data_dir, "guests": self.guests}
         errands: list[Errand] = [
