@@ -257,19 +257,21 @@ main(["run", "study", "smoke", "--executor", "ray", "--ray-address", "{address}"
 """
 
 
-def test_kill_9_of_the_driver_then_the_same_command(slow: Paths, known: Catalogue, made: Made) -> None:
+def test_kill_9_of_the_driver_then_the_same_command(slow: Paths, known: Catalogue, made: Made, tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-    driver = subprocess.Popen(
-        [sys.executable, "-c", DRIVER.format(address=made.cluster.address)],
-        cwd=slow.studies.parent,
-        env={**environment, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    said = tmp_path / "said.txt"
+    with said.open("w") as output:
+        driver = subprocess.Popen(
+            [sys.executable, "-c", DRIVER.format(address=made.cluster.address)],
+            cwd=slow.studies.parent,
+            env={**environment, "PYTHONPATH": str(ROOT)},
+            stdout=output,
+            stderr=output,
+        )
     with driver:
         end = time.monotonic() + 120
         while not any((slow.store / "checkpoints").glob("*/state-1[0-9].pt")):
-            assert driver.poll() is None
+            assert driver.poll() is None, said.read_text()
             assert time.monotonic() < end
             time.sleep(0.05)
         driver.kill()
