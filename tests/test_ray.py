@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 import pytest
 import torch
+from filelock import FileLock
 from safetensors.torch import load_file
 
 from bench import registry
@@ -39,7 +40,7 @@ pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not ins
 
 ROOT = Path(__file__).parent.parent
 NODE = {"node_ip_address": "127.0.0.1", "object_store_memory": 80 * 2**20}
-EPOCHS = 30
+EPOCHS = 24
 
 
 @dataclass
@@ -53,22 +54,41 @@ class Made:
     def add(self) -> None:
         self.nodes.append(self.cluster.add_node(num_cpus=1, **NODE))
 
-    @property
-    def trials(self) -> list[psutil.Process]:
-        """The processes in which trials run."""
+    def kill_process(self) -> None:
+        """End a process in which a trial runs."""
+        self._trials()[0].kill()
+
+    def lose_node(self) -> None:
+        """End a node on which a trial runs, with all of its processes."""
+        parents = {each.ppid() for each in self._trials()}
+        (lost, *_) = [each for each in self.nodes if each.all_processes["raylet"][0].process.pid in parents]
+        self.nodes.remove(lost)
+        self.cluster.remove_node(lost, allow_graceful=False)
+
+    def _trials(self) -> list[psutil.Process]:
         return [each for each in psutil.Process().children(recursive=True) if "_trial" in each.name()]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def made() -> Iterator[Made]:
-    """A head that takes no trials, and two nodes with room for one each; this process has joined it."""
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
+    """A head that takes no trials, and two nodes with room for one each; this process has joined it.
+
+    There is one at a time, however many processes share the tests of this file: two of them would be slow on two cores, and Ray
+    ends a process by itself where it is kept waiting.
+    """
+    with FileLock(tmp_path_factory.getbasetemp().parent / "ray.lock"):
+        yield from _made()
+
+
+def _made() -> Iterator[Made]:
     from bench.executors.ray import LOOPBACK, QUIET, _joined
 
     patched = pytest.MonkeyPatch()
     place = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # a socket's path has 107 letters at most
     patched.setenv("TMPDIR", str(place))
     patched.setenv("RAY_AUTH_MODE", "disabled")  # which would leave a token in the user's own folder
-    for name, value in {**QUIET, **LOOPBACK}.items():
+    # Whatever else fills this machine's memory, Ray ends no process for it.
+    for name, value in {**QUIET, **LOOPBACK, "RAY_memory_monitor_refresh_ms": "0"}.items():
         patched.setenv(name, value)
     import ray  # which reads them
     from ray.cluster_utils import Cluster
@@ -179,7 +199,7 @@ def test_a_study_is_spread_over_the_nodes_and_comes_to_what_it_comes_to_here(
 ) -> None:
     """To the last digit and byte; then a metric that is added is taken of the saved models, and nothing is trained twice."""
     text = paths.study("smoke").read_text().replace('"reconstruction_mse"]', '"fd_classifier", "brightness"]')
-    text += "[evaluation]\nsamples = 100\n"
+    text = text.replace("seeds = 2", "seeds = 1") + "[evaluation]\nsamples = 100\n"
     (paths.studies.parent / "metrics").mkdir()
     (paths.studies.parent / "metrics" / "brightness.py").write_text(BRIGHTNESS)
     registry.visit(paths.guests)
@@ -199,53 +219,55 @@ def test_a_study_is_spread_over_the_nodes_and_comes_to_what_it_comes_to_here(
         most = max(most, len(running))
 
     outcome = drive(load(paths.study("smoke"), known), known, paths, react=count)
-    assert (len(outcome.finished), outcome.failed, outcome.notes) == (4, [], [])
+    assert (len(outcome.finished), outcome.failed, outcome.notes) == (2, [], [])
     assert most == 2  # of nodes that take one each
     drive(load(paths.study("smoke"), known), known, here, "local")
     ours = results(paths)
-    assert len(ours) == 4
+    assert len(ours) == 2
     assert all(score.value is not None for scores, _, _ in ours.values() for score in scores.values())
     assert ours == results(here)
     assert list((paths.store / "checkpoints").iterdir()) == []
     paths.study("smoke").write_text(text.replace('"fd_classifier"', '"fd_classifier", "psnr"'))
     kinds = []
     drive(load(paths.study("smoke"), known), known, paths, react=lambda _, event: kinds.append(type(event)))
-    assert kinds == [Finished] * 4
+    assert kinds == [Finished] * 2
     assert all(scores["psnr"].value is not None for scores, _, _ in results(paths).values())
     assert [left for left in made.place.glob(f"{PLACE}-*/*") if left.suffix != ".lock"] == []
 
 
-@pytest.mark.parametrize("lost", ["node", "process"])
-def test_what_is_lost_goes_on_elsewhere_from_its_last_checkpoint(
-    slow: Paths, known: Catalogue, made: Made, lost: str
-) -> None:
-    """It happens when both trials are well on their way."""
-    happened, past, reached = False, set[int](), dict[str, int]()
+def test_what_is_lost_goes_on_elsewhere_from_its_last_checkpoint(slow: Paths, known: Catalogue, made: Made) -> None:
+    """A process when both trials are well on their way, then a node when the trial of that process is on its way again."""
+    reached, past = dict[str, int](), dict[str, set[int]]()
+    lost: list[str] = []
 
     def lose(trial: Trial, event: Any) -> None:
-        nonlocal happened
-        if isinstance(event, Epoch):
-            reached[trial.key] = event.progress.epoch
-        if len(reached) == 2 and min(reached.values()) >= 8 and not happened:
-            happened = True
-            if lost == "node":
-                made.cluster.remove_node(made.nodes.pop(), allow_graceful=False)
-            else:
-                made.trials[0].kill()
-        if isinstance(event, Epoch) and event.progress.past:
-            past.add(event.progress.epoch)
+        if not isinstance(event, Epoch):
+            return
+        if event.progress.past:
+            past.setdefault(trial.key, set()).add(event.progress.epoch)
+            reached.pop(trial.key, None)
+            return
+        reached[trial.key] = reached.get(trial.key, 0) + 1
+        if not lost and len(reached) == 2 and min(reached.values()) >= 6:
+            lost.append("process")
+            made.kill_process()
+        elif lost == ["process"] and past and max(reached.get(key, 0) for key in past) >= 3:
+            lost.append("node")
+            made.lose_node()
 
-    outcome = drive(load(slow.study("smoke"), known), known, slow, react=lose)
-    if lost == "node":
-        made.add()
-    assert len(outcome.finished) == 2
-    assert outcome.failed == []
-    (note,) = outcome.notes
-    why = "its node was lost" if lost == "node" else "its process was ended (WorkerCrashedError)"
-    assert note.endswith(f": killed: {why}; tried again")
-    assert past == set(range(max(past) + 1))
-    assert max(past) >= 5
-    assert sorted(Store(slow.store, None, "smoke", "", create=False).table()["attempt"]) == [1, 2]
+    try:
+        outcome = drive(load(slow.study("smoke"), known), known, slow, react=lose)
+    finally:
+        if "node" in lost:
+            made.add()
+    assert (len(outcome.finished), outcome.failed, lost) == (2, [], ["process", "node"])
+    process, node = outcome.notes
+    assert process.endswith(": killed: its process was ended (WorkerCrashedError); tried again")
+    assert node.endswith(": killed: its node was lost; tried again")
+    for epochs in past.values():  # told again from the first on, and no further than they had come
+        assert epochs == set(range(max(epochs) + 1))
+        assert 4 <= max(epochs) < EPOCHS
+    assert sum(Store(slow.store, None, "smoke", "", create=False).table()["attempt"]) == 4
     check_they_ended_as_undisturbed(slow, known)
 
 
@@ -257,7 +279,12 @@ main(["run", "study", "smoke", "--executor", "ray", "--ray-address", "{address}"
 """
 
 
-def test_kill_9_of_the_driver_then_the_same_command(slow: Paths, known: Catalogue, made: Made, tmp_path: Path) -> None:
+def test_a_driver_that_is_killed_and_a_head_that_is_gone_leave_what_the_same_command_goes_on_with(
+    slow: Paths, known: Catalogue, made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """First the one, then the other, of which a line says so; the third command comes to the end."""
+    from bench.executors import ray as executor
+
     environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
     said = tmp_path / "said.txt"
     with said.open("w") as output:
@@ -269,40 +296,42 @@ def test_kill_9_of_the_driver_then_the_same_command(slow: Paths, known: Catalogu
             stderr=output,
         )
     with driver:
-        end = time.monotonic() + 120
-        while not any((slow.store / "checkpoints").glob("*/state-1[0-9].pt")):
-            assert driver.poll() is None, said.read_text()
-            assert time.monotonic() < end
+        while not any((slow.store / "checkpoints").glob("*/state-[6-9].pt")):
+            assert driver.poll() is None, f"exit status {driver.poll()}: {said.read_text()}"
             time.sleep(0.05)
         driver.kill()
     past = set[int]()
 
-    def note(trial: Trial, event: Any) -> None:
+    def lose(trial: Trial, event: Any) -> None:
         if isinstance(event, Epoch) and event.progress.past:
             past.add(event.progress.epoch)
+        if isinstance(event, Epoch) and not event.progress.past and max(past, default=0) >= 5:
+            monkeypatch.setattr(executor, "HEAD_SECONDS", -1.0)
+            monkeypatch.setattr(executor, "LOOK_SECONDS", 0.0)
+            monkeypatch.setattr(executor, "_answers", lambda address: False)
 
-    outcome = drive(load(slow.study("smoke"), known), known, slow, react=note)
-    assert outcome.failed == []
-    assert max(past) >= 5
-    check_they_ended_as_undisturbed(slow, known)
-
-
-def test_a_head_that_is_gone_ends_the_study_in_a_line_and_the_same_command_goes_on(
-    slow: Paths, known: Catalogue, made: Made, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from bench.executors import ray as executor
-
-    with monkeypatch.context() as gone:
-        gone.setattr(executor, "HEAD_SECONDS", 0.0)
-        gone.setattr(executor, "_answers", lambda address: False)
-        outcome = drive(load(slow.study("smoke"), known), known, slow)
+    outcome = drive(load(slow.study("smoke"), known), known, slow, react=lose)
     where = made.cluster.address
     assert outcome.broken == f"the head of the Ray cluster at {where} is gone; with it back the same command goes on"
-    assert not outcome.finished
-    assert not outcome.failed
+    assert outcome.failed == []
+    monkeypatch.undo()
     outcome = drive(load(slow.study("smoke"), known), known, slow)
-    assert len(outcome.finished) == 2
+    assert (outcome.broken, outcome.failed) == ("", [])
     check_they_ended_as_undisturbed(slow, known)
+
+
+def test_one_look_without_an_answer_is_no_head_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the last answer is ago: the driver may have been busy."""
+    from bench.executors import ray as executor
+
+    answers = iter([False, True, False])
+    monkeypatch.setattr(executor, "_answers", lambda address: next(answers))
+    monkeypatch.setattr(executor, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(executor, "HEAD_SECONDS", 0.0)
+    cluster = executor._Cluster(executor._joined(None), None, Resources(workers=2))
+    for _ in range(3):
+        cluster.look()
+    assert cluster.room == 2
 
 
 def test_what_no_node_could_ever_take_is_said_at_once(known: Catalogue, paths: Paths) -> None:

@@ -24,7 +24,9 @@ if find_spec("ray") is None:
 
 ELSEWHERE = ("ray_address", "threads", "trials_per_gpu")
 LOOK_SECONDS = 2.0  # between two looks at the cluster
-HEAD_SECONDS = 5.0  # without an answer, after which the head is gone: Ray itself ends the process after a minute
+HEAD_SECONDS = (
+    5.0  # of looks without an answer, after which the head is gone: Ray itself ends the process after a minute
+)
 NODES_SECONDS = 60.0  # that a study waits for a node when it has lost all
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_SCHEDULER_EVENTS": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # by which Ray takes 127.0.0.1 for this machine's address
@@ -115,7 +117,8 @@ class _Cluster:
         self._resources = resources
         self._errands: dict[Errand, Any] = {}
         self._context = ray.get_runtime_context()
-        self._seen = self._answered = self._roomy = time.monotonic()
+        self._seen = self._roomy = time.monotonic()
+        self._silent: float | None = None  # since when it does not answer
         nodes = self._nodes()
         self._gpu = resources.use_gpus and any(node.get("GPU") for node in nodes)
         self._environment = {"OMP_NUM_THREADS": str(resources.threads)} | (
@@ -159,9 +162,11 @@ class _Cluster:
         address = self._context.gcs_address
         again = "with it back the same command goes on"
         if _answers(address):
-            self._answered = now
+            self._silent = None
             self.room = self._room(self._nodes())
-        elif now - self._answered > HEAD_SECONDS:
+        elif self._silent is None:  # once may be this machine's own doing, which was busy with other things
+            self._silent = now
+        elif now - self._silent > HEAD_SECONDS:
             raise Gone(f"the head of the Ray cluster at {address} is gone; {again}")
         if self.room:
             self._roomy = now
@@ -235,7 +240,7 @@ def _joined(address: str | None) -> Any:
     else:
         try:
             ray.init(address=address, **quiet)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
             why = str(error).strip().partition("\n")[0]
             raise StudyError(f"--ray-address {address}: no cluster that this machine is a node of: {why}") from None
     return ray
