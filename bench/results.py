@@ -20,6 +20,7 @@ from bench.report.selection import selected, tracked_on
 from bench.report.tables import prepared
 from bench.study.catalogue import Catalogue
 from bench.study.definition import Study, StudyError, Trial
+from bench.study.file import load
 from bench.tracking.errors import StoreError
 from bench.tracking.lookup import finished_run
 from bench.tracking.store import Store
@@ -97,11 +98,22 @@ def write_report(
         weighed = {dataset: importances(study.vary, *each) for dataset, each in search.proposals(study, wanted).items()}
     path = page.write(study, wanted, curves, pictures, folder, importances=weighed, with_latex=latex)
     if publish:
-        write_index(paths.reports)
+        write_index(paths.reports, _asked(known, paths))
     judgements = judge(study, wanted, curves)
     present(study, known, store, answer(judgements))
     parts = plain(judgements, width or WIDTH), console(study, wanted, width)
     return Written(path, "\n\n".join(filter(None, parts)), left_out)
+
+
+def _asked(known: Catalogue, paths: Paths) -> list[Study]:
+    """The studies beside the reports; those of the package are no business of a project with its own."""
+    found = []
+    for file in sorted(paths.studies.glob("[!.]*.toml")):
+        try:
+            found.append(load(file, known))
+        except StudyError as error:
+            log.warning("the index goes without %s", error)
+    return found
 
 
 def present(study: Study | None, known: Catalogue, store: Store, found: str = "") -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -417,5 +418,39 @@ def test_the_index_has_a_line_for_every_report(folder: Path) -> None:
     (folder / "report.json").write_text("{}")
     with pytest.raises(
         StudyError, match=r"reports/x/report.json: is no report's \(KeyError: 'question'\); publish it again"
+    ):
+        write_index(folder.parent)
+
+
+def test_the_index_names_studies_without_a_report_and_counts_the_verdicts_by_source(
+    folder: Path, known: Catalogue
+) -> None:
+    """Of the study without one, what is judged is open on both of its data sets, what is not is said once."""
+    claims = [
+        {"text": "the loss falls", "where": "document 004, figure 2", "metric": "test_loss", "order": "falls"},
+        {"text": "it looks well", "where": "document 004, section 1", "why": "judged by eye"},
+        {
+            "text": "86.76 nats",
+            "where": "Burda et al., 2016, table 1",
+            "metric": "test_loss",
+            "less": ["latent_dim=2", 90],
+        },
+    ]
+    other = replace(make(known, datasets=["digits", "mnist"], claims=claims), name="y")
+    text = write_index(folder.parent, [make(known), other]).read_text()
+    assert text.count("| Which? |") == 2  # x has its report
+    assert "| y | Which? | no report yet |  |  |  |  |" in text
+    counts = [line.strip("| ").split(" | ") for line in text[text.index("| source") :].splitlines() if line]
+    del counts[1]
+    assert counts == [
+        ["source", "claims", "holds", "does not hold", "cannot tell", "not judged", "open"],
+        ["Burda et al., 2016", "2", "0", "0", "0", "0", "2"],
+        ["document 004", "3", "0", "0", "0", "1", "2"],
+        ["figure 1", "1", "1", "0", "0", "0", "0"],
+        ["all", "6", "1", "0", "0", "1", "4"],
+    ]
+    (folder / "claims.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(
+        StudyError, match=r"reports/x/claims.csv: is no report's \(KeyError: 'where'\); publish it again"
     ):
         write_index(folder.parent)

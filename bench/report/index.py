@@ -1,43 +1,111 @@
-"""The index of published reports: what each asks, what it found, from which data and how many seeds."""
+"""The index of published reports: what each study asks and found, from which data and how many seeds; and all verdicts, counted.
+
+A study without a report stands there too, so that a reader sees what is open.
+"""
 
 from __future__ import annotations
 
+import csv
 import html
 import json
+import re
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 from bench.files import write_whole
-from bench.study.definition import StudyError
+from bench.study.definition import Study, StudyError
 from bench.text import escaped, is_name
 
 COLUMNS = ("study", "question", "answer", "", "data", "n", "date")
+VERDICTS = ("holds", "does not hold", "cannot tell", "not judged", "open")
 WIDTH = 240  # pixels of a thumbnail
+DOCUMENT = re.compile(
+    r"document \d+|.*?\b\d{4}\b|[^,]*"
+)  # of "document 003, figure 1" or of "Burda et al., 2016, table 1"
 HEAD = """# Reports
 
 Every report is a page here, and one `report.html` beside it that holds all of it: pictures, tables to be sorted, the numbers.
 """
+COUNTED = """## What the sources said
+
+Every claim counts once for each data set that it is about. It is open where it was not run there; what cannot be judged by a
+number says why in its study's report.
+"""
 
 
-def write_index(reports: Path) -> Path:
-    """Write ``README.md`` of the folder of published reports from what each says of itself in its ``report.json``.
+def write_index(reports: Path, studies: Iterable[Study] = ()) -> Path:
+    """Write ``README.md`` of the folder of published reports from each one's ``report.json`` and ``claims.csv``.
+
+    Args:
+        studies: those that there are, with a report or without.
 
     Raises:
-        StudyError: one cannot be read.
+        StudyError: a report cannot be read.
     """
-    rows = [_row(file.parent) for file in sorted(reports.glob("*/report.json")) if is_name(file.parent.name)]
-    rule = "|".join(":--" for _ in COLUMNS)
-    lines = [HEAD, f"| {' | '.join(COLUMNS)} |", f"|{rule}|", *(f"| {' | '.join(row)} |" for row in rows), ""]
+    published = [file.parent for file in sorted(reports.glob("*/report.json")) if is_name(file.parent.name)]
+    names = {folder.name for folder in published}
+    without = [study for study in studies if study.name not in names]
+    rows = [_row(folder) for folder in published] + [_open(study) for study in without]
+    claims = [each for folder in published for each in _verdicts(folder)]
+    claims += [each for study in without for each in _unjudged(study)]
+    lines = [HEAD, *_table(COLUMNS, rows), ""]
+    if claims:
+        lines += [COUNTED, *_table(("source", "claims", *VERDICTS), _counts(claims)), ""]
     write_whole(reports / "README.md", "\n".join(lines).encode(errors="backslashreplace"))
     return reports / "README.md"
 
 
+def _table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
+    lines = [f"| {' | '.join(row)} |" for row in (columns, *rows)]
+    return [lines[0], f"|{'|'.join(':--' for _ in columns)}|", *lines[1:]]
+
+
 def _row(folder: Path) -> list[str]:
-    place = f"reports/{folder.name}/report.json"
     try:
         facts = {name: str(value) for name, value in json.loads((folder / "report.json").read_text()).items()}
         told = [escaped(facts[name]) for name in ("question", "answer", "data", "n", "date")]
         thumbnail = facts["thumbnail"]
     except (OSError, ValueError, AttributeError, KeyError) as error:
-        raise StudyError(f"{place}: is no report's ({type(error).__name__}: {error}); publish it again") from None
+        raise _unreadable(folder, "report.json", error) from None
     image = f'<img src="{html.escape(f"{folder.name}/{thumbnail}")}" width="{WIDTH}" alt="">' if thumbnail else ""
     return [f"[{escaped(folder.name)}]({folder.name}/README.md)", *told[:2], image, *told[2:]]
+
+
+def _open(study: Study) -> list[str]:
+    return [escaped(study.name), escaped(study.question), "no report yet", "", "", "", ""]
+
+
+def _verdicts(folder: Path) -> list[tuple[str, str]]:
+    """Where each claim of a report stands, and its verdict."""
+    if not (folder / "claims.csv").is_file():
+        return []  # its source says nothing that could be judged
+    try:
+        with (folder / "claims.csv").open(newline="") as file:
+            return [(row["where"], row["verdict"]) for row in csv.DictReader(file)]
+    except (OSError, ValueError, KeyError, csv.Error) as error:
+        raise _unreadable(folder, "claims.csv", error) from None
+
+
+def _unjudged(study: Study) -> list[tuple[str, str]]:
+    """The same of a study without a report."""
+    found = []
+    for claim in study.claims:
+        about = 1 if claim.why else len(claim.datasets or study.meant_for)
+        found += [(claim.where, "not judged" if claim.why else "open")] * about
+    return found
+
+
+def _counts(claims: Iterable[tuple[str, str]]) -> list[list[str]]:
+    counts = dict[str, Counter[str]]()
+    for where, verdict in claims:
+        place = DOCUMENT.match(where)
+        counts.setdefault(place[0] if place else where, Counter())[verdict] += 1
+    rows = [(escaped(source), counts[source]) for source in sorted(counts, key=str.lower)]
+    rows.append(("all", sum(counts.values(), Counter())))
+    return [[source, str(count.total()), *(str(count[verdict]) for verdict in VERDICTS)] for source, count in rows]
+
+
+def _unreadable(folder: Path, file: str, error: Exception) -> StudyError:
+    place = f"reports/{folder.name}/{file}"
+    return StudyError(f"{place}: is no report's ({type(error).__name__}: {error}); publish it again")
