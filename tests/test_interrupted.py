@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sqlite3
 import threading
@@ -393,6 +394,14 @@ def test_ctrl_c_and_sigterm_end_in_their_status_and_say_what_goes_on(
     player = Player(dimension)
     assert bench(player, *STUDY).exit_code == 0
     assert len(player.begun) == 2
+
+
+def test_what_goes_on_is_the_whole_command(inside: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it was typed: what came from the environment will be there again."""
+    monkeypatch.setenv("BENCH_STORAGE", f"sqlite:///{inside.store}/own.db")
+    words = "run study smoke --seeds 1 --set epochs=3 --workers 2 --gpus '' --timeout 30.0 --remeasure"
+    stopped = bench(Player(dimension, interrupt), *shlex.split(words))
+    assert stopped.stderr.endswith(f"goes on where this stopped: bench {words}\n")
 
 
 @pytest.mark.parametrize("flag", ["--remeasure", "--rerun"])

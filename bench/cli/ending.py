@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from bench.cli.layout import terminal, wrapped
 from bench.text import line
@@ -37,6 +39,19 @@ def tell_next(study: Study, known: Catalogue, store: Store) -> None:
     for model, run in chosen[:1]:
         if application := _use(model):
             click.echo(f"use: bench apply {application} {run[:SHORT]}")
+
+
+def given(known: Collection[str]) -> list[str]:
+    """The words of the options on this command's line, as they were typed or would be, but for those that are ``known``."""
+    context = click.get_current_context()
+    words: list[str] = []
+    for option in context.command.params:
+        typed = context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
+        if isinstance(option, click.Option) and option.name not in known and typed:
+            value = context.params[option.name or ""]
+            for each in value if option.multiple else [value]:
+                words += [option.opts[0]] if option.is_flag else [option.opts[0], str(each)]
+    return words
 
 
 def _use(model: str) -> str:

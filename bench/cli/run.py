@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +15,7 @@ from bench.cli.common import one_line, parse_setting, read_settings, selection
 from bench.cli.layout import terminal, wrapped
 from bench.cli.names import Group, completing, examples
 from bench.cli.place import surroundings
-from bench.text import line
+from bench.text import line, without_passwords
 
 if TYPE_CHECKING:
     from bench.executors import Resources
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from bench.study.definition import Study, Trial
 
 Item = TypeVar("Item")
+SELECTION = ("datasets", "seeds", "settings", "smoke")  # what the remembered command says
 INTERRUPTED, TERMINATED = 130, 143  # what a shell shows for a program that Ctrl-C or SIGTERM ended
 
 
@@ -175,7 +177,7 @@ def run_trial(model: str, **options: Any) -> None:
 def _run(kind: str, name: str, study: Study, known: Catalogue, paths: Paths, options: dict[str, Any]) -> None:
     from bench import registry
     from bench.cli.dry_run import announce, describe
-    from bench.cli.ending import tell_next
+    from bench.cli.ending import given, tell_next
     from bench.cli.report import tell, to_publish
     from bench.run.command import command_line
     from bench.run.driver import Driver
@@ -223,7 +225,7 @@ def _run(kind: str, name: str, study: Study, known: Catalogue, paths: Paths, opt
         if outcome.broken:
             click.echo(line(outcome.broken), err=True)
         if status:
-            again = " ".join([command, *(f"--{flag}" for flag in ("rerun", "remeasure") if options[flag])])
+            again = without_passwords(shlex.join([*shlex.split(command), *given(SELECTION)]))
             click.echo(f"stopped; the same command goes on where this stopped: {again}", err=True)
             sys.exit(status)
         if outcome.failed or outcome.broken:
