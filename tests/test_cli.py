@@ -12,8 +12,11 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
+from bench import results
 from bench.cli import COMMANDS, main
 from bench.paths import Paths
+from bench.study.definition import Study, StudyError
+from bench.tracking import lookup
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -127,6 +130,28 @@ class TestInside:
         assert not (inside.reports / "smoke" / "mnist-test-samples.png").exists()
         assert (inside.reports / "smoke" / "report.tex").is_file()
         assert bench("report", "smoke", "--drop").exit_code == 2
+
+    def test_of_all_reports_one_that_is_refused_keeps_none_of_the_others(
+        self, inside: Paths, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (inside.studies / "broken.toml").write_text("question = 1")
+        (inside.studies / "twin.toml").write_text((inside.studies / "smoke.toml").read_text())
+        monkeypatch.setattr(lookup, "studies", lambda *_: ["broken", "smoke", "twin"])
+
+        def write(study: Study, *_: object, **options: object) -> results.Written:
+            assert options["publish"]
+            if study.name == "smoke":
+                raise StudyError("reports/smoke holds mnist, which this store has not")
+            return results.Written(inside.reports / study.name / "README.md", "what was found", "")
+
+        monkeypatch.setattr(results, "write_report", write)
+        result = bench("report", "--all", "--publish")
+        assert result.exit_code == 1
+        found, path, _, broken, smoke, last = result.output.splitlines()
+        assert (found, path) == ("what was found", "report: reports/twin/README.md")
+        assert "broken.toml" in broken
+        assert smoke == "reports/smoke holds mnist, which this store has not"
+        assert last == "2 of 3 reports were not written"
 
     def test_a_study_from_the_first_run_to_the_report(self, inside: Paths) -> None:
         result = bench("run", "study", "smoke", "--seeds", "1", "--workers", "2")

@@ -12,6 +12,7 @@ from bench.cli.common import UsageLine, one_line, read_settings, settings_option
 from bench.cli.layout import terminal
 from bench.cli.names import completing, examples
 from bench.cli.place import near, surroundings
+from bench.text import line
 
 if TYPE_CHECKING:
     from bench.results import Written
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
 @click.option("--latex", is_flag=True, help="Write the tables as report.tex too.")
 @settings_options
 def report(name: str | None, every: bool, publish: bool, drop: bool, latex: bool, **options: Any) -> None:
-    """Write the report of the study NAME from its tracked trials, beside their store; nothing is trained."""
+    """Write the report of the study NAME from its tracked trials, beside their store; nothing is trained.
+
+    With --all, a report that is not written leaves exit status 1 and its reason among the last lines; the others are written.
+    """
     from bench.results import write_report
     from bench.study.catalogue import catalogue
     from bench.study.definition import StudyError
@@ -44,20 +48,26 @@ def report(name: str | None, every: bool, publish: bool, drop: bool, latex: bool
         names = [name] if name else [study for study in paths.study_files() if study in tracked]
         if not names:
             raise UsageLine("no study has tracked trials yet; begin with: bench run study latent_dim")
+        refused = []
         for each in names:
-            given = read_settings(options["settings"])
-            study = load(paths.study(each), known, smoke=options["smoke"], given=given)
-            store = Store(paths.store, paths.tracking, study.name, study.question, create=False)
             try:
+                given = read_settings(options["settings"])
+                study = load(paths.study(each), known, smoke=options["smoke"], given=given)
+                store = Store(paths.store, paths.tracking, study.name, study.question, create=False)
                 written = write_report(
                     study, known, paths, store, publish=publish, drop=drop, latex=latex, width=terminal()
                 )
             except StudyError as error:
                 if not every:
                     raise
-                click.echo(str(error))
+                refused.append(str(error))
             else:
                 tell(written, "" if publish else to_publish(each, options["settings"], options["smoke"]))
+    for reason in refused:  # last, where they are seen
+        click.echo(line(reason))
+    if refused:
+        click.echo(f"{len(refused)} of {len(names)} reports were not written")
+        raise SystemExit(1)
 
 
 def to_publish(name: str, settings: Sequence[str], smoke: bool) -> str:
