@@ -42,6 +42,7 @@ class Progress:
         seconds: spent on the epoch's steps alone.
         images_per_second: training images per second of them.
         peak_megabytes: the most memory held so far, on the GPU where there is one and else by the process.
+        energy: watt-hours that the machine's own counters rose by during the epoch's steps, by what they count (`bench.energy`).
         past: told again from a checkpoint: the model may be further on, and is not to be looked at for this epoch.
     """
 
@@ -52,6 +53,7 @@ class Progress:
     seconds: float
     images_per_second: float
     peak_megabytes: float
+    energy: dict[str, float] = field(default_factory=dict)
     past: bool = field(default=False, compare=False)
 
 
@@ -215,7 +217,7 @@ def _history(text: str, epoch: int) -> list[Progress]:
     """
     history = [Progress(**{**progress, "past": True}) for progress in json.loads(text)]
     for number, each in enumerate(history):
-        measures = [*each.train.items(), *each.train_eval.items(), *each.held_out.items()]
+        measures = [*each.train.items(), *each.train_eval.items(), *each.held_out.items(), *each.energy.items()]
         numbers = [each.seconds, each.images_per_second, each.peak_megabytes, *(value for _, value in measures)]
         if each.epoch != number or not all(map(math.isfinite, numbers)):
             raise ValueError("its history is none")

@@ -17,6 +17,7 @@ from bench.batches import accompanied, augmented, steps_per_epoch, stream
 from bench.checkpoint import Checkpoint, Progress
 from bench.contract import HIDDEN, Batch, Diverged, Model, Split, eval_mode, in_order
 from bench.data import Data
+from bench.energy import Meter
 from bench.optimizers import Optimizers, TrainingOptions
 from bench.seeds import Purpose, derived
 
@@ -73,7 +74,7 @@ def train(
         train_eval, held_out = (mean_terms(model, in_order(split)) for split in (seen, data.held_out))
         history.append(Progress(0, {}, train_eval, held_out, 0.0, 0.0, _peak_megabytes(model)))
         yield history[0]
-    saved = time.monotonic()
+    saved, meter = time.monotonic(), Meter(_gpu_uuid(model))
     batch_size = min(options.batch_size, len(data.train))
     steps = steps_per_epoch(len(data.train), batch_size, data.parts)
 
@@ -84,11 +85,13 @@ def train(
     further = batches_of("further order", "further augmentation")
     batches = accompanied(batches_of("order", "augmentation"), further, model.further_batches)
     while (epoch := len(history)) <= options.epochs:
+        meter.watt_hours()  # what was drawn since the last epoch is nobody's
         started = time.perf_counter()
         model.train()
         totals: dict[str, Tensor] = {}
         for step in range((epoch - 1) * steps, epoch * steps):
             batch = next(batches)
+            meter.look()
             optimizers.begin(step, options.epochs * steps)
             with torch.autocast(model.device.type, torch.bfloat16, enabled=options.precision == "bfloat16"):
                 terms = model.step(batch, optimizers.update)
@@ -97,14 +100,15 @@ def train(
                 totals[name] = totals.get(name, torch.zeros_like(value, dtype=torch.float32)) + value.detach()
         # Reading the sums waits for the device, once an epoch.
         losses = {name: float(total) / steps for name, total in totals.items()}
-        seconds = time.perf_counter() - started
+        seconds, energy = time.perf_counter() - started, meter.watt_hours()
         _check_finite(losses, "train", epoch)
         with averages.shown():
             train_eval, held_out = (mean_terms(model, in_order(split)) for split in (seen, data.held_out))
             _check_finite(train_eval, "train_eval", epoch)
             _check_finite(held_out, data.held_out_name, epoch)
             rate = steps * batch_size / seconds
-            history.append(Progress(epoch, losses, train_eval, held_out, seconds, rate, _peak_megabytes(model)))
+            peak = _peak_megabytes(model)
+            history.append(Progress(epoch, losses, train_eval, held_out, seconds, rate, peak, energy))
             yield history[-1]
         if checkpoint and (epoch == options.epochs or time.monotonic() - saved > checkpoint_seconds):
             checkpoint.save(history)
@@ -153,3 +157,7 @@ def _peak_megabytes(model: Model) -> float:
         return torch.cuda.max_memory_allocated(model.device) / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)  # macOS counts bytes, Linux kibibytes
+
+
+def _gpu_uuid(model: Model) -> str:
+    return f"GPU-{torch.cuda.get_device_properties(model.device).uuid}" if model.device.type == "cuda" else ""

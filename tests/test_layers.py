@@ -18,6 +18,7 @@ ALLOWED = {
     "subsets": set(),
     "text": set(),
     "ranges": set(),
+    "energy": set(),
     "memory": set(),
     "registry": {"text"},
     "paths": {"text"},
@@ -63,7 +64,7 @@ ALLOWED = {
     "metrics": {"contract", "data", "measure", "score", "training"},
     "optimizers": {"contract", "ranges"},
     "checkpoint": {"contract", "files", "memory", "optimizers", "seeds", "text"},
-    "training": {"batches", "checkpoint", "contract", "data", "optimizers", "seeds"},
+    "training": {"batches", "checkpoint", "contract", "data", "energy", "optimizers", "seeds"},
     "previews": {"contract", "data", "files", "images", "measure"},
     "applications/__init__": {"contract", "data", "ranges"},
     "applications": {

@@ -9,6 +9,12 @@ import pandas as pd
 from bench.report.blocks import Block, Bullets, Cell, Code, Table, Text, some
 from bench.text import printable
 
+COUNTED = {"processor_wh_per_epoch": "energy of processors", "gpu_wh_per_epoch": "energy of GPUs"}
+COUNTS = Text(
+    "Energy is what the counters of whole processor packages (RAPL) and GPUs (NVML) rose by while a trial's epochs ran, without "
+    "memory modules and fans. Trials that ran at once on one of them each count all of it, and their sum is then too high."
+)
+
 
 def cost(runs: pd.DataFrame) -> tuple[Block, ...]:
     """Device-hours of training by data set and device; a device is what a trial had: a GPU, or threads of a processor."""
@@ -22,13 +28,22 @@ def cost(runs: pd.DataFrame) -> tuple[Block, ...]:
         cells = [Cell(str(dataset)), Cell(str(device)), Cell(f"{len(own)}", value=len(own))]
         cells.append(Cell(f"{spent:.2f} h", value=spent))
         cells.append(Cell() if pd.isna(peak) else Cell(f"{peak:,.0f} MB", value=peak))
+        cells += [_energy(own, column) for column in COUNTED]
         rows.append(tuple(cells))
     words = (
         f"{len(finished)} finished of {len(runs)} trials, about {hours.sum():.2f} device-hours of training in all, "
         f"started {first} to {last} UTC."
     )
-    columns = ("data set", "device", "trials", "device-hours of training", "most memory of a trial")
-    return some(Text(words), Table("cost", columns, tuple(rows)).filled() if rows else None)
+    columns = ("data set", "device", "trials", "device-hours of training", "most memory of a trial", *COUNTED.values())
+    counted = any(cell.text for cells in rows for cell in cells[-len(COUNTED) :])
+    table = Table("cost", columns, tuple(rows)).filled() if rows else None
+    return some(Text(words), table, COUNTS if counted else None)
+
+
+def _energy(runs: pd.DataFrame, column: str) -> Cell:
+    """Watt-hours of training, where they were counted of every run."""
+    spent = (pd.to_numeric(runs[column]) * runs["epochs"]).sum(skipna=False)
+    return Cell() if pd.isna(spent) else Cell(f"{spent:,.3g} Wh", value=spent)
 
 
 def again(runs: pd.DataFrame) -> tuple[Block, ...]:

@@ -40,6 +40,7 @@ class Epoch:
         measures |= {f"train_eval/{name}": value for name, value in progress.train_eval.items()}
         measures |= {f"{held_out}/{name}": value for name, value in progress.held_out.items()}
         measures |= {"time/epoch_s": progress.seconds, "memory/peak_mb": progress.peak_megabytes}
+        measures |= {f"energy/{name}_wh": value for name, value in progress.energy.items()}
         if progress.epoch:
             measures["time/images_per_s"] = progress.images_per_second
         return measures

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import TYPE_CHECKING
 
 from bench.text import escaped
@@ -30,6 +30,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CURVES = ("train/", "train_eval/", "test/", "validation/")  # what begin the names of losses by epoch
+# Columns of a table, the metric by epoch that each is of, and which of its middles: what an epoch takes, and a share of a sum.
+PER_EPOCH: tuple[tuple[str, str, Callable[[list[float]], float]], ...] = (
+    ("seconds_per_epoch", "time/epoch_s", median),
+    ("processor_wh_per_epoch", "energy/processor_wh", fmean),
+    ("gpu_wh_per_epoch", "energy/gpu_wh", fmean),
+)
 DRAWN = re.compile(r"images/(.+?)[+%]step[+%](\d+)[+%].*\.png")  # as MLflow names the images of a step
 
 
@@ -139,15 +145,17 @@ class Store:
         """One row per trial, as `bench.report.page` wants it."""
         import pandas as pd
 
-        runs, epochs = self.chosen(), dict[str, list[float]]()
-        for each in self.reader.histories([run.run_id for run in runs], ["time/epoch_s"]):
+        runs, epochs = self.chosen(), dict[tuple[str, str], list[float]]()
+        for each in self.reader.histories([run.run_id for run in runs], ["time/epoch_s", "energy/"]):
             if each.step:
-                epochs.setdefault(each.run_id, []).append(each.value)
+                epochs.setdefault((each.run_id, each.name), []).append(each.value)
         rows = []
         for run in runs:
-            seconds = epochs.get(run.run_id)
-            started = pd.Timestamp(run.started, unit="ms", tz="UTC")
-            rows.append({**row(run), "started": started, "seconds_per_epoch": median(seconds) if seconds else None})
+            found = {**row(run), "started": pd.Timestamp(run.started, unit="ms", tz="UTC")}
+            for column, name, middle in PER_EPOCH:
+                values = epochs.get((run.run_id, name))
+                found[column] = middle(values) if values else None
+            rows.append(found)
         return pd.DataFrame(rows)
 
     @asking()

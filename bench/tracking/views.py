@@ -32,6 +32,7 @@ GROUP_COLOURS = "group colours"  # of the experiment: the colour of every group 
 SHOWN = "shown"  # of the experiment: a hash of the runs that its views were made from
 OBJECTIVES = 6  # measures that a view opens with; the rest are folded
 COSTS = ("time/epoch_s", "time/images_per_s", "memory/peak_mb")
+ENERGY = ("energy/processor_wh", "energy/gpu_wh")  # which few machines can tell
 MARGIN = 0.05  # of the range that curves come to, left free above and below
 
 State = dict[str, Any]
@@ -148,7 +149,10 @@ def pictures_view(
     last = max((epoch for _, epoch in drawn), default=0)
     section = f"What it draws after epoch {last}, seed {seed}"
     measured = [FINAL + name for name in dict.fromkeys(name for each in records for name in each.scores)]
-    hidden = [*map(_bar, measured), *(_line(name, last, None) for name in (*dict.fromkeys(curves["name"]), *COSTS))]
+    hidden = [
+        *map(_bar, measured),
+        *(_line(name, last, None) for name in (*dict.fromkeys(curves["name"]), *COSTS, *ENERGY)),
+    ]
     state = _state({section: [_image(name, last) for name in names]}, opened=1, hidden=hidden, ascending=False)
     state["compareRunSections"][0] |= {"columns": 1, "cardHeight": 400}
     return state | {"searchFilter": f"params.seed = '{seed}'", "groupBy": None}

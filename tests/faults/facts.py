@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 STATUS = {"finished": "FINISHED", "failed": "FAILED", "pruned": "KILLED", "interrupted": "KILLED"}
-OF_THE_MOMENT = ("time/", "memory/")  # metrics that no two runs share
+OF_THE_MOMENT = ("time/", "memory/", "energy/")  # metrics that no two runs share
 SAME = ("key", "configuration", "variant", "dataset", "split", "state", "trial", "threads", "guests", "files", "study")
 SHOWN = re.compile(r"\]\(([\w.-]+\.(?:png|gif|csv))\)")  # the local files that a page shows or links to
 PNG_END = b"IEND\xaeB`\x82"
