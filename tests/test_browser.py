@@ -58,10 +58,14 @@ metric = "test_loss"
 order = "falls"
 """
 TABLE = "<table><thead><tr><th>a</th></tr></thead><tbody><tr><td>1</td></tr><tr><td>2</td></tr></tbody></table>"
+ROWS = [("wider", "digits"), ("", "mnist"), ("longer", "digits"), ("", "mnist"), ("deeper", "digits")]
+BODY = "".join(f"<tr><th>{a}</th><td>{b}</td></tr>" for a, b in ROWS)
+CONTINUED = f"<table><thead><tr><th>a</th><th>b</th></tr></thead><tbody>{BODY}</tbody></table>"
 OWN = files("bench.report").joinpath("report.js").read_text(encoding="utf-8")
 HOSTILE = "<script>document.title = 'run'</script>"
 REPORT = (
-    f"<title>report</title><h1>What was found</h1>{TABLE}<dialog id=large><img></dialog>{HOSTILE}<script>{OWN}</script>"
+    f"<title>report</title><h1>What was found</h1>{TABLE}<div>{CONTINUED}</div>"
+    f"<dialog id=large><img></dialog>{HOSTILE}<script>{OWN}</script>"
 )
 PATIENCE = 60_000  # milliseconds that the UI may take; it takes three seconds on an idle machine
 LOSSES = {0: 900.0, 1: 30.0, 2: 20.0}
@@ -265,5 +269,10 @@ def test_a_report_runs_the_suite_s_own_script_and_nothing_else_in_it(seen: Seen)
     page.get_by_role("heading", name="What was found").wait_for()
     assert page.title() == "report"
     assert page.locator("th.sorts").count() == 1
+    for words, left in (("longer", ["longer\tdigits", "\tmnist"]), ("mnist LONG", ["longer\tmnist"])):
+        page.get_by_role("searchbox").fill(words)
+        assert page.locator("tbody tr:visible:has(th)").all_inner_texts() == left
+    page.get_by_role("searchbox").fill("")
+    assert page.locator("tbody tr:has(th)").all_inner_texts() == ["\t".join(row) for row in ROWS]
     assert [text for text in seen.wrong if "violates the following Content Security Policy" in text] == seen.wrong != []
     seen.wrong.clear()

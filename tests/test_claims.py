@@ -415,6 +415,8 @@ def test_claims_are_judged_by_curves(known: Catalogue) -> None:
     assert found.verdict == "holds"
     assert [mean for _, mean in found.means] == pytest.approx([1.02, 2.05, 4.1])
     assert [mean for _, mean in judged(known, runs, curves, metric="train/loss").means] == [51, 51, 51]
+    assert judged(known, runs, curves, metric="train/loss").unit == "nats"  # those of `test_loss`, the same loss
+    assert judged(known, runs, curves, metric="settling/test/loss").unit == ""
     found = judged(known, runs, curves, metric="gap/los", order="rises")
     assert (found.verdict, found.reason) == (
         "cannot tell",

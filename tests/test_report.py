@@ -156,7 +156,10 @@ def test_two_protocols_do_not_share_a_column(study: Study, runs: pd.DataFrame) -
 def test_rows_that_were_trained_otherwise_share_a_column_and_the_page_says_so(
     study: Study, runs: pd.DataFrame, no_curves: pd.DataFrame, tmp_path: Path
 ) -> None:
-    trained = {"float32": {"precision": "float32"}, "bfloat16": {"precision": "bfloat16", "binarise": "dynamic"}}
+    trained = {
+        "float32": {"precision": "float32", "threads": "1"},
+        "bfloat16": {"precision": "bfloat16", "binarise": "dynamic"},
+    }
     full, half = (json.dumps({**json.loads(PROTOCOL), **facts}) for facts in trained.values())
     runs["protocol.test_loss"] = [half, half, full, half, half]  # of latent_dim 10, 10, 5, 2, 2
     assert summary(study, runs)["test_loss_mean"].notna().all()
@@ -164,7 +167,7 @@ def test_rows_that_were_trained_otherwise_share_a_column_and_the_page_says_so(
     text = page.write(study, runs, no_curves, {}, tmp_path).read_text()
     assert rows_of(text, "| measures ")[1:] == [
         ["training", "digits", "", "in bfloat16, on binarised images: dynamic", "latent_dim=2, latent_dim=10"],
-        ["training", "digits", "", "in float32", "latent_dim=5"],
+        ["training", "digits", "", "in float32, with 1 thread of a processor", "latent_dim=5"],
         ["test_loss, psnr", "digits", "9 held-out images, test split", "", ""],
     ]
 
@@ -335,6 +338,8 @@ def test_a_report_is_a_page_two_tables_and_pictures_and_the_same_bytes_again(
     ):
         assert part in text
     assert "4 finished of 5 trials, about 0.11 device-hours" in text  # 50 epochs of 2 seconds each
+    assert "started 2026-01-02 03:04 to 03:04 UTC" in text
+    assert "| CPU, 1 thread " in text
     table = pd.read_csv(path.parent / "runs.csv")
     assert table["variant"].tolist() == [
         "latent_dim=2",

@@ -22,7 +22,7 @@ from bench.study.definition import Failure, Study, Trial
 from bench.study.file import load
 from bench.tracking.run_log import RunLog
 from bench.tracking.store import Store
-from bench.tracking.views import VIEW, _colours, _quoted, group_colours, links, write_views
+from bench.tracking.views import VIEW, _colours, _quoted, group_colours, links, pictures_view, write_views
 from bench.tracking.words import told
 
 LOSSES = {0: 900.0, 1: 30.0, 2: 20.0}
@@ -105,6 +105,15 @@ def test_one_view_shows_the_pictures_of_the_last_epoch_from_one_seed(store: Stor
     assert state["groupBy"] is None  # under which the UI shows no picture
     (chart,) = shown(state, 0)
     assert (chart["imageKeys"], chart["step"], chart["showRunParams"]) == (["images/samples"], 2, False)
+    assert state["compareRunSections"][0]["cardHeight"] == 400
+    one = next(each for each in store.records().values() if each.trial.seed == 0)
+    for variants, height in (
+        (1, 400),
+        (3, 700),
+        (9, 1000),
+    ):  # two beside one another; a card hides what it has no room for
+        many = pictures_view([one] * variants, 0, store.curves([]), {("images/samples", 2)})
+        assert many["compareRunSections"][0]["cardHeight"] == height
     found = store.client.search_runs([str(store.experiment_id)], state["searchFilter"])
     assert {run.data.tags["variant"] for run in found} == {"latent_dim=2", "latent_dim=3"}
     # Every curve and bar that the UI would add by itself is there, and is not shown.

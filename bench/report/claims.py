@@ -24,6 +24,7 @@ from bench.study.definition import Study
 
 UNITS = {"seconds_per_epoch": "s", "images_per_second": "images/s", "peak_megabytes": "MB"}
 """Of what every run has beside its metrics."""
+LOSSES = ("train/loss", "train_eval/loss", "test/loss", "validation/loss", "gap/loss")
 
 Verdict = Literal["holds", "does not hold", "cannot tell", "not judged", "open"]
 
@@ -89,7 +90,8 @@ def judge(study: Study, runs: pd.DataFrame, curves: pd.DataFrame) -> list[Judgem
 
 
 def _told_in(study: Study, name: str) -> tuple[int, str]:
-    """The factor and the unit of a metric or a cost; a curve's are its terms' own."""
+    """The factor and the unit of a metric or a cost; a curve of the loss has those of ``test_loss``, another term has none."""
+    name = "test_loss" if name in LOSSES else name
     metric = next((metric for metric in study.metrics if metric.name == name), None)
     return told_in(study, metric) if metric else (1, UNITS.get(name, ""))
 

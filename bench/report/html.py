@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from html import escape
@@ -30,6 +31,7 @@ from bench.text import printable
 
 # Nothing is fetched, sent or framed: what a browser holds a page to, whatever stands in it.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; form-action 'none'"
+LONG = re.compile(r"\w{17,}")
 KINDS = {".png": "image/png", ".csv": "text/csv"}
 
 
@@ -112,10 +114,10 @@ def _block(block: Block, level: int, files: Mapping[str, bytes]) -> list[str]:
 
 
 def _table(table: Table) -> list[str]:
-    head = "".join(f"<th scope=col>{_text(column)}</th>" for column in table.columns)
+    head = "".join(f"<th scope=col>{_name(column)}</th>" for column in table.columns)
     rows = []
     for row in table.rows:
-        first = f"<th scope=row>{_text(row[0].text)}</th>"
+        first = f"<th scope=row>{_name(row[0].text)}</th>"
         rows.append(f"<tr>{first}{''.join(map(_cell, row[1:]))}</tr>")
     return [
         f'<div class="scroll"><table id="{table.name}">',
@@ -124,6 +126,11 @@ def _table(table: Table) -> list[str]:
         *rows,
         "</tbody></table></div>",
     ]
+
+
+def _name(text: str) -> str:
+    """A text in which long names may be broken between their words."""
+    return LONG.sub(lambda name: name[0].replace("_", "_<wbr>"), _text(text))
 
 
 def _cell(cell: Cell) -> str:

@@ -35,7 +35,7 @@ WORDS = {
     "high": "frequencies {}",
     "extrapolated_from": "extrapolated from {} images on",
 }
-TRAINING = {"precision": "in {}", "binarise": "on binarised images: {}", "threads": "with {} threads of a processor"}
+TRAINING = {"precision": "in {}", "binarise": "on binarised images: {}", "threads": "with {} of a processor"}
 
 
 def measured(study: Study, runs: pd.DataFrame) -> Table:
@@ -89,4 +89,6 @@ def _fact(name: str, value: object, words: str) -> str:
         text = f"{100 * float(text):.4g} %"
     elif text.isdecimal():
         text = f"{int(text):,}"
+    if name == "threads":
+        text += " thread" if text == "1" else " threads"
     return words.format(text) if words else f"{name.replace('_', ' ')} {text}"

@@ -21,23 +21,29 @@ def cost(runs: pd.DataFrame) -> tuple[Block, ...]:
     finished = runs[runs["state"] == "finished"]
     # Not from the start of a run to its end: between the two a run may have waited for days, or been measured again.
     hours = pd.to_numeric(finished["seconds_per_epoch"]) * finished["epochs"] / 3600
-    first, last = (f"{moment:%Y-%m-%d %H:%M}" for moment in (runs["started"].min(), runs["started"].max()))
+    first, last = runs["started"].min(), runs["started"].max()
+    until = f"{last:%H:%M}" if first.date() == last.date() else f"{last:%Y-%m-%d %H:%M}"
     rows = []
     for (dataset, device), own in finished.groupby(["dataset", "device"], sort=False):
         spent, peak = hours[own.index].sum(), pd.to_numeric(own["peak_megabytes"]).max()
-        cells = [Cell(str(dataset)), Cell(str(device)), Cell(f"{len(own)}", value=len(own))]
+        cells = [Cell(str(dataset)), Cell(_device(str(device))), Cell(f"{len(own)}", value=len(own))]
         cells.append(Cell(f"{spent:.2f} h", value=spent))
         cells.append(Cell() if pd.isna(peak) else Cell(f"{peak:,.0f} MB", value=peak))
         cells += [_energy(own, column) for column in COUNTED]
         rows.append(tuple(cells))
     words = (
         f"{len(finished)} finished of {len(runs)} trials, about {hours.sum():.2f} device-hours of training in all, "
-        f"started {first} to {last} UTC."
+        f"started {first:%Y-%m-%d %H:%M} to {until} UTC."
     )
     columns = ("data set", "device", "trials", "device-hours of training", "most memory of a trial", *COUNTED.values())
     counted = any(cell.text for cells in rows for cell in cells[-len(COUNTED) :])
     table = Table("cost", columns, tuple(rows)).filled() if rows else None
     return some(Text(words), table, COUNTS if counted else None)
+
+
+def _device(name: str) -> str:
+    """A device in words; runs keep it as they told it, so that it compares."""
+    return name.replace(" 1 thread(s)", " 1 thread").replace("thread(s)", "threads")
 
 
 def _energy(runs: pd.DataFrame, column: str) -> Cell:

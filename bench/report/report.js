@@ -34,9 +34,18 @@ for (const table of document.querySelectorAll("table")) {
   filter.type = "search";
   filter.placeholder = "filter rows";
   filter.setAttribute("aria-label", "filter rows");
+  // A row that goes on with the one before it is found by that one's name too, and carries it where that one is hidden.
+  let name = "";
+  const named = rows.map((row) => { name = row.cells[0].innerHTML || name; return [row, row.cells[0].innerHTML, name]; });
   filter.addEventListener("input", () => {
     const words = filter.value.toLowerCase().split(/\s+/);
-    for (const row of rows) row.hidden = !words.every((word) => row.textContent.toLowerCase().includes(word));
+    let last = "";
+    for (const [row, own, full] of named) {
+      row.cells[0].innerHTML = full;
+      row.hidden = !words.every((word) => row.textContent.toLowerCase().includes(word));
+      if (last === full) row.cells[0].innerHTML = own;
+      if (!row.hidden) last = full;
+    }
   });
   table.parentElement.before(filter);
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import colorsys
 import hashlib
 import json
+import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,9 +31,11 @@ from bench.tracking.words import present
 VIEW = "mlflow.sharedViewState."
 GROUP_COLOURS = "group colours"  # of the experiment: the colour of every group that its views make, as JSON
 SHOWN = "shown"  # of the experiment: a hash of the runs that its views were made from
+LOOK = 2  # raised where views of the same runs come to look otherwise, so that they are written anew
 OBJECTIVES = 6  # measures that a view opens with; the rest are folded
 COSTS = ("time/epoch_s", "time/images_per_s", "memory/peak_mb")
 ENERGY = ("energy/processor_wh", "energy/gpu_wh")  # which few machines can tell
+ABREAST = 2  # pictures that have room beside one another in a window 1,400 pixels wide; a card hides what does not fit
 MARGIN = 0.05  # of the range that curves come to, left free above and below
 
 State = dict[str, Any]
@@ -74,7 +77,7 @@ def write_views(store: Store, metrics: Sequence[Metric], chosen: Callable[[Trial
     if store.experiment_id is None or not records:
         return False
     now = [[record.run_id, record.state] for record in records]
-    shown = hashlib.sha256(json.dumps([now, [metric.name for metric in metrics]]).encode()).hexdigest()[:16]
+    shown = hashlib.sha256(json.dumps([LOOK, now, [metric.name for metric in metrics]]).encode()).hexdigest()[:16]
     tags = store.tags()
     if tags.get(SHOWN) == shown:
         return False
@@ -154,7 +157,8 @@ def pictures_view(
         *(_line(name, last, None) for name in (*dict.fromkeys(curves["name"]), *COSTS, *ENERGY)),
     ]
     state = _state({section: [_image(name, last) for name in names]}, opened=1, hidden=hidden, ascending=False)
-    state["compareRunSections"][0] |= {"columns": 1, "cardHeight": 400}
+    rows = math.ceil(sum(each.trial.seed == seed for each in records) / ABREAST)
+    state["compareRunSections"][0] |= {"columns": 1, "cardHeight": 100 + 300 * min(rows, 3)}
     return state | {"searchFilter": f"params.seed = '{seed}'", "groupBy": None}
 
 
