@@ -476,7 +476,7 @@ def test_the_table_says_what_the_source_said_and_what_is_here(judgements: list[J
     assert rows[2][:3] == [
         "the loss falls (document 000, figure 1)",
         "digits",
-        "latent_dim=2 151, latent_dim=5 121, latent_dim=10 111.2 nats; latent_dim=10 against latent_dim=5: "
+        "latent_dim=2: 151, latent_dim=5: 121, latent_dim=10: 111.2 nats; latent_dim=10 against latent_dim=5: "
         "-9.80 ± 0.50 nats (n = 3)",
     ]
     assert rows[2][3].startswith("**holds**: paired t-test of every step, p = 0.0")

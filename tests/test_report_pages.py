@@ -90,7 +90,7 @@ class Seen(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self._open:
             tag, text = self.texts[-1]
-            self.texts[-1] = tag, text + data
+            self.texts[-1] = tag, text + data.replace("\N{NO-BREAK SPACE}", " ")
 
     def of(self, *tags: str) -> list[str]:
         return [text for tag, text in self.texts if tag in tags]
@@ -200,7 +200,7 @@ def test_a_share_is_told_in_percent_where_its_source_has_percent(known: Catalogu
     head, first, *_ = rows_of(text, "| variant ")
     assert head[1:4] == ["test_error ↓ (%)", "test_error, 95 %", "recall ↑ (share)"]
     assert first[1] == "**12.10 ± 0.10**"
-    assert rows_of(text, "| source said ")[1][2].startswith("latent_dim=2 12.1 %; latent_dim=2 against 12.5: ")
+    assert rows_of(text, "| source said ")[1][2].startswith("latent_dim=2: 12.1 %; latent_dim=2 against 12.5: ")
 
 
 def test_nothing_that_is_blank_throughout_is_shown(known: Catalogue) -> None:

@@ -148,7 +148,7 @@ def _here(each: Judgement) -> str:
     if not each.test:
         return ""
     first, second = (side if isinstance(side, str) else f"{each.factor * side:g}" for side in each.pair)
-    means = ", ".join(f"{name} {each.factor * mean:.4g}" for name, mean in each.means)
+    means = ", ".join(f"{name}: {each.factor * mean:.4g}" for name, mean in each.means)
     return f"{_in_unit(means, each)}; {first} against {second}: {_effect(each)}"
 
 
