@@ -1,6 +1,15 @@
-"""What can go wrong with data, models and measures, for those who only tell it: torch is not read for this."""
+"""What can go wrong with studies, data, models and measures, for those who only tell it: torch is not read for this."""
 
 from __future__ import annotations
+
+from bench.text import line
+
+
+class StudyError(Exception):
+    """A study that cannot run as written: one line naming the file, the key, the wrong value and the right ones."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(line(message))
 
 
 class DataError(Exception):

@@ -8,15 +8,12 @@ guest that cannot be imported harms nobody else.
 
 from __future__ import annotations
 
-import hashlib
 import importlib
-import importlib.metadata
 import pkgutil
 import sys
-import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -137,6 +134,8 @@ def file(kind: str, name: str) -> Path:
 
 def digest(kind: str, name: str) -> str:
     """The SHA-256 of a guest's file, 64 hexadecimal digits; empty for what comes with the package, whose commit is tracked."""
+    import hashlib
+
     component = find(kind, name)
     file = load(kind, name).__file__ if component.is_guest else None
     return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
@@ -155,6 +154,8 @@ def first_line(doc: str | None) -> str:
 
 def unknown(kind: str, name: str, known: Sequence[str]) -> str:
     """The one line for a name that does not exist: the wrong one, the nearest, and all the right ones."""
+    from difflib import get_close_matches
+
     near = get_close_matches(name, known, n=1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     return f"no {kind} {name!r}{hint}; there are: {', '.join(known)}"
@@ -176,7 +177,7 @@ def _sole(kind: str, name: str) -> Component:
 
 def _found(kind: str) -> dict[str, Component]:
     """Every component of a kind, by name: a guest takes the place of whatever has its name, and says so."""
-    found = {name: Component(kind, name, f"bench.{kind}.{name}", "bench") for name in _shipped(kind)}
+    found = dict(_shipped(kind))
     guests = list(_plugins()[kind])
     if _home is not None and (folder := _home / kind).is_dir():
         package = f"{GUESTS}.{kind}"
@@ -195,6 +196,10 @@ def _found(kind: str) -> dict[str, Component]:
 @cache
 def _plugins() -> dict[str, list[Component]]:
     """What installed packages declare, by kind; read once, since it takes a look at every package there is."""
+    if not _declared():
+        return {kind: [] for kind in KINDS}
+    import importlib.metadata
+
     entries = importlib.metadata.entry_points()
     return {
         kind: [
@@ -207,10 +212,23 @@ def _plugins() -> dict[str, list[Component]]:
     }
 
 
+def _declared() -> bool:
+    """Whether an installed package may declare a component: `importlib.metadata`, which knows, takes a third of `bench list`."""
+    for place in sys.path:
+        if Path(place).is_file():  # an archive
+            return True
+        for file in Path(place).glob("*-info/entry_points.txt"):
+            with suppress(OSError):  # which `importlib.metadata` passes over too
+                if b"[bench." in file.read_bytes():
+                    return True
+    return False
+
+
 @cache
-def _shipped(kind: str) -> tuple[str, ...]:
-    """The names of the package's own, which do not change while it runs."""
-    return tuple(_modules([str(PACKAGE / kind)]))
+def _shipped(kind: str) -> dict[str, Component]:
+    """The package's own, which do not change while it runs."""
+    found = _modules([str(PACKAGE / kind)])
+    return {name: Component(kind, name, f"bench.{kind}.{name}", "bench") for name in found}
 
 
 def _modules(folders: Sequence[str]) -> list[str]:
@@ -235,6 +253,8 @@ def _forget(package: str) -> None:
 
 def _why(component: Component, error: BaseException) -> str:
     """File, line and error of a guest that cannot be imported: the innermost place that is in the guest's own folder."""
+    import traceback
+
     places = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
     what = " ".join(str(error).split())
     if isinstance(error, SyntaxError):

@@ -14,7 +14,7 @@ ALLOWED = {
     "__init__": {"api"},  # when it is asked
     "__main__": {"cli/__init__"},
     "contract": {"errors"},
-    "errors": set(),
+    "errors": {"text"},
     "subsets": set(),
     "text": set(),
     "ranges": set(),
@@ -31,7 +31,7 @@ ALLOWED = {
     "cache": {"files", "memory", "text"},
     "images": set(),
     "source": {"ranges", "registry"},
-    "study": {"paths", "ranges", "registry", "score", "source", "study", "text"},
+    "study": {"errors", "paths", "ranges", "registry", "score", "source", "study", "text"},
     "study/catalogue": {"measure", "models/__init__", "registry", "score", "source", "study"},
     "networks": {"contract", "networks"},
     "batches": {"augmentation", "contract", "data", "ranges", "seeds", "subsets"},

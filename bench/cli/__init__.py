@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import traceback
 from collections.abc import Iterator
 from typing import Any
 
@@ -46,6 +45,8 @@ def shown_safely() -> Iterator[None]:
     except (click.exceptions.Exit, click.Abort, BrokenPipeError):
         raise
     except Exception:
+        import traceback
+
         click.echo(without_passwords(traceback.format_exc()), err=True)
         raise SystemExit(1) from None
 

@@ -49,8 +49,8 @@ def list_names(kind: str | None, study: str | None) -> None:
 
 def _studies(paths: Paths) -> list[tuple[str, str, str]]:
     """Name, origin and question of every study; of one that cannot be read, why."""
+    from bench.errors import StudyError
     from bench.paths import shipped
-    from bench.study.definition import StudyError
     from bench.study.text import read
 
     rows = []

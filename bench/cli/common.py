@@ -27,9 +27,8 @@ class UsageLine(click.ClickException):
 @contextlib.contextmanager
 def one_line() -> Iterator[None]:
     """Turn the errors that the suite foresees into one line and exit status 2; any other keeps its traceback."""
-    from bench.errors import DataError, Unsupported
+    from bench.errors import DataError, StudyError, Unsupported
     from bench.registry import RegistryError
-    from bench.study.definition import StudyError
     from bench.tracking.errors import StoreError
 
     try:
@@ -80,7 +79,7 @@ def selection(command: Command) -> Command:
 
 def parse_setting(text: str, option: str = "--set") -> tuple[str, Any]:
     """``key=value`` from the command line, the value read as TOML and else as a bare word."""
-    from bench.study.definition import StudyError
+    from bench.errors import StudyError
 
     example = "epochs=5" if option == "--set" else "partition=gpu"
     name, equals, value = text.partition("=")

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli.layout import described, table, terminal, wrapped
+from bench.cli.layout import table, terminal, wrapped
 from bench.cli.remaining import clock
-from bench.study.definition import Range
+from bench.cli.study_page import space
 
 if TYPE_CHECKING:
     from bench.executors import Resources
@@ -58,30 +56,10 @@ def describe(study: Study, plan: Plan, driver: Driver, resources: Resources) -> 
             click.echo(line)
 
 
-def space(study: Study) -> list[str]:
-    """What a search draws from, a line for each setting, and how what it finds is confirmed."""
-    rows = [(name, choices(values)) for name, values in study.vary.items()]
-    lines = described(rows, terminal())
-    if study.confirm:
-        split = "on the test split, over"
-        lines.append(
-            f"  the best {study.confirm.top} are trained again and measured {split} {study.confirm.seeds} seeds"
-        )
-    if study.prune and study.objective.name == "test_loss":
-        lines.append("  what lies behind the median of the others is given up before its end")
-    return lines
-
-
-def choices(values: Sequence[Any] | Range) -> str:
-    """What one setting of a search or a grid is drawn from, in words."""
-    if isinstance(values, Range):
-        numbers = "whole numbers " if values.integer else ""
-        return f"{numbers}from {values.low:g} to {values.high:g}{', log-uniform' if values.log else ', uniform'}"
-    return ", ".join(map(str, values))
-
-
 def _time(study: Study, plan: Plan, driver: Driver, resources: Resources) -> str:
     """How long the rest may take: by earlier runs like these, or else by a few batches of each configuration."""
+    from statistics import fmean
+
     past = _tried(study, driver)
     number = len(plan.todo) or plan.proposals + plan.confirmations - len(past)
     if number <= 0:

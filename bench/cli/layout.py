@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import re
-import shutil
 import sys
 import unicodedata
 from collections.abc import Sequence
@@ -22,7 +21,11 @@ FULL = 100  # letters from which a line of a docstring is taken to go on in the 
 
 def terminal() -> int | None:
     """The width in cells of the terminal that is written to, or None where it is a file or another program."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    if not sys.stdout.isatty():
+        return None
+    import shutil  # which reads every compression there is
+
+    return shutil.get_terminal_size().columns
 
 
 def cells(text: str) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -112,6 +111,8 @@ class Group(click.Group):
 
 def hint(word: str, known: Sequence[str]) -> str:
     """The known word that is nearest to one that is none, as the end of a message."""
+    from difflib import get_close_matches
+
     near = get_close_matches(word, known, n=1)
     return f" Did you mean {near[0]!r}?" if near else ""
 
@@ -123,6 +124,8 @@ def _meant(word: str, readings: Mapping[str, str]) -> str:
         known = {kind: names(kind, paths) for kind in readings}
     except Exception:  # what is wrong with a study or a component is told where it is asked for
         return ""
+    from difflib import get_close_matches
+
     near = get_close_matches(word, sorted({each for found in known.values() for each in found}), n=1)
     if word not in near:
         near = [word] if any(word in found for found in known.values()) else near

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from bench.cli.dry_run import space
 from bench.cli.layout import described as lined_up
-from bench.cli.layout import wrapped
+from bench.cli.layout import terminal, wrapped
 from bench.cli.runs import differing, flat
+from bench.study.definition import Range
 from bench.text import line
 
 if TYPE_CHECKING:
@@ -59,6 +59,28 @@ def _searches(study: Study, known: Catalogue, dataset: str, width: int | None) -
         trial = study.trial(known, variant, dataset, 0, dict.fromkeys(study.vary), proposal=True)
         lines += ["  all of them:", *_settings([trial], {name: [] for name in study.vary}, width)]
     return lines
+
+
+def space(study: Study) -> list[str]:
+    """What a search draws from, a line for each setting, and how what it finds is confirmed."""
+    rows = [(name, choices(values)) for name, values in study.vary.items()]
+    lines = lined_up(rows, terminal())
+    if study.confirm:
+        split = "on the test split, over"
+        lines.append(
+            f"  the best {study.confirm.top} are trained again and measured {split} {study.confirm.seeds} seeds"
+        )
+    if study.prune and study.objective.name == "test_loss":
+        lines.append("  what lies behind the median of the others is given up before its end")
+    return lines
+
+
+def choices(values: Sequence[Any] | Range) -> str:
+    """What one setting of a search or a grid is drawn from, in words."""
+    if isinstance(values, Range):
+        numbers = "whole numbers " if values.integer else ""
+        return f"{numbers}from {values.low:g} to {values.high:g}{', log-uniform' if values.log else ', uniform'}"
+    return ", ".join(map(str, values))
 
 
 def _settings(trials: Sequence[Trial], own: dict[str, list[str]], width: int | None) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import math
@@ -10,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from bench.errors import StudyError as StudyError
 from bench.score import Metric
 from bench.study.claims import Claim
 from bench.study.naming import initials, nickname, short
@@ -28,13 +28,6 @@ LONGEST_TRIAL = 8000  # characters of one as JSON, which is a tag in MLflow: a l
 
 Settings = Mapping[str, Mapping[str, Any]]  # section -> setting -> value
 Cell = Mapping[str, Any]  # setting -> value, one point of the grid
-
-
-class StudyError(Exception):
-    """A study that cannot run as written: one line naming the file, the key, the wrong value and the right ones."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(line(message))
 
 
 @dataclass(frozen=True)
@@ -73,6 +66,8 @@ class Trial:
     @property
     def key(self) -> str:
         """Hash of all that decides the result, and of nothing else: names and the order of settings do not matter."""
+        import hashlib
+
         decisive = {
             "model": self.model,
             "dataset": self.fingerprint or self.dataset,

@@ -6,9 +6,9 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from bench.errors import StudyError
 from bench.paths import shipped
 from bench.registry import unknown
-from bench.study.definition import StudyError
 from bench.text import is_name, named, read_toml, reason
 
 LARGEST = 2**20  # bytes of a study file

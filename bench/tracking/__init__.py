@@ -4,7 +4,6 @@ One experiment per study, one flat run per trial. ``store.py`` reads, ``writer.p
 ``shared.py`` is for trials that several studies hold, ``repair.py`` fixes, ``reach.py`` is for a store that does not answer.
 """
 
-import logging
 import os
 
 # Read by MLflow when it is imported: no telemetry, no notices about its own databases and git.
@@ -17,4 +16,10 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
-logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # whole pages on what we say in a line
+
+
+def hush() -> None:
+    """Keep MLflow's log of its databases out of the terminal: whole pages on what we say in a line. Before one is opened."""
+    import logging  # which those who only read a store's names can do without
+
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)

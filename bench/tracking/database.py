@@ -9,6 +9,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from bench import databases
+from bench.tracking import hush
 from bench.tracking.errors import StoreError
 from bench.tracking.names import DATABASE
 
@@ -104,6 +105,7 @@ def _note(folder: Path) -> Path:
 def _make(uri: str) -> None:
     from mlflow import MlflowClient
 
+    hush()
     MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
     _let_go(uri)
 

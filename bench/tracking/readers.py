@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.tracking import hush
 from bench.tracking.reader import Reader
 from bench.tracking.sql import SqlReader, serves
 
@@ -29,4 +30,5 @@ def client(uri: str) -> MlflowClient:
     """MLflow's own for the store at ``uri``, one for each process."""
     from mlflow import MlflowClient
 
+    hush()
     return MlflowClient(tracking_uri=uri)

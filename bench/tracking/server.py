@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.tracking import hush
+
 UI = "/mlflow"  # MLflow's own page; relative to it, everything that it asks for lies where it lay before
 # Who is logged in, which the UI asks of any server: one that knows of no logging in would have it report an error.
 NOBODY = "/ajax-api/2.0/mlflow/users/current"
@@ -42,6 +44,7 @@ def serve(uri: str, host: str, port: int, pages: Mapping[str, Page], script: str
     """
     from mlflow.server import constants
 
+    hush()
     os.environ[constants.BACKEND_STORE_URI_ENV_VAR] = uri
     os.environ[constants.SERVE_ARTIFACTS_ENV_VAR] = "true"
     os.environ[constants.ARTIFACT_ROOT_ENV_VAR] = "mlflow-artifacts:/"
