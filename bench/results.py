@@ -17,7 +17,7 @@ from bench.report.folder import lost
 from bench.report.index import write_index
 from bench.report.plain import WIDTH, console
 from bench.report.selection import selected, tracked_on
-from bench.report.tables import prepared
+from bench.report.tables import prepared, summary
 from bench.study.catalogue import Catalogue
 from bench.study.definition import Study, StudyError, Trial
 from bench.study.file import load
@@ -96,12 +96,22 @@ def write_report(
         from bench.run.proposals import importances  # which reads Optuna
 
         weighed = {dataset: importances(study.vary, *each) for dataset, each in search.proposals(study, wanted).items()}
-    path = page.write(study, wanted, curves, pictures, folder, importances=weighed, with_latex=latex)
+    table, judgements = summary(study, wanted), judge(study, wanted, curves)
+    path = page.write(
+        study,
+        wanted,
+        curves,
+        pictures,
+        folder,
+        importances=weighed,
+        table=table,
+        judgements=judgements,
+        with_latex=latex,
+    )
     if publish:
         write_index(paths.reports, _asked(known, paths))
-    judgements = judge(study, wanted, curves)
     present(study, known, store, answer(judgements))
-    parts = plain(judgements, width or WIDTH), console(study, wanted, width)
+    parts = plain(judgements, width or WIDTH), console(study, wanted, width, table=table)
     return Written(path, "\n\n".join(filter(None, parts)), left_out)
 
 

@@ -51,6 +51,10 @@ def test_what_needs_no_training_imports_nothing_heavy(words: list[str]) -> None:
     assert not imported_by(words) & HEAVY
 
 
+def test_plug_ins_are_not_asked_for_where_none_is_installed() -> None:
+    assert "email" not in imported_by(["list"]), "importlib.metadata reads it, and takes a third of the command's time"
+
+
 def imported_by(words: list[str]) -> set[str]:
     """The packages that a command imports, in a process of its own."""
     code = f"import sys\nfrom bench.cli import main\ntry: main({words})\nexcept SystemExit: pass\nprint(*sys.modules)"

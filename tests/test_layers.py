@@ -112,7 +112,7 @@ ALLOWED = {
     },
     "executors": {"files", "study", "executors/__init__"},
     "executors/_tied": {"executors"},
-    "tracking": {"databases", "files", "images", "score", "study", "text", "tracking"},
+    "tracking": {"databases", "files", "images", "score", "study", "text", "tracking", "tracking/__init__"},
     "site": {"errors", "paths", "registry", "results", "site", "site/__init__", "study", "text", "tracking"},
     "report": {"files", "images", "report", "report/__init__", "score", "study", "text"},
     "run/queue_file": {"databases"},

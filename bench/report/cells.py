@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -24,7 +24,8 @@ def measures(study: Study, rows: pd.DataFrame, metrics: Sequence[Metric], name: 
     """
     columns: dict[str, list[Cell]] = {"variant": [Cell(variant) for variant in rows["variant"]]}
     for metric in metrics:
-        columns[heading(study, metric, rows)] = [_cell(study, metric, row, rows) for _, row in rows.iterrows()]
+        own = _plain(rows, metric)
+        columns[heading(study, metric, rows)] = [_cell(study, metric, row, own) for row in own]
         halves = rows[f"{metric.name}_interval"]
         if metric == study.objective and halves.notna().any():
             factor, _ = told_in(study, metric)
@@ -59,7 +60,7 @@ def told_in(study: Study, metric: Metric) -> tuple[int, str]:
 def legend(rows: pd.DataFrame, metrics: Sequence[Metric], best: str) -> str:
     """What the marks in the table of one data set mean: those that are in it, the best one's being ``best``."""
     marked = {mark: any(rows[f"{m.name}_{mark}"].any() for m in metrics) for mark in ("best", "tied", "untested")}
-    marked["n"] = any(_uneven(rows, m) for m in metrics)
+    marked["n"] = any(_uneven(_plain(rows, m)) for m in metrics)
     words = {
         "best": f"{best}: best mean",
         "tied": "≈ tied with it: a paired t-test over the seeds that both have, at 5 % after Holm's correction over the "
@@ -87,24 +88,31 @@ def with_spread(mean: float, std: float) -> str:
     return f"{mean:{style}}" + ("" if pd.isna(std) else f" ± {std:{style}}")
 
 
-def _cell(study: Study, metric: Metric, row: pd.Series[Any], rows: pd.DataFrame) -> Cell:
-    name, (factor, _) = metric.name, told_in(study, metric)
-    mean = float(row[f"{name}_mean"])
+def _cell(study: Study, metric: Metric, row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Cell:
+    factor, _ = told_in(study, metric)
+    mean = float(row["mean"])
     if math.isnan(mean):
         return Cell()
-    text = with_spread(factor * mean, factor * float(row[f"{name}_std"]))
-    text += " ≈" if row[f"{name}_tied"] else ""
-    text += " untested" if row[f"{name}_untested"] and rows[f"{name}_best"].any() else ""
-    if row[f"{name}_n"] < rows[f"{name}_n"].max():
-        text += f" (n = {row[f'{name}_n']:.0f})"
-    elif _uneven(rows[rows[f"{name}_n"] == row[f"{name}_n"]], metric):
-        text += f" (seeds {row[f'{name}_seeds']})"
-    return Cell(text, bool(row[f"{name}_best"]), mean)
+    text = with_spread(factor * mean, factor * float(row["std"]))
+    text += " ≈" if row["tied"] else ""
+    text += " untested" if row["untested"] and any(each["best"] for each in rows) else ""
+    if row["n"] < max(each["n"] for each in rows):
+        text += f" (n = {row['n']:.0f})"
+    elif _uneven([each for each in rows if each["n"] == row["n"]]):
+        text += f" (seeds {row['seeds']})"
+    return Cell(text, bool(row["best"]), mean)
 
 
-def _uneven(rows: pd.DataFrame, metric: Metric) -> bool:
+def _plain(rows: pd.DataFrame, metric: Metric) -> list[dict[str, Any]]:
+    """Of every row what it has of one metric: without pandas, since each cell is laid beside all of its column."""
+    names = ("mean", "std", "n", "seeds", "best", "tied", "untested")
+    columns = [rows[f"{metric.name}_{name}"] for name in names]
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def _uneven(column: Sequence[Mapping[str, Any]]) -> bool:
     """Whether the means of a column are not all of the same seeds."""
-    return rows.loc[rows[f"{metric.name}_n"] > 0, f"{metric.name}_seeds"].nunique() > 1
+    return len({each["seeds"] for each in column if each["n"] > 0}) > 1
 
 
 def _costs(rows: pd.DataFrame) -> dict[str, list[Cell]]:

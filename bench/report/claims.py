@@ -70,6 +70,11 @@ def judge(study: Study, runs: pd.DataFrame, curves: pd.DataFrame) -> list[Judgem
         curves: ``run_id, name, step, value``.
     """
     runs = prepared(study, runs)
+    needed = {"run_id", "variant", "dataset", "split", "seed", "state", "device", *COSTS}
+    needed |= {f"{what}.{claim.metric}" for claim in study.claims for what in ("metric", "protocol", "reason")}
+    runs = runs[
+        [name for name in runs if name in needed]
+    ]  # of hundreds of columns: each claim takes its own rows of it
     tracked = list(dict.fromkeys(runs["dataset"]))
     judgements = []
     for claim in study.claims:

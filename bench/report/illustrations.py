@@ -89,12 +89,12 @@ def effect_plot(study: Study, table: pd.DataFrame, runs: pd.DataFrame, metrics: 
     where, drawn = ["dataset", "split", "variant"], []
     if study.is_search:
         return None
+    finished = dict(iter(runs[runs["state"] == "finished"].groupby(where)))
     for metric in metrics:
         factor, unit = told_in(study, metric)
         values: dict[str, dict[str | float, list[float]]] = {}
         for _, row in table[table[f"{metric.name}_mean"].notna()].iterrows():
-            same = (runs[where] == row[where]).all(axis=1) & (runs["state"] == "finished")
-            found = [factor * float(value) for value in values_of(runs[same], metric.name)]
+            found = [factor * float(value) for value in values_of(finished[tuple(row[where])], metric.name)]
             values.setdefault(nickname(str(row["dataset"])), {})[places[row["variant"]]] = found
         if any(len(own) > 1 for own in values.values()):
             drawn.append(Effect(titled(metric), unit, values))

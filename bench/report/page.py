@@ -27,7 +27,7 @@ from bench.report.blocks import (
     some,
 )
 from bench.report.cells import laid_out, measures
-from bench.report.claims import judge
+from bench.report.claims import Judgement, judge
 from bench.report.folder import RUNS, placeless, replace_files
 from bench.report.html import html
 from bench.report.latex import latex
@@ -50,6 +50,8 @@ def describe(
     curves: pd.DataFrame,
     pictures: Mapping[str, Mapping[str, bytes]],
     importances: Mapping[str, Mapping[str, float]],
+    table: pd.DataFrame | None = None,
+    judgements: Sequence[Judgement] | None = None,
 ) -> Page:
     """The page of a study, with what lies beside it; the arguments are those of `write`.
 
@@ -57,8 +59,8 @@ def describe(
         StudyError: nothing is tracked yet.
     """
     runs = prepared(study, runs)
-    table = summary(study, runs)
-    judgements = judge(study, runs, curves)
+    table = summary(study, runs) if table is None else table
+    judgements = judge(study, runs, curves) if judgements is None else judgements
     found = answer.answer(judgements) or leading(study, table)
     deciding = _deciding(study, table)
     files: dict[str, bytes] = {}
@@ -113,6 +115,8 @@ def write(
     folder: Path,
     *,
     importances: Mapping[str, Mapping[str, float]] | None = None,
+    table: pd.DataFrame | None = None,
+    judgements: Sequence[Judgement] | None = None,
     with_latex: bool = False,
 ) -> Path:
     """Write ``README.md``, ``report.html``, tables (``claims.csv`` where there are any) and pictures into ``folder``.
@@ -124,6 +128,8 @@ def write(
         curves: ``run_id, name, step, value``.
         pictures: PNG by file name, by run.
         importances: of a search, a share for every setting, by data set.
+        table: the `summary` of the runs, where it is at hand.
+        judgements: what `judge` says of them, where it is at hand.
         with_latex: the tables too, as ``report.tex``.
 
     Returns:
@@ -132,7 +138,7 @@ def write(
     Raises:
         StudyError: nothing is tracked yet.
     """
-    page = describe(study, runs, curves, pictures, importances or {})
+    page = describe(study, runs, curves, pictures, importances or {}, table, judgements)
     facts = {**page.facts, "thumbnail": page.thumbnail}
     texts = {
         "README.md": markdown(page),

@@ -16,18 +16,20 @@ WIDTH = 118  # columns that a printed table may fill where nobody says how wide 
 NAME = 24  # of them that a row's name has at the least
 
 
-def console(study: Study, runs: pd.DataFrame, width: int | None = None) -> str:
+def console(study: Study, runs: pd.DataFrame, width: int | None = None, *, table: pd.DataFrame | None = None) -> str:
     """The tables as a finished study prints them; what is blank throughout is left to `notes`.
 
     Args:
         width: of the terminal, in columns; None where there is none, and so lines of words are not broken.
+        table: the `summary` of the runs, where it is at hand.
     """
     runs = prepared(study, runs)
     parts = []
-    for (dataset, split), rows in summary(study, runs).groupby(["dataset", "split"], sort=False):
+    table = summary(study, runs) if table is None else table
+    for (dataset, split), rows in table.groupby(["dataset", "split"], sort=False):
         shown = rows.head(TOP) if study.is_search else rows
-        table = laid_out(measures(study, shown, study.metrics, "measures"))
-        parts.append(f"{study.name} on {printable(str(dataset))}, {split} split\n{plain_table(table, width or WIDTH)}")
+        text = plain_table(laid_out(measures(study, shown, study.metrics, "measures")), width or WIDTH)
+        parts.append(f"{study.name} on {printable(str(dataset))}, {split} split\n{text}")
         parts[-1] += f"\n{_filled(words, width)}" if (words := legend(shown, study.metrics, "*")) else ""
     return "\n\n".join([*parts, "\n".join(_filled(printable(note), width) for note in notes(study, runs))]).strip()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,12 +13,13 @@ import matplotlib
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
-from bench.images import COLOURS, FONT, WIDTH, Picture, picture
+from bench.images import COLOURS, FONT, WIDTH, Picture
 from bench.report.significance import interval
 
 DPI = 100
@@ -149,11 +149,11 @@ def drawn(
 
 def finished(figure: Figure) -> Picture:
     """A figure that was drawn, as a picture."""
-    content = io.BytesIO()
+    canvas = FigureCanvasAgg(figure)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)  # a sign that the font lacks is a box
-        figure.savefig(content, format="png", metadata={"Software": None})
-    return picture(content.getvalue())
+        canvas.draw()  # type: ignore[no-untyped-call]  # `Figure.savefig` would draw it twice
+    return np.asarray(canvas.buffer_rgba())[..., :3]  # type: ignore[no-untyped-call]
 
 
 def _draw(axes: Axes, curve: Curve, colour: str, mark: str, style: Style, number: int) -> None:

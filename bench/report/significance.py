@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from scipy.special import stdtr, stdtrit  # scipy.stats takes most of a second to read
-
 LEVEL = 0.05  # of the tests and, with its complement, of the intervals
 
 
@@ -15,6 +13,8 @@ def interval(values: Sequence[float]) -> float:
     n = len(values)
     if n < 2:
         return math.nan
+    from scipy.special import stdtrit  # a third of a second to read, and scipy.stats most of one
+
     return float(stdtrit(n - 1, 1 - LEVEL / 2)) * _deviation(values) / math.sqrt(n)
 
 
@@ -30,6 +30,8 @@ def below(values: Sequence[float], bound: float = 0.0) -> float:
     distance, error = math.fsum(values) / n - bound, _deviation(values) / math.sqrt(n)
     if error == 0:
         return 0.0 if distance < 0 else 1.0
+    from scipy.special import stdtr
+
     return float(stdtr(n - 1, distance / error))
 
 

@@ -45,9 +45,11 @@ def notes(study: Study, runs: pd.DataFrame) -> list[str]:
                     f"{metric} on {place} was taken under {len(taken)} protocols, which one column cannot hold: {each}"
                 )
             if f"reason.{metric}" in finished:
-                without = finished[finished[f"reason.{metric}"].fillna("") != ""]
-                for reason, blanks in without.groupby(f"reason.{metric}", sort=True):
-                    blank.setdefault((", ".join(sorted(set(blanks["model"]))), str(reason)), []).append(metric)
+                models_of: dict[str, set[str]] = {}
+                for model, reason in zip(finished["model"], finished[f"reason.{metric}"].fillna(""), strict=True):
+                    models_of.setdefault(str(reason), set()).add(model)
+                for reason in sorted(models_of.keys() - {""}):
+                    blank.setdefault((", ".join(sorted(models_of[reason])), reason), []).append(metric)
         for (models, reason), metrics in blank.items():
             be = "is" if len(metrics) == 1 else "are"
             lines.append(f"{', '.join(metrics)} on {place} {be} blank for {models}: {reason}")
@@ -75,8 +77,9 @@ def protocols(runs: pd.DataFrame, metric: str, *, trained: bool = False) -> dict
     if f"protocol.{metric}" not in runs or f"metric.{metric}" not in runs:
         return {}
     found: dict[str, list[str]] = {}
-    for variant, text in runs.loc[runs[f"metric.{metric}"].notna(), ["variant", f"protocol.{metric}"]].dropna().values:
-        if text:
+    columns = (runs[name] for name in ("variant", f"metric.{metric}", f"protocol.{metric}"))
+    for variant, value, text in zip(*columns, strict=True):  # plain: a few rows, and as often as there are metrics
+        if pd.notna(value) and pd.notna(text) and text:
             facts = {name: fact for name, fact in json.loads(text).items() if trained or name not in TRAINED}
             variants = found.setdefault(json.dumps(facts, sort_keys=True), [])
             variants += [variant] if variant not in variants else []
@@ -85,7 +88,9 @@ def protocols(runs: pd.DataFrame, metric: str, *, trained: bool = False) -> dict
 
 def values_of(trials: pd.DataFrame, metric: str) -> pd.Series[float]:
     """What trials measured, by seed; what is blank or infinite is left out."""
-    values = pd.to_numeric(trials.set_index("seed").get(f"metric.{metric}", pd.Series(dtype=float)))
+    if (name := f"metric.{metric}") not in trials:
+        return pd.Series(dtype=float)
+    values = pd.Series(pd.to_numeric(trials[name]).array, trials["seed"])
     return values[values.abs() < LARGEST].dropna()
 
 
@@ -178,4 +183,5 @@ def _ordered(study: Study, rows: pd.DataFrame) -> pd.DataFrame:
         keys["objective"] = study.objective.sign * pd.to_numeric(rows[objective])
     ties = [name for name in ("variant", "seed", "configuration") if name in rows]
     keys[ties] = rows[ties]
-    return rows.loc[keys.sort_values(list(keys.columns), kind="stable").index].reset_index(drop=True)
+    order = keys.sort_values(list(keys.columns), kind="stable").index
+    return rows if order.is_monotonic_increasing else rows.loc[order].reset_index(drop=True)
