@@ -86,6 +86,8 @@ def _made() -> Iterator[Made]:
     patched = pytest.MonkeyPatch()
     place = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # a socket's path has 107 letters at most
     patched.setenv("TMPDIR", str(place))
+    # Before what is installed there: torch-fidelity brings a package `tests` of its own.
+    patched.setenv("PYTHONPATH", str(ROOT))
     patched.setenv("RAY_AUTH_MODE", "disabled")  # which would leave a token in the user's own folder
     # Whatever else fills this machine's memory, Ray ends no process for it.
     for name, value in {**QUIET, **LOOPBACK, "RAY_memory_monitor_refresh_ms": "0"}.items():
@@ -291,7 +293,7 @@ def test_a_driver_that_is_killed_and_a_head_that_is_gone_leave_what_the_same_com
         driver = subprocess.Popen(
             [sys.executable, "-c", DRIVER.format(address=made.cluster.address)],
             cwd=slow.studies.parent,
-            env={**environment, "PYTHONPATH": str(ROOT)},
+            env=environment,
             stdout=output,
             stderr=output,
         )
