@@ -23,7 +23,8 @@ import bench.datasets._images as images
 import bench.datasets._npz as npz
 from bench.cache import cached
 from bench.contract import DataError
-from bench.datasets import open_dataset, read_idx, read_image
+from bench.datasets import open_dataset, read_image
+from bench.datasets._idx import read_idx
 
 GOOD: dict[str, Any] = {
     "x_train": np.zeros((6, 4, 5), np.uint8),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import math
+import shutil
 import socket
 import struct
 import threading
@@ -42,6 +44,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError("Network is unreachable")
 
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(registry.load("datasets", "fashion_mnist"), "DEBIAN", Path("no package"))
 
 
 def write(path: Path, **changes: Any) -> Path:
@@ -207,9 +210,11 @@ def test_lines_are_the_same_every_time_and_others_in_the_other_split() -> None:
     assert not torch.equal(other[: len(first)], first)
 
 
-def mnist(root: Path, digits: tuple[int, ...] = tuple(range(9, -1, -1)), side: int = 28) -> np.ndarray[Any, Any]:
+def mnist(
+    root: Path, digits: tuple[int, ...] = tuple(range(9, -1, -1)), side: int = 28, place: str = "MNIST"
+) -> np.ndarray[Any, Any]:
     """Write images and labels of ``digits`` in torchvision's layout; returns the images."""
-    raw = root / "MNIST" / "raw"
+    raw = root / place / "raw"
     raw.mkdir(parents=True)
     n = len(digits)
     pixels = np.arange(n * side * side, dtype=np.uint32).astype(np.uint8).reshape(n, side, side)
@@ -227,6 +232,30 @@ def test_mnist_is_read_from_torchvisions_layout(tmp_path: Path) -> None:
     assert torch.equal(source.test.images[:, 0], torch.from_numpy(pixels))
     # What is there can be read where nothing can be written, as on a cluster's shared disk.
     assert [entry.name for entry in tmp_path.iterdir()] == ["MNIST"]
+
+
+def test_fashion_mnist_is_taken_from_debian_s_package_where_that_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_network: None
+) -> None:
+    """Its files are packed; a damaged one leaves nothing behind, as a broken download does."""
+    pixels, package = mnist(tmp_path / "made", place="package"), tmp_path / "made" / "package" / "raw"
+    for file in list(package.iterdir()):
+        file.with_name(f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))
+        file.unlink()
+    monkeypatch.setattr(registry.load("datasets", "fashion_mnist"), "DEBIAN", package)
+    data = tmp_path / "data"
+    data.mkdir()
+    source = open_dataset("fashion_mnist", data)
+    assert torch.equal(source.train.images[:, 0], torch.from_numpy(pixels))
+    assert (source.test.labels.tolist(), source.spec.classes[8]) == (list(range(9, -1, -1)), "bag")
+    assert [entry.name for entry in data.iterdir() if not entry.name.startswith(".")] == ["FashionMNIST"]
+    (package / "t10k-labels-idx1-ubyte.gz").write_bytes(b"\x1f\x8b\x08\x00 torn")
+    with pytest.raises(DataError, match=r"cannot download fashion_mnist into .+; put it there yourself as"):
+        open_dataset("fashion_mnist", tmp_path)
+    assert not (tmp_path / "FashionMNIST").exists()
+    shutil.rmtree(package)
+    with pytest.raises(DataError, match=r"cannot download fashion_mnist into .+ Network is unreachable"):
+        open_dataset("fashion_mnist", tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,6 @@ from bench import registry
 from bench.contract import DataError, Split
 from bench.datasets._files import Track, digests_of, fingerprint_of, untracked
 from bench.datasets._folders import list_folder
-from bench.datasets._idx import read_idx
 from bench.datasets._images import centre_square, read_image
 from bench.datasets._npz import LAYOUT, read_npz, write_npz
 from bench.datasets._readers import (
@@ -32,6 +31,7 @@ from bench.datasets._readers import (
     checked,
     from_arrays,
     read_folder,
+    read_idx_split,
     resize,
 )
 from bench.registry import unknown
@@ -51,7 +51,7 @@ __all__ = [
     "from_arrays",
     "located",
     "open_dataset",
-    "read_idx",
+    "read_idx_split",
     "read_image",
     "untracked",
     "write_npz",

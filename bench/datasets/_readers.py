@@ -24,6 +24,7 @@ from bench.cache import Like, cached, digest
 from bench.contract import HIDDEN, DataError, ImageSpec, Split
 from bench.datasets._files import Track, digests_of, fingerprint_of
 from bench.datasets._folders import divide, in_words, list_folder
+from bench.datasets._idx import read_idx
 from bench.datasets._images import decode, resize_all, resize_rule
 from bench.ranges import LARGEST_SIDE
 from bench.text import is_plain, reason
@@ -75,6 +76,18 @@ def from_arrays(images: NDArray[Any], labels: NDArray[Any] | None) -> Split:
     pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
     known = torch.full((len(images),), HIDDEN) if labels is None else torch.from_numpy(labels.astype(np.int64))
     return Split(pixels, known)
+
+
+def read_idx_split(folder: Path, split: SplitName) -> Split:
+    """A split of a set that is published as MNIST is: two files in the IDX format, images and labels, with its names.
+
+    Raises:
+        ValueError: a file is no such array.
+        OSError: it cannot be read.
+    """
+    part = "train" if split == "train" else "t10k"
+    images = read_idx(folder / f"{part}-images-idx3-ubyte", 3)
+    return from_arrays(images, read_idx(folder / f"{part}-labels-idx1-ubyte", 1))
 
 
 def read_folder(root: Path, name: str, image_size: int | None, folder: Path, track: Track) -> Source:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torchvision
 
 from bench.contract import ImageSpec, Split
-from bench.datasets import SplitName, fetched, from_arrays, read_idx
+from bench.datasets import SplitName, fetched, read_idx_split
 
 SPEC = ImageSpec(1, 28, 28, tuple("0123456789"))
 PLACE = "MNIST"
@@ -21,8 +21,6 @@ def load(split: SplitName, data_dir: Path) -> Split:
     """
 
     def read() -> Split:
-        start = data_dir / PLACE / "raw" / ("train" if split == "train" else "t10k")
-        images = read_idx(start.with_name(f"{start.name}-images-idx3-ubyte"), 3)
-        return from_arrays(images, read_idx(start.with_name(f"{start.name}-labels-idx1-ubyte"), 1))
+        return read_idx_split(data_dir / PLACE / "raw", split)
 
     return fetched("mnist", data_dir, PLACE, lambda folder: torchvision.datasets.MNIST(folder, download=True), read)
