@@ -216,6 +216,20 @@ def test_pixels_are_counted_before_they_are_decoded(
         read_image(tmp_path / "a.png")
 
 
+def test_no_more_of_an_image_is_asked_for_than_its_file_holds(tmp_path: Path) -> None:
+    """A box that says it has two gibibytes; Pillow, handed the path, makes room for them before it reads."""
+    start = struct.pack(">I4sI", 12, b"jP  ", 0x0D0A870A) + struct.pack(">I4s4sI4s", 20, b"ftyp", b"jp2 ", 0, b"jp2 ")
+    (tmp_path / "a.jp2").write_bytes(start + struct.pack(">I4s", 2**31 + 8, b"jp2h"))
+    images.extensions()
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=r"a.jp2 is no image that can be read \(Expected to read 2147483648 bytes"):
+            read_image(tmp_path / "a.jp2")
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+
+
 def test_a_folder_of_images_must_have_room_before_the_first_is_decoded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import warnings
 from collections.abc import Sequence
 from contextlib import closing
@@ -26,6 +28,21 @@ GREY = ("1", "L", "LA", "La")  # the modes that Pillow has for it
 MOST_PIXELS = 89_478_485  # of one image: a quarter of a gibibyte in RGB, from which on Pillow warns
 
 
+class _Held(io.BufferedReader):
+    """A file of which no more is asked than it holds: Python makes room for all that is asked for before it reads.
+
+    A JPEG 2000 of 285 bytes can have Pillow ask for two gibibytes.
+    """
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(io.FileIO(file))
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > io.DEFAULT_BUFFER_SIZE:
+            size = min(size, max(os.fstat(self.fileno()).st_size - self.tell(), 0))
+        return super().read(size)
+
+
 @cache
 def extensions() -> frozenset[str]:
     """The endings of file names, small and with their dot, that Pillow has registered for `FORMATS`."""
@@ -45,7 +62,7 @@ def read_image(file: Path) -> Image.Image:
         DataError: it is no image, is endless, or has more than 8 bits per channel.
     """
     try:
-        with Image.open(file, formats=_formats()) as opened:  # which reads no pixels yet
+        with _Held(file) as held, Image.open(held, formats=_formats()) as opened:  # which reads no pixels yet
             if opened.width * opened.height > MOST_PIXELS:
                 raise DataError(
                     f"{file} has {opened.width} x {opened.height} pixels; at most {MOST_PIXELS:,} are read: make it smaller"
