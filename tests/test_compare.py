@@ -21,6 +21,7 @@ from bench.comparison import Compared, ahead, alike, sheet
 from bench.images import WIDTH, png
 from bench.paths import Paths
 from bench.score import Metric, Score
+from bench.tracking.database import settle
 from bench.tracking.errors import StoreError
 from bench.tracking.glance import Glimpse, glance
 from bench.tracking.store import Store
@@ -89,6 +90,16 @@ class TestGlance:
         assert glance(paths.store, None, "nope") == []
         assert glance(paths.store, None, begin=runs[1].run_id[:12]) == [runs[1]]
         assert glance(paths.store, None, begin="%") == []
+
+    def test_a_store_that_was_moved_is_read_as_it_is(
+        self, paths: Paths, runs: list[Glimpse], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        shutil.copytree(paths.store, tmp_path / "copy")
+        settle(tmp_path / "copy")
+        (tmp_path / "copy").rename(tmp_path / "moved")
+        found = glance(tmp_path / "moved", None)  # the first to look at it
+        assert sorted(found, key=lambda run: run.run_id) == sorted(runs, key=lambda run: run.run_id)
+        assert not caplog.messages
 
     def test_what_cannot_be_read_is_left_out_or_a_line(self, paths: Paths, tmp_path: Path) -> None:
         assert glance(tmp_path, None) == []

@@ -26,6 +26,8 @@ def address(folder: Path, uri: str | None) -> str:
 def settle(folder: Path) -> None:
     """See that a store which was moved, or copied, knows where its files lie now: MLflow keeps absolute paths.
 
+    A database that cannot be read is left to whoever reads it.
+
     Raises:
         StoreError: it was moved, and cannot be written.
     """
@@ -34,7 +36,10 @@ def settle(folder: Path) -> None:
     here = folder.resolve().as_uri()
     try:
         with closing(sqlite3.connect(folder.resolve() / DATABASE, timeout=databases.SECONDS)) as database, database:
-            locations = [row[0] for row in database.execute("select artifact_location from experiments")]
+            try:
+                locations = [row[0] for row in database.execute("select artifact_location from experiments")]
+            except sqlite3.Error:
+                return
             # Every experiment of ours lies in <store>/artifacts/<study>.
             old = {location.rpartition("/artifacts/")[0] for location in locations if "/artifacts/" in location}
             for place in old - {here}:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from bench.score import Score
 from bench.study.definition import Trial
 from bench.text import is_name
-from bench.tracking.database import address
+from bench.tracking.database import address, settle
 from bench.tracking.names import REFERS
 from bench.tracking.protocols import unpacked
 from bench.tracking.reach import answered, check_address
@@ -53,6 +53,8 @@ def glance(
     Raises:
         StoreError: they cannot be read.
     """
+    if uri is None:
+        settle(folder)
     place = address(folder, uri)
     check_address("MLFLOW_TRACKING_URI", place)
 
