@@ -199,7 +199,10 @@ class TestInside:
     def test_what_is_finished_is_shown_without_what_trains_and_writes(self) -> None:
         options = ["--seeds", "1", "--set", "latent_dim=2", "--set", "epochs=1"]
         assert bench("run", "study", "smoke", *options).exit_code == 0
-        trains, draws = {"torch", "mlflow", "sqlalchemy", "optuna"}, {"pandas", "numpy", "scipy", "matplotlib"}
+        trains, draws = (
+            {"torch", "mlflow", "sqlalchemy", "optuna"},
+            {"pandas", "numpy", "matplotlib"},
+        )  # tests, of several seeds, would need scipy
         for words, needed in (
             (["report", "smoke", *options[2:]], draws),
             (["run", "study", "smoke", *options], draws),
