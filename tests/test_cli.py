@@ -199,10 +199,8 @@ class TestInside:
     def test_what_is_finished_is_shown_without_what_trains_and_writes(self) -> None:
         options = ["--seeds", "1", "--set", "latent_dim=2", "--set", "epochs=1"]
         assert bench("run", "study", "smoke", *options).exit_code == 0
-        trains, draws = (
-            {"torch", "mlflow", "sqlalchemy", "optuna"},
-            {"pandas", "numpy", "matplotlib"},
-        )  # tests, of several seeds, would need scipy
+        trains = {"torch", "mlflow", "sqlalchemy", "optuna"}
+        draws = {"pandas", "numpy", "matplotlib"}  # and scipy, for tests over several seeds
         for words, needed in (
             (["report", "smoke", *options[2:]], draws),
             (["run", "study", "smoke", *options], draws),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from sqlalchemy import create_engine, text
 
 from bench import databases
 from bench.cli import main
@@ -67,6 +68,28 @@ def test_a_database_is_made_once_and_whole(file: Path) -> None:
     assert [path.name for path in file.parent.iterdir()] == ["people.db"]
     assert names(file) == 2000
     assert databases.damage(file, TABLES) == ""
+
+
+def test_nothing_waits_for_the_disk_while_a_database_is_made_and_everything_does_after(file: Path) -> None:
+    """A library makes its own in hundreds of statements, and the file is synced before it is moved to its place."""
+    synced: list[int] = []
+
+    def ask(url: str) -> None:
+        engine = create_engine(url)
+        with engine.begin() as connection:
+            synced.append(int(connection.execute(text("pragma synchronous")).scalar_one()))
+            connection.execute(text("create table people (name text)"))
+        engine.dispose()
+
+    def both(url: str) -> None:
+        ask(url)
+        ask(f"sqlite:///{file.parent / 'other.db'}")
+
+    databases.have(file, TABLES, both)
+    file.rename(file.with_name("gone.db"))
+    file.with_name("other.db").unlink()
+    ask(f"sqlite:///{file}")
+    assert synced == [0, 2, 2], "OFF for the one that is made; FULL for another meanwhile, and for all afterwards"
 
 
 def test_one_whose_making_was_killed_is_made_anew(file: Path) -> None:

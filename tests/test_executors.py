@@ -85,6 +85,17 @@ def server() -> psutil.Process:
     return found
 
 
+def test_the_server_of_processes_is_started_before_the_first_trial_and_serves_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "13")
+    local.ready(Resources(workers=2))
+    before = server()
+    assert os.environ["OMP_NUM_THREADS"] == "13"
+    assert collect([0], Resources(workers=2))[-1] == (0, "done")
+    assert server() == before
+
+
 def test_where_the_server_of_processes_is_ended_its_children_are_and_the_next_has_another() -> None:
     """A child that has said that it is done was done, whoever could tell how it ended."""
     events = []

@@ -89,6 +89,20 @@ def test_a_trial_that_begins_has_the_threads_of_its_share(
         assert events[0].tags["threads"] == share
 
 
+def test_who_makes_what_trials_share_before_it_trains_ends_in_the_same_digits(trial: Trial, tmp_path: Path) -> None:
+    """So that no two come to it together, one waiting for the other; what is made is what would have been made later."""
+    metrics = ("test_loss", "fd_classifier")
+    ends, caches = [], []
+    for name, first in (("first", frozenset({trial.key})), ("later", frozenset[str]())):
+        folder = tmp_path / name
+        events = list(Work(metrics, folder, folder, {}, first=first)(trial))
+        ends.append(events[-1])
+        caches.append({file.name: file.read_bytes() for file in (folder / "cache").glob("*.safetensors")})
+    assert ends[0] == ends[1]
+    assert caches[0] == caches[1]
+    assert any(name.startswith("classifier-") for name in caches[0])
+
+
 def test_a_picture_that_a_kill_left_alone_does_not_stand_for_its_epoch(trial: Trial, tmp_path: Path) -> None:
     work = Work(METRICS, tmp_path, tmp_path, {})
     folder = work.checkpoint(trial)

@@ -5,6 +5,9 @@
 that ends without having said so comes as a `Failure`. Sending True back stops the trial whose event was just yielded.
 Closing the generator stops all of them. Nothing here retries: the driver decides that.
 
+A file may hold ``ready(resources)`` too, which is called as soon as it is known that there are trials: it begins what they wait
+for, and waits for nothing.
+
 A file whose trials run on other machines says so in ``ELSEWHERE``, which names the fields of `Resources` that it heeds beside
 ``workers``, ``timeout`` and ``use_gpus``: this machine is not shared out for them.
 """

@@ -19,6 +19,7 @@ import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from types import ModuleType
@@ -91,6 +92,14 @@ def run(
             _remove(children, child)
 
 
+def ready(resources: Resources) -> None:
+    """Start the server of the trials' processes, which reads what they need while the driver opens its stores."""
+    if FORKS:
+        CONTEXT.set_forkserver_preload(PRELOADED)
+        with suppress(OSError), _environment(slots(resources)[0]):  # the first trial tells what is wrong
+            forkserver.ensure_running()
+
+
 def slots(resources: Resources) -> list[Slot]:
     """One environment per trial that may run at a time."""
     if resources.gpus:
@@ -128,17 +137,8 @@ class _Child:
     ) -> _Child:
         receiver, sender = CONTEXT.Pipe(duplex=False)
         process = CONTEXT.Process(target=_work, args=(sender, work, trial, slot), name=trial.name)
-        before = {name: os.environ.get(name) for name in slot}
-        os.environ.update(slot)  # for what reads its share of the machine at its start
-        try:
-            with _no_main_module():
-                process.start()
-        finally:
-            for name, value in before.items():
-                if value is None:
-                    del os.environ[name]
-                else:
-                    os.environ[name] = value
+        with _environment(slot), _no_main_module():
+            process.start()
         sender.close()
         return cls(trial, slot, process, receiver, None if timeout is None else time.monotonic() + timeout)
 
@@ -158,6 +158,21 @@ class _Child:
             name = signal.Signals(-code).name
             return Failure("killed", f"the trial's process was ended by {name}")
         return Failure("error", f"the trial's process ended with exit status {code}") if code else None
+
+
+@contextmanager
+def _environment(slot: Slot) -> Iterator[None]:
+    """Start a process that has a share of the machine: for what reads it at its start."""
+    before = {name: os.environ.get(name) for name in slot}
+    os.environ.update(slot)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 @contextmanager

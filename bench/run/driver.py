@@ -111,6 +111,9 @@ class Driver:
         if not (plan.work or plan.borrowed or self._storage):
             self.store.keep_copy()
             return
+        place = registry.load("executors", executor)
+        if plan.work and hasattr(place, "ready"):
+            place.ready(resources)
         from bench.run.queue import Queue
         from bench.tracking.writer import Writer
 
@@ -121,9 +124,9 @@ class Driver:
             for trial in plan.trials:
                 if trial.key in plan.borrowed:
                     self._writer.refer(trial, self.records[trial.key])
-            self._work = self._work_of(plan)
+            self._work = self._work_of(plan, together=resources.slots > 1)
             self.outcome.notes += self.planner.fetch(bool(resources.gpus) or resources.use_gpus)
-            drive = partial(self._drive, registry.load("executors", executor).run, resources)
+            drive = partial(self._drive, place.run, resources)
             if self.study.is_search:
                 from bench.run.search import confirmations, searches
 
@@ -151,11 +154,14 @@ class Driver:
             self.outcome.finished = [trial for trial in self.outcome.finished if trial.key in self._stored]
             self.store.keep_copy()
 
-    def _work_of(self, plan: Plan) -> Travelling:
-        """What a trial's process does with it."""
+    def _work_of(self, plan: Plan, *, together: bool = False) -> Travelling:
+        """What a trial's process does with it; whether some run ``together``."""
         from bench.run.away import Travelling
 
         anew = {trial.key for trial in plan.todo if self._finished(trial)}
+        on: dict[str, list[str]] = {}
+        for trial in plan.todo if together else ():
+            on.setdefault(trial.dataset, []).append(trial.key)
         runs = {key: self.records[key] for key in plan.again}
         return Travelling(
             metrics=tuple(metric.name for metric in self.study.metrics),
@@ -168,6 +174,7 @@ class Driver:
             },
             pictures=self.study.pictures,
             threads={key: record.threads for key, record in self.records.items() if record.threads and key not in anew},
+            first=frozenset(keys[0] for keys in on.values() if len(keys) > 1),
         )
 
     def _drive(self, run: Callable[..., Events], resources: Resources, queues: Sequence[TrialQueue]) -> Events:

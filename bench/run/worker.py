@@ -27,7 +27,7 @@ from bench.datasets import Source, fingerprint, open_dataset
 from bench.files import FULL, sha256
 from bench.images import png
 from bench.measure.context import EvaluationOptions
-from bench.measure.evaluation import evaluate
+from bench.measure.evaluation import evaluate, share
 from bench.models import model_class
 from bench.optimizers import TrainingOptions
 from bench.previews import final_pictures, keep, kept, picture_epochs, progress_pictures, training_gif
@@ -56,6 +56,8 @@ class Work:
         guests: the folder that holds the user's own components, where there is one.
         pictures: epochs after which pictures are drawn beside the usual ones.
         threads: under which trials were begun, by key: they end in the same digits under no other number.
+        first: the trials, by key, that make what all share for their measures before they train and not when they are measured:
+            else those that begin together would come to it together, and wait for the one that makes it.
     """
 
     metrics: tuple[str, ...]
@@ -65,6 +67,7 @@ class Work:
     guests: Path | None = None
     pictures: tuple[int, ...] = ()
     threads: Mapping[str, int] = field(default_factory=dict)
+    first: frozenset[str] = frozenset()
     tell_saved: ClassVar[bool] = False  # see `bench.training.train`
 
     def __call__(self, trial: Trial) -> Iterator[Event]:
@@ -98,14 +101,17 @@ class Work:
     def _train(self, trial: Trial) -> Iterator[Event]:
         device = choose_device()
         data = self._data(trial).to(device)
+        if trial.key in self.first and device.type == "cpu":
+            options, cache = EvaluationOptions(**trial.settings["evaluation"]), self.folder / "cache"
+            share(data, self.metrics, options, cache=cache, data_dir=self.data_dir, on_gpu=False)
         model = build(trial, data.spec).to(device)
         guests = registry.guests(models=trial.model, datasets=trial.dataset)
         tags = {**_surroundings(device), "guests": json.dumps(guests)}
         yield Started(parameter_count(model), tags, _data_facts(data))
         folder = self.checkpoint(trial)
-        options = TrainingOptions.from_settings(trial.settings["training"])
-        due = picture_epochs(options.epochs, self.pictures)
-        for progress in train(model, data, options, seed=trial.seed, folder=folder, tell_saved=self.tell_saved):
+        training = TrainingOptions.from_settings(trial.settings["training"])
+        due = picture_epochs(training.epochs, self.pictures)
+        for progress in train(model, data, training, seed=trial.seed, folder=folder, tell_saved=self.tell_saved):
             if progress.epoch in due and not progress.past and not kept(folder, progress.epoch):
                 keep(folder, progress.epoch, progress_pictures(model, data))
             yield Epoch(progress, kept(folder, progress.epoch))
