@@ -162,6 +162,8 @@ def accompanied(batches: Iterator[Batch], further: Iterator[Batch], count: int) 
     So the former, and how many there are in an epoch, are the same whatever ``count`` is, if the latter draw from generators of
     their own. Over as many steps as a pass has, the latter make ``count`` whole passes.
     """
+    while count == 0:
+        yield next(batches)
     while True:
         batch = next(batches)
         yield replace(batch, further=tuple(next(further) for _ in range(count)))

@@ -101,7 +101,7 @@ class Batch:
 
 def as_floats(pixels: Tensor) -> Tensor:
     """uint8 of any shape, as images are stored, to float32 in ``[0, 1]``."""
-    return pixels.float().div(255)
+    return torch.div(pixels, 255)
 
 
 def in_order(split: Split, batch_size: int = 500) -> Iterator[Batch]:
