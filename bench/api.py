@@ -67,6 +67,7 @@ def run(
         smoke: a tiny subset for one epoch, tracked apart as ``<study>_smoke``.
         workers: trials at a time without a GPU; one per core where None, at most 8.
         gpus: by their CUDA numbers, as text; all where None, none where empty.
+        trials_per_gpu: how many share a GPU.
         executor: where trials run: ``local``, ``ray``, ``submitit`` or one's own.
         timeout: minutes after which a trial is stopped.
         threads: processor threads of a trial that runs on another machine; 1 where None.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +24,8 @@ from bench.paths import Paths
 from bench.run.command import set_words
 from bench.study.definition import StudyError
 
+NOTEBOOK = json.loads((Path(__file__).parent.parent / "docs" / "python.ipynb").read_text())
+CODE = ["".join(cell["source"]) for cell in NOTEBOOK["cells"] if cell["cell_type"] == "code"]
 OWN = {"models": "mine.py", "metrics": "shade.py"}
 
 
@@ -38,9 +42,12 @@ def test_a_name_is_a_function_and_a_folder_of_the_package_at_once() -> None:
 
 
 @pytest.mark.parametrize("name", bench.__all__)
-def test_every_name_is_one_of_the_api_s(name: str) -> None:
+def test_every_name_is_one_of_the_api_s_and_is_explained_and_shown(name: str) -> None:
     assert callable(getattr(bench, name))
-    assert (getattr(api, name).__doc__ or "").strip()
+    told = getattr(api, name).__doc__ or ""
+    for parameter in set(inspect.signature(getattr(api, name)).parameters) - {"folder"}:  # which the module explains
+        assert re.search(rf"\b{parameter}\b", told), f"{name}({parameter})"
+    assert f"bench.{name}(" in "".join(CODE), "the notebook calls it"
 
 
 def test_importing_the_package_reads_nothing_else() -> None:
@@ -126,12 +133,10 @@ def test_settings_are_written_as_the_command_line_takes_them() -> None:
 
 
 def test_the_notebook_runs_from_its_first_cell_to_its_last(inside: Paths) -> None:
-    notebook = json.loads((Path(__file__).parent.parent / "docs" / "python.ipynb").read_text())
+    assert not any(cell.get("outputs") for cell in NOTEBOOK["cells"]), "a notebook is committed without its outputs"
     names: dict[str, Any] = {}
-    for cell in notebook["cells"]:
-        assert not cell.get("outputs"), "a notebook is committed without its outputs"
-        if cell["cell_type"] == "code":
-            exec("".join(cell["source"]), names)
+    for source in CODE:
+        exec(source, names)
     assert list(names["summary"]["finished"]) == [1] * len(names["summary"])
     assert names["images"].shape == (16, 1, 28, 28)
 
