@@ -18,7 +18,7 @@ from bench.paths import Paths
 from bench.study.definition import Study, StudyError
 from bench.tracking import lookup
 
-README = Path(__file__).parent.parent / "README.md"
+USING = Path(__file__).parent.parent / "docs" / "using.md"
 
 
 def bench(*words: str) -> Result:
@@ -63,10 +63,10 @@ def imported_by(words: list[str]) -> set[str]:
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
-def test_every_command_has_help_and_stands_in_the_readme(name: str) -> None:
+def test_every_command_has_help_and_stands_on_the_page_of_them(name: str) -> None:
     result = bench(name, "--help")
     assert result.exit_code == 0
-    assert f"bench {name}" in README.read_text()
+    assert f"bench {name}" in USING.read_text()
     with click.Context(main) as context:
         command = main.get_command(context, name)
     assert command is not None

@@ -70,6 +70,26 @@ def test_files_that_are_named_exist(page: Path) -> None:
             assert yours or (ROOT / path).exists(), f"{page.name} names {path}"
 
 
+def test_the_readme_is_a_page_and_its_pictures_are_small() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) < 70
+    pictures = set((ROOT / "docs" / "pictures").iterdir())
+    assert {ROOT / name for name in re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)} == pictures
+    assert all(picture.stat().st_size < 250_000 for picture in pictures)
+
+
+def test_every_page_is_on_the_way_from_the_readme() -> None:
+    found, pages = {ROOT / "README.md"}, [ROOT / "README.md"]
+    for page in pages:
+        for target in re.findall(r"\]\(([^)\s#]+)[^)]*\)", text_of(page)):
+            there = (page.parent / target).resolve()
+            if there.suffix == ".md" and there.is_relative_to(ROOT / "docs") and there not in found:
+                found.add(there)
+                pages.append(there)
+            found |= {there}
+    assert {*(ROOT / "docs").glob("*.md"), ROOT / "docs" / "python.ipynb", ROOT / "CITATION.cff"} <= found
+
+
 def test_every_document_that_is_cited_is_described() -> None:
     described = set(re.findall(r"^## Document (00\d)$", SOURCES, re.MULTILINE))
     assert described == {"000", "001", "002", "003", "004"}
