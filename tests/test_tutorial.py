@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from bench.cli import main
 from bench.paths import Paths
+from tests.test_sources import HERE
 
 ROOT = Path(__file__).parent.parent
 # In what is quoted: names and files, and what click, the system and SQLite say.
@@ -38,12 +39,6 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 TUTORIAL, QUESTIONS = (BLOCK.findall((ROOT / "docs" / f"{name}.md").read_text()) for name in ("tutorial", "questions"))
 # Not run here: an installation, and a server, which tests/test_browser.py opens.
 ELSEWHERE = ("python3 -m venv ", "source ", "mkdir ", "bench ui ")
-HERE = """
-def run(trials, work, resources):
-    for trial in trials:
-        for event in work(trial):
-            yield trial, event
-"""  # an executor: a process of its own costs each trial more than it trains for
 VARYING = re.compile(r"\b(?=\w*\d)[0-9a-f]{8}\b|\d+(\.\d+)?")  # numbers and the beginnings of keys
 
 
