@@ -69,6 +69,7 @@ def follow(writer: Writer, trial: Trial, epochs: range) -> None:
             "test/loss": 10.0 - epoch,
             "time/epoch_s": 0.5,
             "memory/peak_mb": 7.0,
+            "energy/gpu_wh": 0.5 * epoch,
         }
         writer.epoch(trial, epoch, measures, {"samples": PNG.getvalue()} if epoch in (0, 2) else {})
 
@@ -99,6 +100,8 @@ def test_a_run_is_read_back_as_it_was_written(store: Store, writer: Writer, tria
     assert row["command"] == "bench run study x"
     assert json.loads(row["param.hidden_dims"]) == [512]
     assert row["seconds_per_epoch"] == 0.5
+    assert row["gpu_wh_per_epoch"] == 0.75  # of epochs 1 and 2
+    assert row["processor_wh_per_epoch"] is None
     assert json.loads(row["data"])["sha256"] == "f" * 64
     curves = store.curves([record.run_id])
     assert curves[curves["name"] == "test/loss"]["value"].tolist() == [10.0, 9.0, 8.0]
