@@ -116,7 +116,7 @@ ALLOWED = {
     "site": {"errors", "paths", "registry", "results", "site", "site/__init__", "study", "text", "tracking"},
     "report": {"files", "images", "report", "report/__init__", "score", "study", "text"},
     "run/queue_file": {"databases"},
-    "run/queue": {"databases", "run", "score", "study"},
+    "run/queue": {"databases", "run", "score", "study", "text"},
     "run/proposals": {"run", "score", "study"},
     "run": {
         "batches",

@@ -162,7 +162,7 @@ def drive(
 
 def results(paths: Paths) -> dict[str, Any]:
     """Of every run: its values with their protocols, its history and its weights."""
-    store = Store(paths.store, None, "smoke", "", create=False)
+    store = Store(paths.store, paths.tracking, "smoke", "", create=False)
     found = {}
     for key, record in store.records().items():
         history = store.client.get_metric_history(record.run_id, "test/loss")

@@ -142,6 +142,8 @@ def test_an_address_of_no_store_is_one_line(tmp_path: Path, uri: str) -> None:
         ("sqlite:///{x}.db", "it holds { }, which Optuna would fill in"),
         ("nosuch://me:s3cret@host/db", "cannot be used: Can't load plugin"),
         ("postgresql://me:s3@cret@host/db", "write @ as %40"),
+        ("postgresql://me:s3cret@host/db", "from version to version: postgresql+psycopg://"),
+        ("postgresql+nosuch://me:s3cret@host/db", "Can't load plugin"),
         ("sqlite:////proc/none/queue.db", "No such file or directory"),
     ],
 )
@@ -154,7 +156,7 @@ def test_a_queue_that_cannot_be_had_is_one_line(inside: Paths, storage: str, sai
 
 
 def test_a_database_s_password_must_not_be_cut_in_two() -> None:
-    check_address("MLFLOW_TRACKING_URI", "postgresql://me:s3cret%40@host/db")
+    check_address("MLFLOW_TRACKING_URI", "postgresql+psycopg://me:s3cret%40@host/db")
     check_address("MLFLOW_TRACKING_URI", "http://me:s3@cret@host")  # where the last @ ends it
     with pytest.raises(StoreError, match="write @ as %40"):
         check_address("MLFLOW_TRACKING_URI", "postgresql://me:s3/cret@host/db")

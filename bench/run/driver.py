@@ -84,6 +84,7 @@ class Driver:
         )
         check_address("--storage", self.paths.queue)
         self._storage: Storage | None = None  # where nothing needs it
+        self._stack.callback(self._leave_storage)
         queue_idle = partial(idle, self.paths.queue, self.study.name)
         if not answered(self.paths.queue, queue_idle, start=True, what="the queue's database"):
             self._storage = self._open_storage()
@@ -294,6 +295,11 @@ class Driver:
         with FileLock(self.paths.store / "locks" / "databases.lock"):
             opening = partial(open_storage, self.paths.queue, anew=anew)
             return answered(self.paths.queue, opening, start=True, what="the queue's database")
+
+    def _leave_storage(self) -> None:
+        """Close the connections to the queue's database."""
+        if self._storage is not None:
+            self._storage.engine.dispose()
 
     def _queues(self, make: Callable[[Storage], Made]) -> Made:
         """Open queues; where what is read there makes no sense, in a database of its own: it is made again from the runs."""

@@ -8,22 +8,29 @@ next, it reads all that wait there, and of three thousand the last would come af
 from __future__ import annotations
 
 import json
+import logging
 import math
+import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import optuna
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import event
 
 from bench import databases
 from bench.run.queue_file import TABLES, checked
 from bench.score import Metric
 from bench.study.definition import Trial
+from bench.text import reason
+
+log = logging.getLogger(__name__)
 
 ATTEMPTS = 3  # of one trial, where another attempt can help
 LOCK_SECONDS = 60  # how long Optuna waits for SQLite; its own 5 s end in "database is locked"
+BACK_SECONDS = 60.0  # how long a database server that was there, and is not, is waited for
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -37,16 +44,38 @@ def open_storage(url: str, *, anew: bool = False) -> Storage:
         anew: set a local file aside whatever it looks like.
 
     Raises:
-        ValueError: it is no address of a database.
+        ValueError: it is no address of a database, or of one whose tables are another Optuna's.
         OSError: the file can lie nowhere.
     """
     file = checked(url)
+    if file is not None:
+        if anew:
+            databases.set_aside(file)
+        databases.have(file, TABLES, lambda beside: Storage(beside).engine.dispose())
+    # A server that was restarted has closed every connection: each is tried before it is used.
+    options = {"pool_pre_ping": True} if file is None else {"connect_args": {"timeout": LOCK_SECONDS}}
+    try:
+        storage = Storage(url, engine_kwargs=options)
+    except RuntimeError as error:
+        raise ValueError(str(error)) from None
     if file is None:
-        return Storage(url)
-    if anew:
-        databases.set_aside(file)
-    databases.have(file, TABLES, lambda beside: Storage(beside).engine.dispose())
-    return Storage(url, engine_kwargs={"connect_args": {"timeout": LOCK_SECONDS}})
+        event.listen(storage.engine, "do_connect", _patiently)
+    return storage
+
+
+def _patiently(dialect: Any, record: object, arguments: Sequence[Any], options: Mapping[str, Any]) -> Any:
+    """Connect again to a database that was there before; what is being restarted is waited for."""
+    end, said = time.monotonic() + BACK_SECONDS, False
+    while True:
+        try:
+            return dialect.connect(*arguments, **options)
+        except dialect.loaded_dbapi.OperationalError as error:
+            if time.monotonic() > end:
+                raise
+            if not said:
+                log.warning("the queue's database: %s; trying again", reason(error))
+            said = True
+            time.sleep(1)
 
 
 class Queue:

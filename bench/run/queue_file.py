@@ -41,7 +41,9 @@ def checked(url: str) -> Path | None:
         OSError: the file can lie nowhere.
     """
     if "://" not in url:
-        raise ValueError("it must be an address such as sqlite:////folder/queue.db or postgresql://host/database")
+        raise ValueError(
+            "it must be an address such as sqlite:////folder/queue.db or postgresql+psycopg://host/database"
+        )
     if odd := set("{}") & set(url):
         raise ValueError(f"it holds {' '.join(sorted(odd))}, which Optuna would fill in")
     if not url.startswith(SQLITE):

@@ -19,7 +19,22 @@ log = logging.getLogger(__name__)
 SAY_SECONDS = 3.0  # of silence, before it is said what is waited for
 START_SECONDS = 30.0  # of waiting at the start, where nothing is lost by giving up
 # What the libraries raise through which a store is asked; of one that was not read there is nothing to catch.
-RAISED = (("mlflow.exceptions", "MlflowException"), ("sqlalchemy.exc", "SQLAlchemyError"))
+RAISED = (
+    ("mlflow.exceptions", "MlflowException"),
+    ("sqlalchemy.exc", "SQLAlchemyError"),
+    ("alembic.util", "CommandError"),
+)
+
+# What to do about what the driver of a database says.
+REMEDIES = (
+    (r"database \"([^\"]+)\" does not exist", r"createdb \1 makes it"),
+    (r"no password supplied|password authentication failed", "it is read from ~/.pgpass, or from PGPASSWORD"),
+    (r"Can't locate revision", "its tables are another program's: the runs and the queue need a database each"),
+    (
+        r"DB access module|(No module named '|import of )psycopg",
+        "pip install -e '.[postgres]' brings that of postgresql+psycopg://",
+    ),
+)
 
 Parameters = ParamSpec("Parameters")
 Answer = TypeVar("Answer")
@@ -73,7 +88,8 @@ def asking(*, start: bool = False) -> Callable[[Callable[Parameters, Answer]], C
 
 
 def check_address(what: str, uri: str) -> None:
-    """Refuse the address of a database whose password would be cut in two, and its second half be shown as the host.
+    """Refuse the address of a database whose password would be cut in two, and its second half be shown as the host; and one that
+    leaves open by which driver.
 
     Raises:
         StoreError: it is such an address.
@@ -82,13 +98,20 @@ def check_address(what: str, uri: str) -> None:
     user = rest.rpartition("@")[0]
     if not scheme.startswith("http") and re.search(r"[@/?#\[\]]", user.partition(":")[2]):
         raise StoreError(f"{what} {uri}: the password holds a sign that ends it; write @ as %40, / as %2F, ? as %3F")
+    if scheme in ("postgres", "postgresql"):
+        raise StoreError(
+            f"{what} {uri}: which driver that means is another from version to version: postgresql+psycopg://"
+        )
 
 
 def first_line(error: BaseException) -> str:
     """An error in one line, without passwords; of a connection that was tried several times, what it came to in the end."""
     text = str(error).strip().partition("\n")[0]
-    cause = re.search(r"Max retries exceeded .*\(Caused by (.+)\)$", text)
-    return line(cause[1] if cause else text or type(error).__name__)
+    if cause := re.search(r"Max retries exceeded .*\(Caused by (.+)\)$", text):
+        return line(cause[1])
+    text = re.sub(r"^\(\w+\.\w+\) (connection failed: )?", "", text)  # as SQLAlchemy and psycopg begin
+    todo = next((match.expand(what) for said, what in REMEDIES if (match := re.search(said, text))), "")
+    return line("; ".join(filter(None, (text.rstrip(".") if todo else text or type(error).__name__, todo))))
 
 
 def _asked(what: str, ask: Callable[[], Answer]) -> Answer:

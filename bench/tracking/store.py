@@ -16,7 +16,7 @@ from bench.tracking.database import address, check_database, have_database, keep
 from bench.tracking.errors import StoreError
 from bench.tracking.names import FINAL
 from bench.tracking.protocols import unpacked
-from bench.tracking.reach import asking, check_address
+from bench.tracking.reach import asking
 from bench.tracking.reader import Experiment, Run
 from bench.tracking.readers import client, reader
 from bench.tracking.rows import ORIGIN, Record, ended_as, records_of, row
@@ -63,7 +63,6 @@ class Store:
         self._addresses: dict[str, str] = {}  # of the files of runs that were read
         if self.local and (odd := set("%?#") & set(str(folder.resolve()))):
             raise StoreError(f"{folder.resolve()} holds {' '.join(odd)}, which an SQLite address cannot; run elsewhere")
-        check_address("MLFLOW_TRACKING_URI", self.uri)
         self.experiment_id = self._open(mend=create or mend)
         if create:
             self.create(question)

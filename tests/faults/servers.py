@@ -20,20 +20,28 @@ from tests.faults.case import Broken, Case, last
 
 
 class Server:
-    """MLflow's own, with its runs in a folder."""
+    """MLflow's own, with its files in a folder, and its runs there or in another database."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, database: str = "", *, workers: int = 1) -> None:
         self.folder = folder
+        self.workers = workers
+        self._database = database or f"sqlite:///{folder}/mlflow.db"
         self._process: subprocess.Popen[bytes] | None = None
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         self.address = f"http://127.0.0.1:{self.port}"
 
+    @property
+    def process(self) -> int:
+        """Its ID."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
         """Start it, and wait until it answers."""
         self.folder.mkdir(exist_ok=True)
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
-        command += ["--backend-store-uri", f"sqlite:///{self.folder}/mlflow.db", "--workers", "1"]
+        command += ["--backend-store-uri", self._database, "--workers", str(self.workers)]
         command += ["--artifacts-destination", str(self.folder / "artifacts")]
         quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         with (self.folder / "log.txt").open("ab") as log:
@@ -41,7 +49,7 @@ class Server:
                 command, env={**os.environ, **quiet}, stdout=log, stderr=log, start_new_session=True
             )
         end = time.monotonic() + 180
-        while time.monotonic() < end:
+        while time.monotonic() < end and self._process.poll() is None:
             with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.address}/health", timeout=5) as answer:
                 if answer.status == 200:
                     return
