@@ -39,7 +39,6 @@ def client(uri: str) -> MlflowClient:
     hush()
     if not uri.startswith(("sqlite:", "http", "file:")) and "://" in uri:
         _connect(uri)
-
     return MlflowClient(tracking_uri=uri)
 
 
