@@ -16,7 +16,7 @@ from bench.score import Score
 from bench.study.catalogue import Catalogue
 from bench.study.definition import Trial
 from bench.study.file import load
-from bench.tracking import protocols
+from bench.tracking import protocols, run_log
 from bench.tracking.protocols import NAMED, facts_in, named_in, packed, unpacked
 from bench.tracking.repair import damaged
 from bench.tracking.rows import PROTOCOL, REASON, Record
@@ -71,16 +71,23 @@ def test_one_tag_names_a_file_for_every_metric(store: Store, trial: Trial) -> No
     assert {name: row[name] for name in TAGS} == TAGS
 
 
-def test_what_is_measured_later_comes_to_what_was_there(store: Store, trial: Trial) -> None:
+def test_what_is_measured_later_comes_to_what_was_there(
+    store: Store, trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = finish(store, trial, SCORES)
     before = kept(store, first.run_id)[NAMED]
-    later = finish(store, trial, {"fid": Score(3.0, "", {"split": "test"})})
+    with monkeypatch.context() as killed:
+        killed.setattr(run_log, "remove_others", lambda *_: None)
+        later = finish(store, trial, {"fid": Score(3.0, "", {"split": "test"})})
     assert later.run_id == first.run_id
     assert later.scores == {**SCORES, "fid": Score(3.0, "", {"split": "test"})}
     assert kept(store, first.run_id)[NAMED] != before
     # Until the tag names the new file, the old one holds: it stands there still.
     store.client.set_tag(first.run_id, NAMED, before)
     assert store.records()[trial.key].scores["fid"].reason == "no <weights>"
+    last = finish(store, trial, {"ssim": Score(0.5)})
+    folder = store.artifact(last.run_id, "")
+    assert [file.name for file in folder.glob("protocols-*")] == [kept(store, last.run_id)[NAMED]]
 
 
 def test_a_run_of_an_earlier_version_is_read_and_measured_on(store: Store, trial: Trial) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 from bench.files import sha256
 from bench.tracking.reader import Run
 from bench.tracking.rows import PROTOCOL, REASON
-from bench.tracking.run_files import file_of
+from bench.tracking.run_files import file_of, local_folder
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +54,14 @@ def named_in(tags: Mapping[str, str]) -> str:
 def is_whole(file: Path) -> bool:
     """Whether a file of these facts is there and holds what its name says."""
     return file.is_file() and file.name == f"protocols-{sha256(file.read_bytes())[:16]}.json"
+
+
+def remove_others(address: str, name: str) -> None:
+    """Remove the files of earlier facts, whose place the one of this ``name`` has taken; on a server they stay."""
+    here = local_folder(address)
+    for file in here.glob("protocols-*.json") if here else ():
+        if FILE.fullmatch(file.name) and file.name != name:
+            file.unlink(missing_ok=True)
 
 
 def unpacked(run: Run, uri: str) -> Run:

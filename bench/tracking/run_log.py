@@ -26,7 +26,7 @@ from bench.study.naming import nickname
 from bench.text import escaped
 from bench.tracking.client import run_of
 from bench.tracking.names import FINAL, REFERS
-from bench.tracking.protocols import NAMED, facts_in, packed, unpacked
+from bench.tracking.protocols import NAMED, facts_in, packed, remove_others, unpacked
 from bench.tracking.reader import Run
 from bench.tracking.rows import COMMIT, FILES, PROTOCOL, REASON, STATUS, Record
 from bench.tracking.run_files import local_folder, put
@@ -153,6 +153,7 @@ class RunLog:
         self._put(name, content)
         self._new_tags[NAMED] = name
         self.end("finished")
+        remove_others(self._address, name)
 
     def fail(self, failure: Failure) -> None:
         """How the trial ended without its scores."""
@@ -247,6 +248,7 @@ def write_scores(store: Store, run: Run, scores: Mapping[str, Score]) -> None:
     name, content = packed({**facts_in(run.tags), **new})
     put(run.run_id, run.artifacts, name, content, store.uri)
     store.client.log_batch(run.run_id, metrics=metrics, tags=[RunTag(NAMED, name)])
+    remove_others(run.artifacts, name)
 
 
 def _whole_epochs(metrics: Iterable[Metric]) -> list[list[Metric]]:
