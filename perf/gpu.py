@@ -1,6 +1,6 @@
 """The same questions on one GPU, in ten minutes: training beside bare loops, in both precisions, and what measuring takes.
 
-    python perf/gpu.py [--tiny]
+    python -m perf.gpu [--tiny]
 
 Prints for every system images per second in float32 and in bfloat16, the ratio to a bare loop of the same nets, and the share of
 the rate at which this GPU multiplies matrices; then the images per second that Inception's network takes. ``--tiny`` takes few
@@ -15,11 +15,11 @@ from dataclasses import replace
 from statistics import median
 
 import torch
-from fid import network
-from training import ROUNDS, SYSTEMS, bare, in_turn, matrix_rate, operations, ours, spread
 
 from bench.features.inception import InceptionFeatures
 from bench.measure.context import Precision, extract
+from perf.fid import network
+from perf.training import ROUNDS, SYSTEMS, Epoch, bare, in_turn, matrix_rate, operations, ours, spread
 
 IMAGES = 12_800  # of an epoch
 FEATURES = 2000  # images through Inception
@@ -42,7 +42,8 @@ def main() -> int:
             continue
         batch = 8 if tiny else max(each.batch, 128) if each.side > 8 else each.batch
         system = replace(each, batch=batch, images=2 * batch if tiny else IMAGES)
-        loops = {"bare": bare(system, device), **{name: ours(system, device, name) for name in PRECISIONS}}
+        loops: dict[str, Epoch] = {name: ours(system, device, name) for name in PRECISIONS}
+        loops["bare"] = bare(system, device)
         taken = in_turn(loops, 1 if tiny else ROUNDS)
         seconds = {name: median(each.waited) for name, each in taken.items()}
         share = operations(system) * system.images / system.batch / seconds["float32"] / rate

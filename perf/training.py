@@ -5,7 +5,7 @@
 Systems are trained on images of noise by `bench.training.train`, whose epochs are those that runs are tracked with, and by a bare
 loop: the same network and loss, batches taken from memory by an index, fused Adam, nothing else. The fully connected VAE is
 written out once more as tutorials have it: a DataLoader of single images made tensors by torchvision, Adam as it comes, a loss
-read in every step; and trained by pythae's trainer where that is installed. All of one system run in turn, in one process;
+read in every step. All of one system run in turn, in one process;
 medians of ``ROUNDS`` with their spread. Floating-point operations are counted by torch and laid beside the rate at which this
 machine multiplies matrices with as many threads. Last stands a trial as its process runs it, with pictures, checkpoints and the
 files that are kept of it, beside the same epochs alone; writing them down is the driver's, and `store.py` measures it.
@@ -16,7 +16,6 @@ files that are kept of it, beside the same epochs alone; writing them down is th
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import sys
 import tempfile
@@ -199,24 +198,6 @@ def tutorial(system: System) -> Epoch:
     return epoch
 
 
-def pythae(system: System) -> Epoch:
-    """The same network under pythae's trainer, which makes itself ready for every epoch: it is asked for one at a time."""
-    from pythae.data.datasets import BaseDataset
-    from pythae.models import VAE, VAEConfig
-    from pythae.trainers import BaseTrainer, BaseTrainerConfig
-
-    split = images_of(system).train
-    data = BaseDataset(split.images.float().div(255), split.labels)
-    place = tempfile.mkdtemp(prefix="bench-perf-")
-    model = VAE(VAEConfig(input_dim=(1, SIDE, SIDE), latent_dim=2, reconstruction_loss="bce"))
-
-    def epoch() -> None:
-        options = BaseTrainerConfig(place, num_epochs=1, per_device_train_batch_size=system.batch, no_cuda=True)
-        BaseTrainer(model, data, training_config=options).train()
-
-    return epoch
-
-
 @dataclass
 class Taken:
     """Seconds of every round: waited for, and computed by this thread, which others on the machine touch less."""
@@ -238,14 +219,14 @@ def in_turn(epochs: Mapping[str, Epoch], rounds: int) -> dict[str, Taken]:
     return taken
 
 
-def beside(what: str, taken: Mapping[str, Taken], other: str, bar: float | None, more: str = "") -> bool:
+def beside(what: str, taken: Mapping[str, Taken], other: str, bar: float, more: str = "") -> bool:
     """Print what ours takes beside another, with the bar that the ratio computed must keep to; whether it is missed."""
     waited, computed = (
         [a / b for a, b in zip(getattr(taken["ours"], each), getattr(taken[other], each), strict=True)]
         for each in ("waited", "computed")
     )
-    met = bar is None or median(computed) <= bar
-    end = "" if bar is None else f"{bar:g}: {'met' if met else 'MISSED'}"
+    met = median(computed) <= bar
+    end = f"{bar:g}: {'met' if met else 'MISSED'}"
     print(f"{what:<52} {spread(computed):>20} {spread(waited):>20}  {end:<12} {more}".rstrip(), flush=True)
     return not met
 
@@ -333,13 +314,9 @@ def main() -> int:
             what, taken, "bare loop", 1.0, f"{one.images / seconds:,.0f} images/s, {share:.0%} of the rate"
         )
     vae = System("vae", images=256 if quick else 6400)
-    loops = {"ours": ours, "plain": plain, "tutorial": tutorial}
-    if importlib.util.find_spec("pythae"):
-        loops["pythae"] = pythae
-    taken = in_turn({name: make(vae) for name, make in loops.items()}, rounds)
-    for name, bar in (("plain", 1.0), ("tutorial", 0.3), ("pythae", None)):
-        if name in taken:
-            missed += beside(f"vae / the same net, {name}", taken, name, bar)
+    taken = in_turn({"ours": ours(vae), "plain": plain(vae), "tutorial": tutorial(vae)}, rounds)
+    for name, bar in (("plain", 1.0), ("tutorial", 0.3)):
+        missed += beside(f"vae / the same net, {name}", taken, name, bar)
     with tempfile.TemporaryDirectory(prefix="bench-perf-") as folder:
         taken = in_turn(trials(2 if quick else 50, Path(folder)), rounds)
     missed += beside("a trial with pictures and checkpoints / without", taken, "alone", TRIAL)
