@@ -17,7 +17,7 @@ from bench import registry
 from bench.checkpoint import CONTENTS
 from bench.executors import Kept, Travels
 from bench.run import away
-from bench.run.away import Travelling, edition
+from bench.run.away import Travelling, Trip, edition
 from bench.run.events import Epoch, Finished, Saved, Started
 from bench.study.catalogue import Catalogue
 from bench.study.definition import Failure, Trial
@@ -126,8 +126,10 @@ def test_nothing_of_it_stays_behind(work: Travelling, trial: Trial, tmp_path: Pa
 
 
 def test_trials_on_the_same_images_share_their_errands(work: Travelling, trial: Trial) -> None:
-    """Whatever their seeds, their models, and how many labels these may see."""
-    one = work.pack(trial, 1, gpu=False)[1]
+    """Whatever their seeds, their models, and how many labels these may see; so none of them makes what is brought to it."""
+    call, one = replace(work, first=frozenset({trial.key})).pack(trial, 1, gpu=False)
+    assert isinstance(call, Trip)
+    assert call.work["first"] == frozenset()
     settings = {**trial.settings, "data": {**trial.settings["data"], "labelled": 20}, "params": {"hidden_dims": [8]}}
     assert set(work.pack(replace(trial, seed=5, settings=settings), 1, gpu=False)[1]) == set(one)
     fewer = {**trial.settings, "data": {**trial.settings["data"], "train_images": 90}}

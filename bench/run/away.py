@@ -128,7 +128,8 @@ class Travelling(Work):
         folder, saved = self.checkpoint(trial), self.again.get(trial.key)
         weights = saved.weights.read_bytes() if saved and saved.weights.is_file() else None
         alone = {each.name: getattr(self, each.name) for each in fields(Work)}
-        alone |= {"again": {trial.key: saved} if saved else {}, "guests": None}
+        # What is made first is an errand there.
+        alone |= {"again": {trial.key: saved} if saved else {}, "guests": None, "first": frozenset()}
         alone |= {"threads": {key: each for key, each in self.threads.items() if key == trial.key}}
         settings = {name: dict(trial.settings[name]) for name in ("data", "evaluation")}
         # Which labels a model may see is each seed's own; what measures sees them all.

@@ -101,13 +101,13 @@ class Work:
     def _train(self, trial: Trial) -> Iterator[Event]:
         device = choose_device()
         data = self._data(trial).to(device)
-        if trial.key in self.first and device.type == "cpu":
-            options, cache = EvaluationOptions(**trial.settings["evaluation"]), self.folder / "cache"
-            share(data, self.metrics, options, cache=cache, data_dir=self.data_dir, on_gpu=False)
         model = build(trial, data.spec).to(device)
         guests = registry.guests(models=trial.model, datasets=trial.dataset)
         tags = {**_surroundings(device), "guests": json.dumps(guests)}
         yield Started(parameter_count(model), tags, _data_facts(data))
+        if trial.key in self.first and device.type == "cpu":
+            options, cache = EvaluationOptions(**trial.settings["evaluation"]), self.folder / "cache"
+            share(data, self.metrics, options, cache=cache, data_dir=self.data_dir, on_gpu=False)
         folder = self.checkpoint(trial)
         training = TrainingOptions.from_settings(trial.settings["training"])
         due = picture_epochs(training.epochs, self.pictures)
