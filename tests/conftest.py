@@ -85,6 +85,15 @@ def few_digits(digits: Data) -> Data:
 
 
 @pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What measuring keeps, one folder for all processes that share the tests: to train the digits' classifier takes 20 s."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """MLflow's tables without a run: making them costs seconds, copying them nothing."""
     folder = tmp_path_factory.mktemp("store")

@@ -37,11 +37,6 @@ from tests.promises import promises, try_promise
 OPTIONS = EvaluationOptions(samples=64)
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
 @pytest.fixture
 def vae(few_digits: Data) -> VAE:
     torch.manual_seed(0)

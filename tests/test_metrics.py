@@ -143,11 +143,6 @@ class Turns(Known, Autoencodes):
         return lines.draw(z[:, 0])
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
 def taken(model: Model, data: Data, cache: Path, *metrics: str, samples: int = 350) -> Mapping[str, Score]:
     return evaluate(model, data, metrics, EvaluationOptions(samples=samples), cache=cache, data_dir=cache)
 
