@@ -113,16 +113,21 @@ def have(file: Path, tables: Collection[str], make: Callable[[str], None], *, co
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f".{file.name}.partial")
     _remove(partial)
-    if copied and _copy(file).exists() and not damage(_copy(file), tables):
-        made = time.strftime("%Y-%m-%d %H:%M", time.localtime(_copy(file).stat().st_mtime))
-        log.warning("%s; its copy of %s has taken its place", said or f"{file} is gone", made)
-        shutil.copyfile(_copy(file), partial)
-    else:
-        if said:
-            log.warning("%s; an empty one has taken its place", said)
-        with _unsynced(partial.resolve()):
-            make(f"sqlite:///{partial.resolve()}")
-    _move(partial, file)
+    try:
+        if copied and _copy(file).exists() and not damage(_copy(file), tables):
+            made = time.strftime("%Y-%m-%d %H:%M", time.localtime(_copy(file).stat().st_mtime))
+            log.warning("%s; its copy of %s has taken its place", said or f"{file} is gone", made)
+            shutil.copyfile(_copy(file), partial)
+        else:
+            if said:
+                log.warning("%s; an empty one has taken its place", said)
+            with _unsynced(partial.resolve()):
+                make(f"sqlite:///{partial.resolve()}")
+        _move(partial, file)
+    except BaseException:  # it would lie there for as long as nobody needs this database
+        with suppress(OSError):
+            _remove(partial)
+        raise
     return True
 
 

@@ -92,22 +92,30 @@ def test_nothing_waits_for_the_disk_while_a_database_is_made_and_everything_does
     assert synced == [0, 2, 2], "OFF for the one that is made; FULL for another meanwhile, and for all afterwards"
 
 
+def begun(url: str) -> None:
+    """The first of its tables."""
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as database:
+        database.execute("create table secrets (name text)")
+        database.commit()
+
+
 def test_one_whose_making_was_killed_is_made_anew(file: Path) -> None:
-    class Killed(BaseException):
-        pass
-
-    def killed(url: str) -> None:
-        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as database:
-            database.execute("create table secrets (name text)")
-            database.commit()
-        raise Killed
-
-    with pytest.raises(Killed):
-        databases.have(file, TABLES, killed)
-    assert not file.exists()
+    begun(f"sqlite:///{file.with_name('.people.db.partial')}")
     assert databases.have(file, TABLES, make)
     assert names(file) == 2000
     assert [path.name for path in file.parent.iterdir()] == ["people.db"]
+
+
+def test_one_that_cannot_be_made_leaves_nothing(file: Path) -> None:
+    """Nobody may come to need it again, and clear away what was begun."""
+
+    def full(url: str) -> None:
+        begun(url)
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        databases.have(file, TABLES, full)
+    assert list(file.parent.iterdir()) == []
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
