@@ -100,6 +100,7 @@ def begun(url: str) -> None:
 
 
 def test_one_whose_making_was_killed_is_made_anew(file: Path) -> None:
+    file.parent.mkdir()
     begun(f"sqlite:///{file.with_name('.people.db.partial')}")
     assert databases.have(file, TABLES, make)
     assert names(file) == 2000

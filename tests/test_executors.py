@@ -53,6 +53,20 @@ def test_every_executor_keeps_its_promises(name: str, promise: str) -> None:
     try_promise("executors", name, promise)
 
 
+def test_a_trial_whose_driver_is_gone_ends_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may come to tell something before it is ended itself, and a traceback would be the last that the user sees."""
+    for name in ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"):
+        monkeypatch.setenv(name, "1")
+    driver, events = local.CONTEXT.Pipe(duplex=False)
+    driver.close()
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        local._work(events, work, trial(0), {})
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert events.closed
+
+
 def test_events_come_from_every_trial_and_one_death_is_one_trials() -> None:
     events = collect([0, 1, 2, 4, 5], Resources(workers=2))
     by_seed = {seed: [event for each, event in events if each == seed] for seed in (0, 1, 2, 4, 5)}

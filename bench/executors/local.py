@@ -221,7 +221,9 @@ def _work(events: Connection, work: Callable[[Trial], Iterable[Any]], trial: Tri
             events.send(event)
         events.send(_Done())
     except Exception as error:
-        events.send(Failure("error", f"{type(error).__name__}: {error}".splitlines()[0], traceback.format_exc()))
+        failure = Failure("error", f"{type(error).__name__}: {error}".splitlines()[0], traceback.format_exc())
+        with suppress(ConnectionError):  # that may be it: the driver is gone, and nobody there to be told
+            events.send(failure)
     finally:
         events.close()
 
