@@ -55,6 +55,14 @@ def test_plug_ins_are_not_asked_for_where_none_is_installed() -> None:
     assert "email" not in imported_by(["list"]), "importlib.metadata reads it, and takes a third of the command's time"
 
 
+def test_a_ctrl_c_when_all_is_done_is_no_traceback() -> None:
+    code = "import atexit, os, sys\natexit.register(os.kill, os.getpid(), 2)\nsys.argv = ['bench', '--version']\n"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}from bench.cli import program; program()"], capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def imported_by(words: list[str]) -> set[str]:
     """The packages that a command imports, in a process of its own."""
     code = f"import sys\nfrom bench.cli import main\ntry: main({words})\nexcept SystemExit: pass\nprint(*sys.modules)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -96,3 +97,14 @@ EXAMPLES = examples(
 @click.version_option(package_name="bench", help="Show the version and exit.")
 def main() -> None:
     """Which small image generator works, and why: studies of VAEs, GANs and what lies between."""
+
+
+def program() -> None:
+    """``bench`` as a program: `main`, after which a Ctrl-C has nothing left to stop.
+
+    It would end in a traceback of whatever library clears up at that moment.
+    """
+    try:
+        main(prog_name="bench")
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)

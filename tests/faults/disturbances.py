@@ -67,7 +67,15 @@ def _stopped_for_a_while(role: str) -> Callable[[Case, Driver], bool]:
     return act
 
 
-BLANK = ("import of the metric", "measure", "codes", "encode", "decode")  # where no training ends
+# Places where what raises can leave a finished trial with blanks.
+BLANK = (
+    "import of the metric",
+    "measure",
+    "step in evaluation",
+    "codes",
+    "encode",
+    "decode",
+)  # which can leave a finished trial with blanks
 RAISES = ("raise", "recursion", "exit")
 NO_MEMORY = ("memory", "gpu memory", "allocate")
 ENDS = ("hard exit", "kill", "crash")

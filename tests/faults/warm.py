@@ -161,7 +161,7 @@ def _serve() -> None:
 
 def _become(question: Mapping[str, Any]) -> None:
     """Be the command, to the end of this process."""
-    from bench.cli import main
+    from bench.cli import program
     from tests.faults.moments import kill_in
 
     os.setsid()
@@ -184,7 +184,7 @@ def _become(question: Mapping[str, Any]) -> None:
         kill_in(*kill)
     sys.argv = ["bench", *question["words"]]
     try:
-        main()
+        program()
     except SystemExit as ended:
         if not question["quick"]:
             raise
