@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import shutil
 import time
@@ -81,8 +82,8 @@ class Case:
             raise Broken(f"the command had not ended after {seconds:g} s; it said: {last(driver.said())}")
         if left := processes.outlived(self.mark, driver.pid):
             raise Broken(f"outlived their driver: {', '.join(f'{each.role} ({each.state})' for each in left)}")
-        if thrown(driver.said()):
-            raise Broken(f"a traceback, status {status}: {last(driver.said())}")
+        if found := thrown(driver.said()):
+            raise Broken(f"a traceback, status {status}: {last(found, 5)}")
         return status
 
     def wait_for(self, driver: Driver, condition: Callable[[], object]) -> bool:
@@ -132,13 +133,15 @@ class Case:
         self.broken += facts.broken(self.folder, self.expected, others=self.others)
 
 
-def thrown(text: str) -> bool:
-    """Whether a command's words hold a traceback, but for one that tells whoever wrote a metric where it went wrong."""
+def thrown(text: str) -> str:
+    """A traceback among a command's words, from its head on; not one that tells whoever wrote a metric where it went wrong."""
     lines = ["", *text.splitlines()]
-    return any(
-        line.startswith("Traceback (most recent call last)") and not before.startswith("measurement ")
-        for before, line in pairwise(lines)
-    )
+    for number, (before, line) in enumerate(pairwise(lines)):
+        if line.startswith("Traceback (most recent call last)") and not before.startswith("measurement "):
+            inner = itertools.takewhile(lambda each: each.startswith(" "), lines[number + 2 :])
+            block = [before, *inner]
+            return "\n".join([*block, *lines[number + 1 + len(block) :][:1]])
+    return ""
 
 
 def last(text: str, lines: int = 3) -> str:
