@@ -63,6 +63,30 @@ def test_a_ctrl_c_when_all_is_done_is_no_traceback() -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+def test_a_ctrl_c_in_a_finaliser_is_not_lost() -> None:
+    """Nor shown as a traceback; another fault there is shown as ever."""
+    code = (
+        "import os, time, weakref, bench.cli as cli\n"
+        "class Held:\n"
+        "    pass\n"
+        "def work(**_):\n"
+        "    for met in (lambda _: 1 / 0, lambda _: os.kill(os.getpid(), 2)):\n"
+        "        held = Held()\n"
+        "        reference = weakref.ref(held, met)\n"
+        "        del held\n"
+        "    time.sleep(60)\n"
+        "cli.main = work\n"
+        "try:\n"
+        "    cli.program()\n"
+        "except KeyboardInterrupt:\n"
+        "    print('stopped')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=50)
+    assert done.stdout == "stopped\n"
+    assert "ZeroDivisionError" in done.stderr
+    assert "KeyboardInterrupt" not in done.stderr
+
+
 def imported_by(words: list[str]) -> set[str]:
     """The packages that a command imports, in a process of its own."""
     code = f"import sys\nfrom bench.cli import main\ntry: main({words})\nexcept SystemExit: pass\nprint(*sys.modules)"

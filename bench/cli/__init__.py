@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import signal
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,6 +30,8 @@ COMMANDS = {
     "show": ("bench.cli.show:show", "Show a study, a model with its layers, a metric, a data set."),
     "ui": ("bench.cli.ui:ui", "Browse the runs in MLflow."),
 }
+
+AGAIN_SECONDS = 0.05  # after which a Ctrl-C that was lost comes again
 
 
 @contextlib.contextmanager
@@ -104,7 +108,18 @@ def program() -> None:
 
     It would end in a traceback of whatever library clears up at that moment.
     """
+    sys.unraisablehook = _come_again
     try:
         main(prog_name="bench")
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _come_again(unraisable: sys.UnraisableHookArgs) -> None:
+    """Have a Ctrl-C that met a finaliser, where Python prints what is raised and goes on, come once more when that has ended."""
+    if issubclass(unraisable.exc_type, KeyboardInterrupt):
+        import threading
+
+        threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), signal.SIGINT)).start()
+    else:
+        sys.__unraisablehook__(unraisable)
