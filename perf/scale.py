@@ -114,8 +114,8 @@ class Spent:
             ((inserted, updated),) = self._database.sql(rows, name)
             about = f"select xact_commit, pg_database_size(datname) from pg_stat_database where datname = '{name}'"
             ((commits, size),) = self._database.sql(about, name)
-            found |= {f"rows inserted, {name}": inserted, f"rows updated, {name}": updated}  # type: ignore[dict-item]
-            found |= {f"transactions, {name}": commits, f"kB of the database, {name}": size / 1000}  # type: ignore
+            found |= {f"rows inserted, {name}": inserted, f"rows updated, {name}": updated}
+            found |= {f"transactions, {name}": commits, f"kB of the database, {name}": size / 1000}
         requests = Counter(
             "/".join(filter(None, match.groups()[1:]))
             for match in REQUEST.finditer((self._server.folder / "log.txt").read_text())

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 PASSWORD = "s3cret"
 USER = "bench"
@@ -67,7 +68,7 @@ class Postgres:
         """Of a database, as SQLAlchemy wants it."""
         return f"postgresql+psycopg://{USER}{password and ':'}{password}@127.0.0.1:{self.port}/{database}"
 
-    def sql(self, command: str, database: str) -> list[tuple[object, ...]]:
+    def sql(self, command: str, database: str) -> list[tuple[Any, ...]]:
         """The rows of a command's answer, if it has any."""
         import psycopg
 

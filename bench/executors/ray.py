@@ -24,9 +24,7 @@ if find_spec("ray") is None:
 
 ELSEWHERE = ("ray_address", "threads", "trials_per_gpu")
 LOOK_SECONDS = 2.0  # between two looks at the cluster
-HEAD_SECONDS = (
-    5.0  # of looks without an answer, after which the head is gone: Ray itself ends the process after a minute
-)
+HEAD_SECONDS = 5.0  # of looks without an answer, after which the head is gone: Ray ends the process after a minute
 NODES_SECONDS = 60.0  # that a study waits for a node when it has lost all
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_SCHEDULER_EVENTS": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # by which Ray takes 127.0.0.1 for this machine's address
