@@ -78,7 +78,7 @@ def main() -> int:
     known = {result.seed for result in results}
     seeds = iter([given.case]) if given.case is not None else (n for n in count(given.seed) if n not in known)
     lock, ended = threading.Lock(), threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: ended.set())  # after the cases that run, which clear away what they made
+    signal.signal(signal.SIGTERM, lambda *_: ended.set())  # after the cases that run, which clear up and do not count
 
     def work(harness: Harness, warm: Warm) -> None:
         while True:
@@ -88,6 +88,8 @@ def main() -> int:
             if seed is None:
                 return
             result = harness.run(seed, given.only, warm)
+            if ended.is_set():  # a signal to the group ended what the case ran, too
+                return
             with lock:
                 results.append(result)
                 if given.log:

@@ -344,7 +344,8 @@ def measuring_again(case: Case) -> str:
     hit = begun and SIGNALS[name](case, driver)
     case.end(driver)
     again = case.start(study)
-    if hit and (case.end(again) or "nothing to train" not in again.said()):
+    status = case.end(again)
+    if hit and (status or "nothing to train" not in again.said()):
         raise Broken(f"finished trials are not finished any more: {last(again.said(), 5)}")
     return f"{name} while it measured again" if hit else ""
 
