@@ -20,14 +20,14 @@ from bench.measure.measurements import measurements
 from bench.paths import Paths
 from bench.report.selection import selected, tracked_on
 from bench.report.tables import summary
-from bench.results import find_run, write_report
+from bench.results import at_its_size, find_run, write_report
 from bench.run.command import command_line, set_words
 from bench.run.driver import Driver
 from bench.run.events import Finished
 from bench.run.resources import share_out
 from bench.run.saved import load_trained
 from bench.study.catalogue import Catalogue, catalogue
-from bench.study.definition import Failure
+from bench.study.definition import FULL, Failure
 from bench.study.file import load as load_study
 from bench.tracking.errors import StoreError
 from bench.tracking.store import Store
@@ -44,6 +44,7 @@ def run(
     seeds: int | None = None,
     settings: Mapping[str, Any] | None = None,
     smoke: bool = False,
+    size: str = FULL,
     workers: int | None = None,
     gpus: Sequence[str] | None = None,
     trials_per_gpu: int = 1,
@@ -65,6 +66,7 @@ def run(
         seeds: how many, from 0; the study's number where None.
         settings: settings for this call by name, as in ``{"epochs": 5, "critic": {"learning_rate": 1e-4}}``.
         smoke: a tiny subset for one epoch, tracked apart as ``<study>_smoke``.
+        size: one that the study names.
         workers: trials at a time without a GPU; one per core where None, at most 8.
         gpus: by their CUDA numbers, as text; all where None, none where empty.
         trials_per_gpu: how many share a GPU.
@@ -84,10 +86,16 @@ def run(
     """
     paths, known = _surroundings(folder, storage)
     loaded = load_study(
-        paths.study(study), known, smoke=smoke, given=settings, datasets=list(map(str, datasets)), seeds=seeds
+        paths.study(study),
+        known,
+        smoke=smoke,
+        given=settings,
+        datasets=list(map(str, datasets)),
+        seeds=seeds,
+        size=size,
     )
     with Driver(
-        loaded, known, paths, command_line("study", study, datasets, seeds, set_words(settings), smoke)
+        loaded, known, paths, command_line("study", study, datasets, seeds, set_words(settings), smoke, size)
     ) as driver:
         plan = driver.plan(rerun=rerun, remeasure=remeasure)
         resources = share_out(
@@ -150,6 +158,7 @@ def report(
     *,
     settings: Mapping[str, Any] | None = None,
     smoke: bool = False,
+    size: str | None = None,
     publish: bool = False,
     drop: bool = False,
     latex: bool = False,
@@ -160,6 +169,7 @@ def report(
     Args:
         settings: those that the runs were given, where they were given any.
         smoke: of the tiny subset.
+        size: one that the study names; the one that most of the tracked runs have where None.
         publish: write it into ``reports/`` and into the index there, and not beside the store.
         drop: publish it even without data sets, variants or seeds that the published one has.
         latex: write its tables as ``report.tex`` too.
@@ -169,8 +179,9 @@ def report(
         StoreError: the tracking store cannot be used.
     """
     paths, known = _surroundings(folder)
-    loaded = load_study(paths.study(study), known, smoke=smoke, given=settings)
+    loaded = load_study(paths.study(study), known, smoke=smoke, given=settings, size=size or FULL)
     store = Store(paths.store, paths.tracking, loaded.name, "", create=False)
+    loaded = loaded if size else at_its_size(loaded, known, store)
     return write_report(loaded, known, paths, store, publish=publish, drop=drop, latex=latex).path
 
 

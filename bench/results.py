@@ -16,7 +16,7 @@ from bench.report.claims import judge
 from bench.report.folder import lost
 from bench.report.index import write_index
 from bench.report.plain import WIDTH, console
-from bench.report.selection import selected, tracked_on
+from bench.report.selection import selected, size_of, tracked_on
 from bench.report.tables import prepared, summary
 from bench.study.catalogue import Catalogue
 from bench.study.definition import Study, StudyError, Trial
@@ -76,7 +76,9 @@ def write_report(
             f"{len(others)} tracked trials of other settings are left out, the last by: {others['command'].iloc[0]}"
         )
         if not len(wanted):
-            raise StudyError(f"{study.name}: {left_out}; give the same --set, or run: bench run study {study.name}")
+            raise StudyError(
+                f"{study.name}: {left_out}; give the same --set or --size, or run: bench run study {study.name}"
+            )
     wanted = prepared(study, wanted)
     folder = (paths.reports if publish else paths.store / "reports") / study.name
     if publish and not drop and (gone := lost(folder, wanted)):
@@ -113,6 +115,11 @@ def write_report(
     present(study, known, store, answer(judgements))
     parts = plain(judgements, width or WIDTH), console(study, wanted, width, table=table)
     return Written(path, "\n\n".join(filter(None, parts)), left_out)
+
+
+def at_its_size(study: Study, known: Catalogue, store: Store) -> Study:
+    """The study at the one of its sizes that most of its tracked runs have, where nobody says which is meant."""
+    return study.at(size_of(study, known, store.table())) if study.sizes else study
 
 
 def _asked(known: Catalogue, paths: Paths) -> list[Study]:
@@ -153,7 +160,7 @@ def present(study: Study | None, known: Catalogue, store: Store, found: str = ""
 def _answer(study: Study, known: Catalogue, store: Store) -> str:
     """What the runs of a study as it is written now tell of its claims."""
     runs = store.table()
-    study = tracked_on(study, runs)
+    study = tracked_on(at_its_size(study, known, store), runs)
     wanted = selected(study, known, runs)
     if not len(wanted):
         return ""

@@ -220,13 +220,32 @@ class TestInside:
         assert (
             "smoke: 2 tracked trials of other settings are left out, the last by: bench run study smoke" in other.output
         )
-        assert other.output.endswith("give the same --set, or run: bench run study smoke\n")
+        assert other.output.endswith("give the same --set or --size, or run: bench run study smoke\n")
         assert bench("run", "study", "smoke", "--seeds", "1", "--set", "epochs=1").exit_code == 0
         for given, last in (((), "--seeds 1 --set epochs=1\n"), (("--set", "epochs=1"), "--seeds 1\n")):
             assert f"are left out, the last by: bench run study smoke {last}" in bench("report", "smoke", *given).output
         doctor = bench("doctor")
         assert doctor.exit_code == 0, doctor.output
         assert "sound" in doctor.output
+
+    def test_a_study_at_another_size(self, inside: Paths) -> None:
+        study = inside.study("smoke")
+        small = '[sizes.small]\nreason = "A minute."\nseeds = 1\non = { digits = { training = { epochs = 1 } } }\n'
+        study.write_text(study.read_text() + small)
+        done = bench("run", "study", "smoke", "--size", "small")
+        assert done.exit_code == 0, done.output
+        assert "smoke: 2 trials, 2 to train" in done.output
+        assert "publish: bench report smoke --size small --publish" in done.output
+        assert bench("report", "smoke", "--publish").exit_code == 0  # at the size that its runs have
+        page = (inside.reports / "smoke" / "README.md").read_text()
+        assert "At size small on digits: A minute." in page
+        assert "bench run study smoke --size small" in page
+        assert "digits (small)" in (inside.reports / "README.md").read_text()
+        full = bench("report", "smoke", "--size", "full")
+        assert full.exit_code == 2
+        assert "are left out, the last by: bench run study smoke --size small" in full.output
+        assert "size small: A minute." in bench("show", "study", "smoke").output
+        assert "no size 'smal'" in bench("run", "study", "smoke", "--size", "smal").output
 
     def test_what_is_finished_is_shown_without_what_trains_and_writes(self) -> None:
         options = ["--seeds", "1", "--set", "latent_dim=2", "--set", "epochs=1"]

@@ -28,6 +28,16 @@ BASE: dict[str, Any] = {
     "vary": {"latent_dim": [2, 5]},
 }
 
+SIZES = {
+    "small": {
+        "reason": "An hour.",
+        "seeds": 1,
+        "on": {"mnist": {"training": {"epochs": 1}, "data": {"train_images": 1000}}},
+        "vary": {"latent_dim": [2, 4]},
+    },
+    "seeds": {"reason": "A night.", "seeds": 5},
+}
+
 
 def make(known: Catalogue, **changes: Any) -> Study:
     tables = {key: value for key, value in {**BASE, **changes}.items() if value is not None}
@@ -139,6 +149,39 @@ def test_smoke_lays_its_tables_over_everything_and_is_tracked_apart(known: Catal
     assert [(t.settings["training"]["epochs"], t.settings["params"]["latent_dim"]) for t in trials] == [(1, 4)]
 
 
+def sized(known: Catalogue, paths: Paths, **chosen: Any) -> Study:
+    tables = {**BASE, "sizes": SIZES, "variants": [{"name": "a", "training": {"epochs": 7}}]}
+    return build(tables, paths.study("x"), known, datasets=["digits", "mnist"], **chosen)
+
+
+def test_a_size_wins_over_variants_where_it_says_so_and_is_still_the_study(known: Catalogue, paths: Paths) -> None:
+    written, small = sized(known, paths), sized(known, paths, size="small")
+    assert (small.name, small.size, small.seeds) == ("x", "small", 1)
+    trials = {(t.dataset, t.settings["params"]["latent_dim"]): t for t in expand(small, known)}
+    assert set(trials) == {("digits", 2), ("digits", 4), ("mnist", 2), ("mnist", 4)}
+    assert trials["mnist", 2].settings["training"]["epochs"] == 1
+    assert trials["mnist", 2].settings["data"]["train_images"] == 1000
+    shared = {t.key for t in expand(written, known)} & {t.key for t in trials.values()}
+    assert shared == {trials["digits", 2].key}  # of which the size says nothing
+    assert small.is_resized_on("mnist")
+    assert not sized(known, paths, size="seeds").is_resized_on("mnist")
+    assert sized(known, paths, size="seeds").seeds == 5
+    assert written.at("full") is written
+
+
+def test_what_is_given_wins_over_a_size(known: Catalogue, paths: Paths) -> None:
+    study = sized(known, paths, size="small", seeds=3, given={"epochs": 2, "latent_dim": 9})
+    found = {(t.settings["training"]["epochs"], t.settings["params"]["latent_dim"]) for t in expand(study, known)}
+    assert (study.seeds, found) == (3, {(2, 9)})
+
+
+def test_a_size_that_is_none(known: Catalogue, paths: Paths) -> None:
+    with pytest.raises(StudyError, match=r"no size 'smal' \(did you mean 'small'\?\); there are: full, small, seeds"):
+        sized(known, paths, size="smal")
+    with pytest.raises(StudyError, match="must be --smoke or --size small"):
+        sized(known, paths, size="small", smoke=True)
+
+
 def test_set_fixes_what_the_study_varies(known: Catalogue, paths: Paths) -> None:
     study = load(paths.study("smoke"), known, given={"latent_dim": 7, "epochs": 5})
     assert study.vary == {}
@@ -196,6 +239,30 @@ def test_a_range_makes_a_search(known: Catalogue) -> None:
         ({"on": {"digits": {"epochs": 3}}}, r"no table in \[on.digits\] 'epochs'"),
         ({"variants": [{"name": "a", "modle": "vae"}]}, r"no key in \[\[variants\]\] 'modle'"),
         ({"variants": [{"name": "a"}, {"name": "a"}]}, r"must be a name that no other variant has"),
+        ({"sizes": {"full": {"reason": "?"}}}, r"sizes = 'full': must be a name of letters, .* and not 'full'"),
+        ({"sizes": {"small": {"reason": "A day.", "epochs": 3}}}, r"no key in \[sizes.small\] 'epochs'"),
+        ({"sizes": {"small": {"seeds": 1}}}, r"reason = None: must be a text"),
+        ({"sizes": {"small": {"reason": "A day."}}}, r"sizes = 'small': must be a size that changes something"),
+        (
+            {"sizes": {"small": {"reason": "A day.", "on": {"minst": {}}}}},
+            r"no data set of \[sizes.small.on\] 'minst' \(did you mean 'mnist'\?\)",
+        ),
+        (
+            {"sizes": {"small": {"reason": "A day.", "on": {"mnist": {"training": {"epochs": 0.5}}}}}},
+            r"\[sizes.small.on.mnist\] \[training\] epochs = 0.5: must be a whole number",
+        ),
+        (
+            {"sizes": {"small": {"reason": "A day.", "vary": {"epochs": [1]}}}},
+            r"no varied setting in \[sizes.small.vary\] 'epochs'; there are: latent_dim",
+        ),
+        (
+            {"sizes": {"small": {"reason": "A day.", "vary": {"latent_dim": {"low": 2, "high": 4}}}}},
+            r"\[sizes.small.vary\] latent_dim = {.*}: must be a list: a range is a search's",
+        ),
+        (
+            {"sizes": SIZES, "trials": 2, "vary": {"latent_dim": {"low": 2, "high": 9}}},
+            r"sizes = \['seeds', 'small'\]: must be left out",
+        ),
         ({"smoke": {"question": "?"}}, r"no key in \[smoke\] 'question'"),
     ],
 )

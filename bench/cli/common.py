@@ -44,6 +44,7 @@ def one_line() -> Iterator[None]:
 def settings_options(command: Command) -> Command:
     """The options that say which settings of a study are meant: the same for running and for reporting."""
     for option in (
+        click.option("--size", help='A size that the study names. Default: "full", the study as it is written.'),
         click.option("--smoke", is_flag=True, help="A tiny subset for one epoch, tracked apart as NAME_smoke."),
         click.option(
             "--set",

@@ -30,9 +30,9 @@ def report(name: str | None, every: bool, publish: bool, drop: bool, latex: bool
 
     With --all, a report that is not written leaves exit status 1 and its reason among the last lines; the others are written.
     """
-    from bench.results import write_report
+    from bench.results import at_its_size, write_report
     from bench.study.catalogue import catalogue
-    from bench.study.definition import StudyError
+    from bench.study.definition import FULL, StudyError
     from bench.study.file import load
     from bench.tracking.lookup import studies
     from bench.tracking.store import Store
@@ -52,8 +52,11 @@ def report(name: str | None, every: bool, publish: bool, drop: bool, latex: bool
         for each in names:
             try:
                 given = read_settings(options["settings"])
-                study = load(paths.study(each), known, smoke=options["smoke"], given=given)
+                asked = options["size"] or FULL
+                study = load(paths.study(each), known, smoke=options["smoke"], given=given, size=asked)
                 store = Store(paths.store, paths.tracking, study.name, study.question, create=False)
+                if not options["size"]:
+                    study = at_its_size(study, known, store)
                 written = write_report(
                     study, known, paths, store, publish=publish, drop=drop, latex=latex, width=terminal()
                 )
@@ -62,7 +65,9 @@ def report(name: str | None, every: bool, publish: bool, drop: bool, latex: bool
                     raise
                 refused.append(str(error))
             else:
-                tell(written, "" if publish else to_publish(each, options["settings"], options["smoke"]))
+                tell(
+                    written, "" if publish else to_publish(each, options["settings"], options["smoke"], options["size"])
+                )
     for reason in refused:  # last, where they are seen
         click.echo(line(reason))
     if refused:
@@ -70,10 +75,11 @@ def report(name: str | None, every: bool, publish: bool, drop: bool, latex: bool
         raise SystemExit(1)
 
 
-def to_publish(name: str, settings: Sequence[str], smoke: bool) -> str:
+def to_publish(name: str, settings: Sequence[str], smoke: bool, size: str | None) -> str:
     """The command that puts a report among the published ones."""
     words = ["bench", "report", name, *(word for each in settings for word in ("--set", each))]
-    return shlex.join([*words, *(["--smoke"] if smoke else []), "--publish"])
+    words += ["--smoke"] if smoke else []
+    return shlex.join([*words, *(["--size", size] if size else []), "--publish"])
 
 
 def tell(written: Written, publish: str) -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from bench.study.definition import Study, Trial
 
 Item = TypeVar("Item")
-SELECTION = ("datasets", "seeds", "settings", "smoke")  # what the remembered command says
+SELECTION = ("datasets", "seeds", "settings", "smoke", "size")  # what the remembered command says
 INTERRUPTED, TERMINATED = 130, 143  # what a shell shows for a program that Ctrl-C or SIGTERM ended
 
 
@@ -118,6 +118,7 @@ def _execution(command: Callable[..., None]) -> Callable[..., None]:
 def run_study(name: str, **options: Any) -> None:
     """Run what is missing of the study NAME and write its report."""
     from bench.study.catalogue import catalogue
+    from bench.study.definition import FULL
     from bench.study.file import load
 
     with one_line():
@@ -130,6 +131,7 @@ def run_study(name: str, **options: Any) -> None:
             given=read_settings(options["settings"]),
             datasets=options["datasets"],
             seeds=options["seeds"],
+            size=options["size"] or FULL,
         )
         _run("study", name, study, known, paths, options)
 
@@ -149,6 +151,7 @@ def run_study(name: str, **options: Any) -> None:
 def run_trial(model: str, **options: Any) -> None:
     """Run MODEL once, on its own defaults but for what is --set; tracked in the experiment "trials"."""
     from bench.study.catalogue import catalogue
+    from bench.study.definition import FULL
     from bench.study.file import SMOKE, build
 
     with one_line():
@@ -170,6 +173,7 @@ def run_trial(model: str, **options: Any) -> None:
             given=read_settings(options["settings"]),
             datasets=options["datasets"],
             seeds=options["seeds"],
+            size=options["size"] or FULL,
         )
         _run("trial", model, study, known, paths, options)
 
@@ -184,7 +188,15 @@ def _run(kind: str, name: str, study: Study, known: Catalogue, paths: Paths, opt
     from bench.run.resources import share_out
 
     registry.load("executors", options["executor"])
-    command = command_line(kind, name, options["datasets"], options["seeds"], options["settings"], options["smoke"])
+    command = command_line(
+        kind,
+        name,
+        options["datasets"],
+        options["seeds"],
+        options["settings"],
+        options["smoke"],
+        study.size,
+    )
     with Driver(study, known, paths, command, _track) as driver:
         plan = driver.plan(rerun=options["rerun"], remeasure=options["remeasure"])
         gpus = options["gpus"]
@@ -215,7 +227,7 @@ def _run(kind: str, name: str, study: Study, known: Catalogue, paths: Paths, opt
             if kind == "study":
                 from bench.results import write_report
 
-                publish = to_publish(name, options["settings"], options["smoke"])
+                publish = to_publish(name, options["settings"], options["smoke"], options["size"])
                 tell(write_report(study, known, paths, driver.store, width=terminal()), publish)
             tell_next(study, known, driver.store)
         for trial, failure in outcome.failed:

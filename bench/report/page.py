@@ -87,6 +87,7 @@ def describe(
         text = rows.to_csv(index=False, float_format="%.6g")
         files[name] = placeless(text).encode(errors="backslashreplace")
     remarks = notes(study, runs)
+    smaller = [nickname(dataset) for dataset in dict.fromkeys(runs["dataset"]) if study.is_resized_on(dataset)]
     numbers = [("Every number", "summary.csv"), ("every trial", RUNS), ("every verdict", "claims.csv")]
     facts = _facts(study, table, runs, found)
     blocks = some(
@@ -94,6 +95,7 @@ def describe(
         answer.table(judgements) if judgements else ranking(study, table),
         Text(f"Study {study.name}: {facts['data']}, n = {facts['n']}, {facts['date']}."),
         Quote(study.source),
+        Text(f"At size {study.size} on {', '.join(smaller)}: {study.sizes[study.size].reason}") if smaller else None,
         _effects(study) if effects else None,
         Tabs(tuple(sections)),
         Section("Blanks and failures", (Bullets(tuple(remarks)),)) if remarks else None,
@@ -193,7 +195,10 @@ def _effects(study: Study) -> Picture:
 def _facts(study: Study, table: pd.DataFrame, runs: pd.DataFrame, found: str) -> dict[str, str]:
     """What an index says of the page."""
     counts = sorted({int(n) for n in table.loc[table["finished"] > 0, "finished"]}) or [0]
-    datasets = dict.fromkeys(nickname(str(name)) for name in runs["dataset"])
+    datasets = dict.fromkeys(
+        f"{nickname(str(name))} ({study.size})" if study.is_resized_on(name) else nickname(str(name))
+        for name in runs["dataset"]
+    )
     return {
         "study": study.name,
         "question": study.question,

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pandas as pd
 
 from bench.study.catalogue import Catalogue
-from bench.study.definition import Study
+from bench.study.definition import FULL, Study
 
 
 def tracked_on(study: Study, runs: pd.DataFrame) -> Study:
@@ -15,6 +15,15 @@ def tracked_on(study: Study, runs: pd.DataFrame) -> Study:
     tracked = list(dict.fromkeys(runs["dataset"])) if len(runs) else []
     ours = [dataset for dataset in study.meant_for if dataset in tracked]
     return replace(study, datasets=(*ours, *(dataset for dataset in tracked if dataset not in ours)))
+
+
+def size_of(study: Study, catalogue: Catalogue, runs: pd.DataFrame) -> str:
+    """The size at which most of the tracked runs are the study's; as it is written where none is ahead of that."""
+    most, size = len(selected(tracked_on(study, runs), catalogue, runs)), FULL
+    for name in study.sizes:
+        if (count := len(selected(tracked_on(study.at(name), runs), catalogue, runs))) > most:
+            most, size = count, name
+    return size
 
 
 def selected(study: Study, catalogue: Catalogue, runs: pd.DataFrame) -> pd.DataFrame:

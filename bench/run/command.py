@@ -7,9 +7,17 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bench.study.definition import FULL
+
 
 def command_line(
-    kind: str, name: str, datasets: Sequence[str], seeds: int | None, settings: Sequence[str], smoke: bool
+    kind: str,
+    name: str,
+    datasets: Sequence[str] = (),
+    seeds: int | None = None,
+    settings: Sequence[str] = (),
+    smoke: bool = False,
+    size: str = FULL,
 ) -> str:
     """The line that selects the same trials again: built from what was understood, so that it carries no secret."""
     words = ["bench", "run", kind, name]
@@ -17,6 +25,7 @@ def command_line(
     words += ["--seeds", str(seeds)] if seeds else []
     words += [word for setting in settings for word in ("--set", setting)]
     words += ["--smoke"] if smoke else []
+    words += ["--size", size] if size != FULL else []
     return shlex.join(words)
 
 

@@ -178,7 +178,7 @@ class Planner:
         """Download what the metrics' extractors need, once: trials never ask the network. A line on each that cannot be had."""
         from bench.measure.evaluation import fetch
 
-        tables = (self.study.settings, self.study.overrides, *self.study.on.values())
+        tables = (self.study.settings, self.study.overrides, *self.study.on.values(), *self.study.resized.values())
         asked = any(table.get("evaluation", {}).get("inception_on_cpu", False) for table in tables)
         return fetch([metric.name for metric in self.study.metrics], self.data_dir, costly=on_gpu or asked)
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 SECTIONS = ("params", "training", "data", "evaluation")
 """The tables of settings that decide a trial's result; every setting's name is unique over all four."""
 
+FULL = "full"
+"""The size of a study as it is written."""
+
 VALIDATION_SHARE = 0.1  # of the training images, held out by a search whose [data] names no share of its own
 
 LONGEST_TRIAL = 8000  # characters of one as JSON, which is a tag in MLflow: a longer one would be cut
@@ -150,6 +153,23 @@ class Variant:
 
 
 @dataclass(frozen=True)
+class Size:
+    """A study at another size than its source's, by the machine that is there.
+
+    Attributes:
+        reason: why it is that large.
+        seeds: in place of the study's; None for as many.
+        on: settings on single data sets; they win over a variant's. Data sets that are not among them stay as they are.
+        vary: values in place of the study's own.
+    """
+
+    reason: str
+    seeds: int | None
+    on: Mapping[str, Settings]
+    vary: Mapping[str, tuple[Any, ...] | Range]
+
+
+@dataclass(frozen=True)
 class Confirm:
     """How a search's proposals are confirmed on the test split: the best ``top``, each over ``seeds`` seeds."""
 
@@ -173,6 +193,8 @@ class Study:
         overrides: settings given for this invocation (a smoke run, ``--set``); they win over everything but the grid.
         pictures: epochs after which pictures are drawn too, beside those after which every run draws some; rising. They are no
             settings: what a trial comes to does not hang on when it was looked at, so they decide nothing of its key.
+        sizes: other sizes than its source's that it can be run at, by name.
+        size: the one that is meant now; `FULL` for the study as it is written.
     """
 
     name: str
@@ -192,6 +214,8 @@ class Study:
     confirm: Confirm | None = None
     claims: tuple[Claim, ...] = ()
     pictures: tuple[int, ...] = ()
+    sizes: Mapping[str, Size] = field(default_factory=dict)
+    size: str = FULL
 
     @property
     def objective(self) -> Metric:
@@ -204,12 +228,30 @@ class Study:
         return any(isinstance(values, Range) for values in self.vary.values())
 
     @property
-    def size(self) -> int:
+    def count(self) -> int:
         """How many trials it comes to at the most, counted without making them."""
         each = math.prod(len(values) for values in self.vary.values() if not isinstance(values, Range)) * self.seeds
         if self.is_search:
             each = self.trials + (self.confirm.top * self.confirm.seeds if self.confirm else 0)
         return each * sum(len(self.variants_on(dataset)) for dataset in self.datasets)
+
+    @property
+    def resized(self) -> Mapping[str, Settings]:
+        """What the size that is meant changes, by data set."""
+        return {} if self.size == FULL else self.sizes[self.size].on
+
+    def is_resized_on(self, dataset: str) -> bool:
+        """Whether its trials on a data set are others at the size that is meant than as it is written."""
+        return self.size != FULL and bool(self.sizes[self.size].vary or dataset in self.resized)
+
+    def at(self, size: str, *, seeds: bool = True) -> Study:
+        """The study at one of its `sizes`, or as it is written; with its own number of seeds still where ``seeds`` is false."""
+        if size == FULL:
+            return self
+        other = self.sizes[size]
+        vary = {name: other.vary.get(name, values) for name, values in self.vary.items()}
+        count = other.seeds if seeds and other.seeds else self.seeds
+        return replace(self, size=size, vary=vary, seeds=count)
 
     def cells(self) -> list[Cell]:
         """The points of the grid, the last setting varying fastest; one empty cell where nothing is varied."""
@@ -244,8 +286,8 @@ class Study:
         """One trial with every setting written out.
 
         From weakest to strongest: the code's defaults, the model's own training defaults, the study, the study on this
-        data set, the variant, the grid's cell, what was given for this invocation. A ``proposal`` of a search is measured
-        on a validation split.
+        data set, the variant, the size, the grid's cell, what was given for this invocation. A ``proposal`` of a search is
+        measured on a validation split.
         """
         defaults = catalogue.defaults(variant.model)
         placed: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
@@ -255,6 +297,7 @@ class Study:
             self.settings,
             self.on.get(dataset, {}),
             variant.settings,
+            self.resized.get(dataset, {}),
             placed,
             self.overrides,
         ]

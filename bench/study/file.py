@@ -7,13 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from bench.registry import unknown
 from bench.study.catalogue import Catalogue
-from bench.study.definition import SECTIONS, Range, Study
+from bench.study.definition import FULL, SECTIONS, Range, Study, StudyError
 from bench.study.reader import Reader
 from bench.study.text import read
 
 TOP = ("question", "source", "model", "datasets", "seeds", "metrics", "pictures", "trials", "prune")
-TABLES = (*SECTIONS, "vary", "on", "smoke", "confirm", "variants", "claims")
+TABLES = (*SECTIONS, "vary", "on", "smoke", "sizes", "confirm", "variants", "claims")
 SMOKE: dict[str, Any] = {  # of a study that nobody wrote a [smoke] for
     "seeds": 1,
     "training": {"epochs": 1, "batch_size": 16},
@@ -30,6 +31,7 @@ def load(
     given: Mapping[str, Any] | None = None,
     datasets: Sequence[str] = (),
     seeds: int | None = None,
+    size: str = FULL,
 ) -> Study:
     """The study in ``path``, checked.
 
@@ -38,11 +40,12 @@ def load(
         given: settings for this invocation, by name; one that the study varies is fixed to the value.
         datasets: data sets to run on; the study's first where empty.
         seeds: how many seeds, where not the study's number.
+        size: one of the study's ``[sizes]``.
 
     Raises:
         StudyError: anything in the file or in the arguments that cannot run as written.
     """
-    return build(read(path), path, catalogue, smoke=smoke, given=given, datasets=datasets, seeds=seeds)
+    return build(read(path), path, catalogue, smoke=smoke, given=given, datasets=datasets, seeds=seeds, size=size)
 
 
 def build(
@@ -54,9 +57,16 @@ def build(
     given: Mapping[str, Any] | None = None,
     datasets: Sequence[str] = (),
     seeds: int | None = None,
+    size: str = FULL,
 ) -> Study:
     """`load` for tables that are already read; ``path`` names the study and stands in its messages."""
     study = _build(tables, path, catalogue, smoke=smoke, given=given, datasets=datasets, seeds=seeds)
+    if size != FULL:
+        if smoke:
+            raise StudyError(f"{study.name}: a smoke run has a size of its own; it must be --smoke or --size {size}")
+        if size not in study.sizes:
+            raise StudyError(f"{path}: {unknown('size', size, (FULL, *study.sizes))}")
+        study = study.at(size, seeds=seeds is None)
     if smoke or given:
         # Then it may vary and measure something else; the source speaks of the study as it is written.
         return replace(study, claims=_build(tables, path, catalogue).claims)
@@ -101,12 +111,9 @@ def _build(
         overrides.setdefault(section, {})[name] = checked
         vary.pop(name, None)
     metrics = tuple(reader.metric(name) for name in reader.different(tables, "metrics"))
-    on = {}
-    for dataset, settings in reader.table(tables, "on").items():
-        reader.known(dataset, list(known), "data set of [on]")
-        if not isinstance(settings, Mapping):
-            reader.fail(f"[on] {dataset}", settings, "a table of settings, as in [on.mnist.training]")
-        on[dataset] = reader.sections(settings, f"[on.{dataset}]", models, strict=True)
+    on = reader.on(reader.table(tables, "on"), "on", list(known), models)
+    varied = list(reader.table(tables, "vary"))
+    sizes = {} if smoke else reader.sizes(reader.table(tables, "sizes"), list(known), models, varied)
     search = any(isinstance(values, Range) for values in vary.values())
     if search and not metrics[0].directed:
         reader.fail("metrics", metrics[0].name, "a search's objective, which is the first, with a better direction")
@@ -115,6 +122,8 @@ def _build(
         reader.fail("trials", tables.get("trials"), "the number of configurations to try, since [vary] holds a range")
     if trials and not search:
         reader.fail("trials", trials, "left out: [vary] holds no range, so its grid says how many there are")
+    if search and sizes:
+        reader.fail("sizes", sorted(sizes), "left out: a search's proposals are learnt from one another, at one size")
     for key in ("prune", "confirm"):
         if key in tables and not search:
             reader.fail(key, tables[key], "left out: it is for searches, and [vary] holds no range")
@@ -138,6 +147,9 @@ def _build(
         prune=prune,
         confirm=reader.confirm(tables) if not smoke else None,
         pictures=reader.epochs(tables, "pictures"),
+        sizes=sizes,
     )
+    for size in sizes:
+        reader.bounded(study.at(size))
     reader.bounded(study)
     return replace(study, claims=() if smoke or given else reader.claims(tables, study))

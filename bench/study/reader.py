@@ -13,9 +13,9 @@ from bench.score import Metric
 from bench.source import Option
 from bench.study.catalogue import Catalogue
 from bench.study.claims import Claim, read_claims
-from bench.study.definition import SECTIONS, Confirm, Range, Study, StudyError, Variant
+from bench.study.definition import FULL, SECTIONS, Confirm, Range, Settings, Size, Study, StudyError, Variant
 from bench.study.types import convert, fits, is_number, plain, wanted
-from bench.text import is_plain
+from bench.text import is_name, is_plain
 
 VARIANT = ("name", "model", "datasets", *SECTIONS)
 LONGEST_NAME = 100  # characters of a variant's
@@ -101,9 +101,9 @@ class Reader:
 
     def bounded(self, study: Study) -> None:
         """Refuse a study that nobody can mean: with more trials than there is time for, or names that nobody can read."""
-        if study.size > MOST_TRIALS:
+        if study.count > MOST_TRIALS:
             raise StudyError(
-                f"{self.path}: its data sets, variants, [vary] and seeds make {study.size:,} trials: at most {MOST_TRIALS:,}"
+                f"{self.path}: its data sets, variants, [vary] and seeds make {study.count:,} trials: at most {MOST_TRIALS:,}"
             )
         for name in study.labels():
             if len(name) > LONGEST_LABEL:
@@ -150,6 +150,50 @@ class Reader:
                     raise StudyError(f"{self.path}: {place} {name}: belongs in [{found}]")
                 checked.setdefault(section, {})[name] = value
         return checked
+
+    def on(
+        self, table: Mapping[str, Any], where: str, datasets: Sequence[str], models: set[str]
+    ) -> dict[str, Settings]:
+        """Settings that hold on one data set each."""
+        checked: dict[str, Settings] = {}
+        for dataset, settings in table.items():
+            self.known(dataset, datasets, f"data set of [{where}]")
+            if not isinstance(settings, Mapping):
+                self.fail(f"[{where}] {dataset}", settings, f"a table of settings, as in [{where}.mnist.training]")
+            checked[dataset] = self.sections(settings, f"[{where}.{dataset}]", models, strict=True)
+        return checked
+
+    def sizes(
+        self,
+        table: Mapping[str, Any],
+        datasets: Sequence[str],
+        models: set[str],
+        varied: Sequence[str],
+    ) -> dict[str, Size]:
+        """Every ``[sizes.NAME]``."""
+        sizes = {}
+        for name in table:
+            where = f"sizes.{name}"
+            if name == FULL or not is_name(name):
+                self.fail(
+                    "sizes", name, f"a name of letters, digits, '.', '_' and '-', and not {FULL!r}, the study as it is"
+                )
+            own = self.table(table, name)
+            for key in own:
+                self.known(key, ("reason", "seeds", "on", "vary"), f"key in [{where}]")
+            vary = self.vary(self.table(own, "vary"), models)
+            for setting, values in vary.items():
+                self.known(setting, varied, f"varied setting in [{where}.vary]")
+                if isinstance(values, Range):
+                    self.fail(
+                        f"[{where}.vary] {setting}", self.table(own, "vary")[setting], "a list: a range is a search's"
+                    )
+            seeds = self.count(own, "seeds", 0) or None
+            on = self.on(self.table(own, "on"), f"{where}.on", datasets, models)
+            if not (seeds or on or vary):
+                self.fail("sizes", name, "a size that changes something: seeds, on or vary")
+            sizes[name] = Size(self.text(own, "reason"), seeds, on, vary)
+        return sizes
 
     def setting(self, name: str, value: Any, models: set[str], place: str) -> tuple[str, Any]:
         """The section of a setting, and its value as the code takes it, for every model it is meant for."""
