@@ -14,6 +14,7 @@ from typing import Any
 
 import optuna
 import pytest
+import sqlalchemy
 from click.testing import CliRunner, Result
 from optuna.trial import TrialState
 
@@ -477,12 +478,31 @@ def test_a_full_disk_stops_the_study_in_a_line_and_the_trial_goes_on_later(insid
     assert len(runs(inside, "smoke")) == 2
 
 
+class Late(Player):
+    """Every process is killed after its last event, before its end."""
+
+    def run(self, trials: Iterator[Trial | None], work: Any, resources: Resources) -> Play:
+        for trial, event in super().run(trials, work, resources):
+            yield trial, event
+            if isinstance(event, Finished):
+                yield trial, Failure("killed", "the trial's process was ended by SIGKILL")
+
+
+def test_what_is_finished_stays_so_where_its_process_is_killed_at_its_end(known: Catalogue, paths: Paths) -> None:
+    for again in (False, True):
+        outcome = drive(grid(known, paths, "one", [2, 3]), known, paths, Late(dimension), remeasure=again)
+        assert len(outcome.finished) == 2
+        assert outcome.failed == []
+    assert [run.info.status for run in runs(paths, "one")] == ["FINISHED"] * 2
+
+
 @pytest.mark.parametrize("failing", ["create_new_trial", "set_trial_state_values"])
 def test_a_queue_that_cannot_be_written_stops_the_study_in_a_line(
     failing: str, inside: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: Any, **__: Any) -> None:
-        raise optuna.exceptions.StorageInternalError("database or disk is full\n[SQL: pages]")
+        cause = sqlalchemy.exc.OperationalError("pages", {}, sqlite3.OperationalError("database or disk is full"))
+        raise optuna.exceptions.StorageInternalError("This typically happens due to invalid data.") from cause
 
     with monkeypatch.context() as patch:
         patch.setattr(optuna.storages.RDBStorage, failing, full)

@@ -76,7 +76,7 @@ def attempt(written: dict[str, Any], **options: Any) -> Study | str:
 
 def check(study: Study, known: Catalogue) -> None:
     """What holds of every study that was not refused."""
-    assert 1 <= study.size <= MOST_TRIALS or study.is_search
+    assert 1 <= study.count <= MOST_TRIALS or study.is_search
     trials: list[Trial] = [] if study.is_search else list(study.grid(known, {}))[:50]
     for trial in trials:
         assert set(trial.settings) == set(SECTIONS)

@@ -146,9 +146,8 @@ class Driver:
         except (Stopped, Gone) as stopped:
             self.outcome.broken = str(stopped)
         except trouble() as error:
-            self.outcome.broken = (
-                f"the queue {self.paths.queue} cannot be used: {first_line(error)}; the same command goes on"
-            )
+            why = first_line(error.__cause__ or error)  # Optuna's own words guess at it
+            self.outcome.broken = f"the queue {self.paths.queue} cannot be used: {why}; the same command goes on"
         finally:
             if unwritten := self._writer.close(CLOSE_SECONDS):
                 self.outcome.broken = "; ".join(filter(None, (self.outcome.broken, unwritten)))
@@ -224,6 +223,8 @@ class Driver:
 
     def _handle(self, trial: Trial, event: Event) -> bool:
         """Write one event down and tell the queue it came from; True where the trial is to be stopped."""
+        if trial.key not in self._feed.running:  # its process was ended between its last event and its own end
+            return False
         queue = self._feed.running[trial.key][1]
         match event:
             case Started():
