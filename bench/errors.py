@@ -26,3 +26,11 @@ class Unmeasurable(Exception):
 
 class Diverged(Exception):
     """A loss term left the finite numbers; the message names the term and the epoch."""
+
+
+def interrupt_behind(error: BaseException) -> KeyboardInterrupt | None:
+    """The Ctrl-C of which an error is what a library made that it met halfway: a session that cannot be rolled back, say."""
+    link: BaseException | None = error
+    while link is not None and not isinstance(link, KeyboardInterrupt):
+        link = link.__context__
+    return link

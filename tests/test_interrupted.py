@@ -382,7 +382,27 @@ def terminate(trial: Trial, epoch: int) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-@pytest.mark.parametrize(("how", "status"), [(interrupt, 130), (terminate, 143)])
+def half_way(made_of_it: Exception) -> Callable[[Trial, int], None]:
+    """Ctrl-C in the midst of a library, which then raises what it makes of that."""
+
+    def disturb(trial: Trial, epoch: int) -> None:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            raise made_of_it from None
+
+    return disturb
+
+
+@pytest.mark.parametrize(
+    ("how", "status"),
+    [
+        (interrupt, 130),
+        (terminate, 143),
+        (half_way(RuntimeError("this session cannot be closed")), 130),
+        (half_way(optuna.exceptions.StorageInternalError("it cannot be rolled back")), 130),
+    ],
+)
 def test_ctrl_c_and_sigterm_end_in_their_status_and_say_what_goes_on(
     how: Callable[[Trial, int], None], status: int, inside: Paths
 ) -> None:

@@ -15,6 +15,7 @@ from bench.cli.common import one_line, parse_setting, read_settings, selection
 from bench.cli.layout import terminal, wrapped
 from bench.cli.names import Group, completing, examples
 from bench.cli.place import surroundings
+from bench.errors import interrupt_behind
 from bench.text import line, without_passwords
 
 if TYPE_CHECKING:
@@ -260,7 +261,10 @@ def _drive(driver: Driver, plan: Plan, executor: str, resources: Resources) -> i
         ):
             for trial, event in events:
                 show(trial, event)
-    except KeyboardInterrupt as interrupt:
+    except (KeyboardInterrupt, Exception) as error:
+        interrupt = interrupt_behind(error)
+        if interrupt is None:
+            raise
         return TERMINATED if isinstance(interrupt, Terminated) else INTERRUPTED
     return 0
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from filelock import FileLock
 
 from bench import registry
+from bench.errors import interrupt_behind
 from bench.executors import Gone, Resources
 from bench.paths import Paths
 from bench.run.events import Epoch, Event, Finished, Saved, Started, forget
@@ -146,6 +147,8 @@ class Driver:
         except (Stopped, Gone) as stopped:
             self.outcome.broken = str(stopped)
         except trouble() as error:
+            if interrupt_behind(error):
+                raise
             why = first_line(error.__cause__ or error)  # Optuna's own words guess at it
             self.outcome.broken = f"the queue {self.paths.queue} cannot be used: {why}; the same command goes on"
         finally:
