@@ -83,7 +83,7 @@ class Case:
         if left := processes.outlived(self.mark, driver.pid):
             raise Broken(f"outlived their driver: {', '.join(f'{each.role} ({each.state})' for each in left)}")
         if found := thrown(driver.said()):
-            raise Broken(f"a traceback, status {status}: {last(found, 5)}")
+            raise Broken(f"a traceback, status {status}: {last(found, 5)} | and in the end: {last(driver.said(), 1)}")
         return status
 
     def wait_for(self, driver: Driver, condition: Callable[[], object]) -> bool:
