@@ -238,3 +238,15 @@ def test_pictures_come_at_the_same_epochs_and_at_both_ends() -> None:
 def test_a_study_has_pictures_after_the_epochs_it_names_too() -> None:
     assert sorted(picture_epochs(50, [20, 45])) == [0, 1, 2, 5, 10, 20, 45, 50]
     assert sorted(picture_epochs(30, [20, 45])) == [0, 1, 2, 5, 10, 20, 30]
+
+
+def test_a_plot_is_a_palette_whose_colours_are_near_and_a_third_as_large() -> None:
+    rows, columns = np.mgrid[0:200, 0:300]
+    smooth = np.full((200, 300, 3), 255, np.uint8)
+    for number, colour in enumerate(((0, 114, 178), (213, 94, 0), (0, 158, 115))):  # three lines with soft edges
+        line = np.abs(rows - 40 - 50 * number - 20 * np.sin(columns / 20 + number))[..., None]
+        smooth = np.where(line < 2, np.array(colour) + (255 - np.array(colour)) * line / 2, smooth).astype(np.uint8)
+    kept = png(smooth, plot=True)
+    assert Image.open(io.BytesIO(kept)).mode == "P"
+    assert len(kept) < len(png(smooth)) / 2
+    assert np.abs(picture(kept).astype(int) - smooth).mean() < 2

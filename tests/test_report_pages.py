@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import re
 from dataclasses import replace
@@ -15,13 +16,15 @@ import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
 from matplotlib.figure import Figure
+from PIL import Image
 from scipy import stats
 
 from bench.images import png
 from bench.report import page
-from bench.report.blocks import Cell, Page, Table
+from bench.report.blocks import Cell, Page, Picture, Table
 from bench.report.cells import measures
 from bench.report.folder import lost, replace_files
+from bench.report.html import html
 from bench.report.illustrations import curve_plot, effect_plot
 from bench.report.index import write_index
 from bench.report.latex import latex
@@ -126,6 +129,16 @@ def test_one_page_of_html_says_what_the_markdown_says_and_holds_all_that_lies_be
     assert {"summary.csv", "runs.csv", "claims.csv"} <= set(html.addresses)
     pictures = {base64.b64decode(address.partition(";base64,")[2]) for address in html.addresses.values()}
     assert {file.read_bytes() for file in folder.glob("*.png")} <= pictures
+
+
+def test_photographs_are_smaller_within_a_page_and_nothing_else_is(tmp_path: Path) -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    files = {"a.png": png(colours), "b.png": png(colours[..., :1].repeat(3, axis=2)), "c.png": png(colours, plot=True)}
+    blocks = tuple(Picture(name, name) for name in files)
+    text = html(Page("x", "Which?", blocks, files, {}, ""))
+    assert re.findall(r"data:(image/\w+);", text) == ["image/webp", "image/png", "image/png"]
+    shown = base64.b64decode(text.partition("data:image/webp;base64,")[2].partition('"')[0])
+    assert np.abs(np.asarray(Image.open(io.BytesIO(shown))).mean((0, 1)) - colours.mean((0, 1))).max() < 3
 
 
 def test_a_page_goes_from_the_question_to_how_to_have_it_again(folder: Path) -> None:

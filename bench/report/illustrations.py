@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import islice
 
 import pandas as pd
 
@@ -46,6 +47,7 @@ TERMS = {
 }
 """What a loss term is that several models have; any other is described in its model's own file."""
 
+GROWN = 6  # variants that are shown while they trained, at the most: the first of a table
 FROM = 2  # the first epoch of a curve: before it losses fall so far that nothing else could be seen
 
 
@@ -98,7 +100,7 @@ def effect_plot(study: Study, table: pd.DataFrame, runs: pd.DataFrame, metrics: 
             values.setdefault(nickname(str(row["dataset"])), {})[places[row["variant"]]] = found
         if any(len(own) > 1 for own in values.values()):
             drawn.append(Effect(titled(metric), unit, values))
-    return png(effects(drawn, setting)) if drawn else None
+    return png(effects(drawn, setting), plot=True) if drawn else None
 
 
 def sheets(
@@ -113,7 +115,7 @@ def sheets(
         if name == TRAINING:
             each = {
                 f"{variant}, epoch {file.partition('@')[2]}": picture(content)
-                for variant, files in drawn.items()
+                for variant, files in islice(drawn.items(), GROWN)
                 for file, content in files.items()
                 if file.startswith(TRAINING)
             }
@@ -141,7 +143,7 @@ def curve_plot(
         f"to the highest; they begin after epoch {first}. "
     )
     note += "; ".join(f"{term}: {TERMS[term]}" for term in panels if term in TERMS)
-    return Picture(f"{stem}-{CURVES}", "Losses", note.strip()), png(curves(panels))
+    return Picture(f"{stem}-{CURVES}", "Losses", note.strip()), png(curves(panels), plot=True)
 
 
 _TRAINING = ("train", "train_eval")  # in this order, before the held-out split

@@ -57,11 +57,11 @@ def searched(
         blocks.append(Picture(f"{stem}-{name}", heading, note))
 
     if sum(value is not None for value in tried) > 1:
-        show("history.png", "History of the search", png(history(tried, title, unit, lower)))
+        show("history.png", "History of the search", png(history(tried, title, unit, lower), plot=True))
     if importances:
         words = "The share of the objective's variance over the space that a setting explains, by a functional ANOVA of the "
         words += "finished proposals (Hutter et al., 2014)."
-        show("importances.png", "What mattered", png(shares(importances, "importance")), words)
+        show("importances.png", "What mattered", png(shares(importances, "importance"), plot=True), words)
     cells, values = points(study, trials)
     if len(values) > 1:
         own = {name: [_read(cell[name]) for cell in cells] for name in study.vary}
@@ -69,7 +69,7 @@ def searched(
         told = [factor * value for value in values]
         drawn = slices(own, told, title, unit, lower=lower, logarithmic=logarithmic)
         show(
-            "slices.png", "The objective by each setting", png(drawn), "Every finished proposal; the star is the best."
+            "slices.png", "The objective by each setting", png(drawn, plot=True), "Every finished proposal; the star is the best."
         )
     return some(blocks, prospects(study, trials, stem)), files
 
