@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from bench.registry import RegistryError
 from bench.report import illustrations, page, search
 from bench.report.answer import answer, plain
 from bench.report.claims import judge
-from bench.report.folder import lost
+from bench.report.folder import ARCHIVE, lost
 from bench.report.index import write_index
 from bench.report.plain import WIDTH, console
 from bench.report.selection import selected, size_of, tracked_on
@@ -26,6 +27,9 @@ from bench.tracking.lookup import finished_run
 from bench.tracking.store import Store
 from bench.tracking.views import write_views
 from bench.tracking.words import describe, told
+
+SAMPLES = "images/samples"  # which a run draws while it trains
+FINAL = [f"final/{name}" for name in illustrations.PICTURES]
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +62,8 @@ def write_report(
 ) -> Written:
     """Write a study's report from its runs on every data set: beside the store, or among the published ones and into their index.
 
+    With a published one go its runs in a file, from which the page can be made again: their numbers, and what it shows of them.
+
     Args:
         drop: publish it even without data sets, variants or seeds that the published one has.
         latex: write its tables as LaTeX too.
@@ -89,9 +95,8 @@ def write_report(
     curves = store.curves(wanted["run_id"])
     pictures = store.pictures(illustrations.pictured(wanted))
     for run_id, files in pictures.items():
-        drawn = {epoch: path for (name, epoch), path in store.drawn(run_id).items() if name == "images/samples"}
-        chosen = illustrations.followed(study, drawn)
-        samples = {epoch: store.artifact(run_id, drawn[epoch]).read_bytes() for epoch in chosen}
+        followed = _followed(study, store, run_id)
+        samples = {epoch: store.artifact(run_id, path).read_bytes() for epoch, path in followed.items()}
         files |= illustrations.while_training(samples)
     weighed = {}
     if study.is_search:
@@ -109,12 +114,23 @@ def write_report(
         table=table,
         judgements=judgements,
         with_latex=latex,
+        archive=f"reports/{study.name}/{ARCHIVE}" if publish else "",
     )
     if publish:
+        from bench.tracking.transfer import export  # which reads MLflow
+
+        shown = {run_id: {*_followed(study, store, run_id).values(), *FINAL} for run_id in pictures}
+        export([store], folder / ARCHIVE, socket.gethostname(), weights=False, shown=shown)
         write_index(paths.reports, _asked(known, paths))
     present(study, known, store, answer(judgements))
     parts = plain(judgements, width or WIDTH), console(study, wanted, width, table=table)
     return Written(path, "\n\n".join(filter(None, parts)), left_out)
+
+
+def _followed(study: Study, store: Store, run_id: str) -> dict[int, str]:
+    """Where the samples lie that a report shows of a run while it trained, by epoch."""
+    drawn = {epoch: path for (name, epoch), path in store.drawn(run_id).items() if name == SAMPLES}
+    return {epoch: drawn[epoch] for epoch in illustrations.followed(study, drawn)}
 
 
 def at_its_size(study: Study, known: Catalogue, store: Store) -> Study:

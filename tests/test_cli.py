@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import click
@@ -166,6 +167,31 @@ class TestInside:
         assert not (inside.reports / "smoke" / "mnist-test-samples.png").exists()
         assert (inside.reports / "smoke" / "report.tex").is_file()
         assert bench("report", "smoke", "--drop").exit_code == 2
+
+    def test_a_published_report_is_made_again_from_the_runs_beside_it(
+        self, inside: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert bench("run", "study", "smoke", "--seeds", "2").exit_code == 0
+        assert bench("report", "smoke", "--publish").exit_code == 0
+        published = inside.reports / "smoke"
+        assert "bench import reports/smoke/runs.zip\nbench report smoke" in (published / "README.md").read_text()
+        names = zipfile.ZipFile(published / "runs.zip").namelist()
+        assert len([name for name in names if name.endswith("run.json")]) == 4
+        assert not [name for name in names if name.endswith((".safetensors", ".gif", ".webp"))]
+        assert len({name.split("/")[1] for name in names if name.endswith(".png")}) == 2  # of each variant's first seed
+        elsewhere = tmp_path / "elsewhere"
+        (elsewhere / "reports").mkdir(parents=True)
+        shutil.copytree(inside.studies, elsewhere / "studies")
+        shutil.copytree(published, elsewhere / "reports" / "smoke")
+        monkeypatch.chdir(elsewhere)
+        assert bench("import", "reports/smoke/runs.zip").exit_code == 0
+        assert bench("report", "smoke").exit_code == 0
+        again = elsewhere / "mlruns" / "reports" / "smoke"
+        for file in sorted(published.glob("*")):
+            if file.suffix == ".png" or file.name in ("summary.csv", "claims.csv"):
+                assert (again / file.name).read_bytes() == file.read_bytes()
+        assert len(list(again.glob("*.png"))) == len(list(published.glob("*.png"))) > 2
+        assert "sound" in bench("doctor").output
 
     def test_of_all_reports_one_that_is_refused_keeps_none_of_the_others(
         self, inside: Paths, monkeypatch: pytest.MonkeyPatch

@@ -12,10 +12,11 @@ import pandas as pd
 
 PLACE = re.compile(r"(?<![\w:/.~])/(?:[\w.+@~-]+/)+(?=[\w.+@~-])")  # folders of an absolute path: one machine's own
 RUNS = "runs.csv"
+ARCHIVE = "runs.zip"  # of a published report: its runs, to be taken in elsewhere
 PARTIAL = ".partial-"  # and the number of the process that writes there
 DRAWN = "curves|samples|training|reconstructions|interpolation|manifold|history|importances|slices"
 OURS = re.compile(
-    rf"README\.md|report\.(html|json|tex)|(summary|runs|claims)\.csv|effects\.png|.+-(test|validation)(-\d+)?-({DRAWN})\.png"
+    rf"README\.md|report\.(html|json|tex)|(summary|runs|claims)\.csv|runs\.zip|effects\.png|.+-(test|validation)(-\d+)?-({DRAWN})\.png"
 )
 """What a report can have written."""
 

@@ -52,6 +52,7 @@ def describe(
     importances: Mapping[str, Mapping[str, float]],
     table: pd.DataFrame | None = None,
     judgements: Sequence[Judgement] | None = None,
+    archive: str = "",
 ) -> Page:
     """The page of a study, with what lies beside it; the arguments are those of `write`.
 
@@ -101,7 +102,10 @@ def describe(
         Section("Blanks and failures", (Bullets(tuple(remarks)),)) if remarks else None,
         Section("How it was measured", (measured(study, runs),)),
         Section("What it cost", cost(runs)),
-        Section("How to have it again", (*again(runs), Files(tuple((n, what) for what, n in numbers if n in files)))),
+        Section(
+            "How to have it again",
+            (*again(runs, study.name, archive), Files(tuple((n, what) for what, n in numbers if n in files))),
+        ),
     )
     thumbnail = next((name for name in (illustrations.EFFECTS, *files) if name in files and name.endswith(".png")), "")
     page = Page(study.name, study.question, blocks, files, facts, thumbnail)
@@ -120,6 +124,7 @@ def write(
     table: pd.DataFrame | None = None,
     judgements: Sequence[Judgement] | None = None,
     with_latex: bool = False,
+    archive: str = "",
 ) -> Path:
     """Write ``README.md``, ``report.html``, tables (``claims.csv`` where there are any) and pictures into ``folder``.
 
@@ -133,6 +138,7 @@ def write(
         table: the `summary` of the runs, where it is at hand.
         judgements: what `judge` says of them, where it is at hand.
         with_latex: the tables too, as ``report.tex``.
+        archive: the file of its runs, as whoever stands in the project calls it; empty where there is none.
 
     Returns:
         The path of the ``README.md``.
@@ -140,7 +146,7 @@ def write(
     Raises:
         StudyError: nothing is tracked yet.
     """
-    page = describe(study, runs, curves, pictures, importances or {}, table, judgements)
+    page = describe(study, runs, curves, pictures, importances or {}, table, judgements, archive)
     facts = {**page.facts, "thumbnail": page.thumbnail}
     texts = {
         "README.md": markdown(page),

@@ -52,8 +52,12 @@ def _energy(runs: pd.DataFrame, column: str) -> Cell:
     return Cell() if pd.isna(spent) else Cell(f"{spent:,.3g} Wh", value=spent)
 
 
-def again(runs: pd.DataFrame) -> tuple[Block, ...]:
-    """The commands, and what the numbers rest on beside them: code, versions, data."""
+def again(runs: pd.DataFrame, study: str, archive: str) -> tuple[Block, ...]:
+    """The commands, and what the numbers rest on beside them: code, versions, data.
+
+    Args:
+        archive: a file of the runs, from which the page can be made without training; may be empty.
+    """
     versions = sorted({", ".join(f"{k} {v}" for k, v in json.loads(text).items()) for text in runs["versions"]})
     commits = sorted({each for commits in runs["commit"] for each in commits.split(", ")} - {""})
     facts = [
@@ -64,7 +68,13 @@ def again(runs: pd.DataFrame) -> tuple[Block, ...]:
         *_origins(runs),
     ]
     commands = [printable(command) for command in sorted({*runs["command"]} - {""})]
-    return (Code("\n".join(commands)), Bullets(tuple(f"{what}: {words}" for what, words in facts if words)))
+    from_runs = Code(f"bench import {archive}\nbench report {study}")
+    words = Text("The same page from the runs that lie beside it, in a project without them, and without training:")
+    return (
+        Code("\n".join(commands)),
+        *((words, from_runs) if archive else ()),
+        Bullets(tuple(f"{what}: {words}" for what, words in facts if words)),
+    )
 
 
 def _origins(runs: pd.DataFrame) -> list[tuple[str, str]]:

@@ -69,7 +69,10 @@ def searched(
         told = [factor * value for value in values]
         drawn = slices(own, told, title, unit, lower=lower, logarithmic=logarithmic)
         show(
-            "slices.png", "The objective by each setting", png(drawn, plot=True), "Every finished proposal; the star is the best."
+            "slices.png",
+            "The objective by each setting",
+            png(drawn, plot=True),
+            "Every finished proposal; the star is the best.",
         )
     return some(blocks, prospects(study, trials, stem)), files
 

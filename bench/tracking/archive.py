@@ -108,7 +108,9 @@ class Exporter:
     def _add(self, name: str, content: bytes) -> None:
         self._sums[name] = hashlib.sha256(content).hexdigest()
         packing = zipfile.ZIP_STORED if name.endswith(PACKED) else zipfile.ZIP_DEFLATED
-        self._zip.writestr(name, content, packing)
+        member = zipfile.ZipInfo(name)  # of no date: the same runs make the same file
+        member.external_attr = 0o644 << 16
+        self._zip.writestr(member, content, packing)
 
 
 class Archive:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from bench.tracking.store import Store
 
 ENDED = ("finished", "failed", "pruned")  # what another machine cannot go on with, and need not
 SOURCE = "mlflow.source.name"  # the command that trained a run
+PICTURES = (".png", ".gif", ".webp")
 AT_ONCE = 100  # params or tags that one call of MLflow's takes; of metrics it takes ten times as many
 
 Item = TypeVar("Item")
@@ -47,13 +48,26 @@ class Taken:
     conflicts: list[str] = field(default_factory=list)
 
 
-def export(stores: Sequence[Store], file: Path, origin: str, *, weights: bool) -> list[str]:
+def export(
+    stores: Sequence[Store],
+    file: Path,
+    origin: str,
+    *,
+    weights: bool,
+    shown: Mapping[str, Collection[str]] | None = None,
+) -> list[str]:
     """Write every run of the studies in ``stores`` that has ended, one of each key, to ``file``; their names.
 
     Args:
         origin: where they were trained, in words for whoever reads a report of them; those that were imported keep their own.
         weights: whether the trained weights go with them, without which no metric can be added later.
+        shown: the pictures that go with them, by run; all where None.
     """
+
+    def goes(run: Run, name: str) -> bool:
+        is_shown = shown is None or Path(name).suffix not in PICTURES or name in shown.get(run.run_id, ())
+        return is_shown and (weights or name != WEIGHTS)
+
     names = []
     with Exporter(file, origin) as exporter:
         for store in stores:
@@ -62,8 +76,8 @@ def export(stores: Sequence[Store], file: Path, origin: str, *, weights: bool) -
                     continue
                 artifacts = store.artifacts(run.run_id)
                 files = {path.relative_to(artifacts).as_posix(): path for path in sorted(artifacts.rglob("*"))}
-                kept = {name: path for name, path in files.items() if path.is_file() and (weights or name != WEIGHTS)}
-                exporter.add(_portable(store, run, origin), kept)
+                kept = {name: path for name, path in files.items() if path.is_file() and goes(run, name)}
+                exporter.add(_portable(store, run, origin, kept), kept)
                 names.append(run.name)
     return names
 
@@ -151,8 +165,11 @@ def _check(run: Portable) -> None:
         raise ArchiveError(f"run {run.run_id}: it is not what bench export writes ({reason(error)})") from error
 
 
-def _portable(store: Store, run: Run, origin: str) -> Portable:
+def _portable(store: Store, run: Run, origin: str, kept: Collection[str]) -> Portable:
     tags, metrics = dict(run.tags), dict[str, list[tuple[int, float, int]]]()
+    if FILES in tags:  # a picture that is left out is not looked for where the run is taken in
+        digests = json.loads(tags[FILES]).items()
+        tags[FILES] = json.dumps({n: digest for n, digest in digests if n in kept or Path(n).suffix not in PICTURES})
     if state(run) != "failed":  # where it is tried again it is from its beginning
         for each in store.reader.histories([run.run_id], list(run.metrics)):
             metrics.setdefault(each.name, []).append((each.step, each.value, each.moment))
