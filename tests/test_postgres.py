@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from optuna.storages._rdb.models import BaseModel
 
 from bench.cli import main
 from bench.executors import local
@@ -136,6 +138,26 @@ def test_the_password_comes_from_a_file_of_the_users_own(
     open_storage(servers.database.address("queue")).engine.dispose()
 
 
+def test_two_drivers_make_the_tables_one_after_the_other(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    servers.database.sql("create database fresh", "queue")
+    made, making, at_once = BaseModel.metadata.create_all, list[int](), list[int]()
+
+    def slowly(engine: Any) -> None:
+        making.append(1)
+        at_once.append(len(making))
+        time.sleep(0.3)
+        made(engine)
+        making.pop()
+
+    monkeypatch.setattr(BaseModel.metadata, "create_all", slowly)
+    address = servers.database.address("fresh")
+    with ThreadPoolExecutor(2) as pool:
+        for storage in pool.map(open_storage, [address] * 2):
+            storage.engine.dispose()
+    assert at_once == [1, 1]
+    assert servers.database.sql("select count(*) from version_info", "fresh") == [(1,)]
+
+
 WRONG = {
     "no database": ("nosuch", PASSWORD, 'database "nosuch" does not exist; createdb nosuch makes it'),
     "wrong password": (
@@ -146,7 +168,7 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("wrong", [*WRONG, "nobody there", "no driver", "which driver", "the other's"])
+@pytest.mark.parametrize("wrong", [*WRONG, "no encoding", "nobody there", "no driver", "which driver", "the other's"])
 @pytest.mark.parametrize("store", ["queue", "runs"])
 def test_what_cannot_be_used_is_one_line_without_a_password(
     wrong: str, store: str, inside: Paths, servers: Servers, monkeypatch: pytest.MonkeyPatch
@@ -155,6 +177,11 @@ def test_what_cannot_be_used_is_one_line_without_a_password(
     address = servers.database.address(database, password)
     if wrong == "nobody there":
         address, said = address.replace(str(servers.database.port), "1"), "Connection refused"
+    elif wrong == "no encoding":
+        if not servers.database.sql("select 1 from pg_database where datname = 'ascii'", "queue"):
+            servers.database.sql("create database ascii encoding 'SQL_ASCII' template template0", "queue")
+        address = servers.database.address("ascii", PASSWORD)
+        said = "it is encoded in SQL_ASCII, in which text is bytes; createdb --encoding=UTF8"
     elif wrong == "no driver":
         monkeypatch.setitem(sys.modules, "psycopg", None)
         said = "; pip install -e '.[postgres]' brings that of postgresql+psycopg://"

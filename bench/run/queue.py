@@ -7,18 +7,20 @@ next, it reads all that wait there, and of three thousand the last would come af
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import optuna
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import event
+from sqlalchemy import create_engine, event, text
+from sqlalchemy.pool import NullPool
 
 from bench import databases
 from bench.run.queue_file import TABLES, checked
@@ -55,12 +57,25 @@ def open_storage(url: str, *, anew: bool = False) -> Storage:
     # A server that was restarted has closed every connection: each is tried before it is used.
     options = {"pool_pre_ping": True} if file is None else {"connect_args": {"timeout": LOCK_SECONDS}}
     try:
-        storage = Storage(url, engine_kwargs=options)
+        with _maker(url):
+            storage = Storage(url, engine_kwargs=options)
     except RuntimeError as error:
         raise ValueError(str(error)) from None
     if file is None:
         event.listen(storage.engine, "do_connect", _patiently)
     return storage
+
+
+@contextlib.contextmanager
+def _maker(url: str) -> Iterator[None]:
+    """Alone among the drivers of all machines in making the tables in PostgreSQL: Optuna looks first, and then makes."""
+    if not url.startswith("postgresql"):
+        yield
+        return
+    engine = create_engine(url, poolclass=NullPool)
+    with engine.connect() as connection:  # whose end is the lock's
+        connection.execute(text("select pg_advisory_lock(hashtext('bench'))"))
+        yield
 
 
 def _patiently(dialect: Any, record: object, arguments: Sequence[Any], options: Mapping[str, Any]) -> Any:

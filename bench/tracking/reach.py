@@ -36,6 +36,11 @@ REMEDIES = (
     ),
 )
 
+BYTES = "cannot use a string pattern on a bytes-like object"  # what SQLAlchemy makes of a database without an encoding
+ASCII = (
+    "it is encoded in SQL_ASCII, in which text is bytes; createdb --encoding=UTF8 --template=template0 NAME makes one"
+)
+
 Parameters = ParamSpec("Parameters")
 Answer = TypeVar("Answer")
 
@@ -118,6 +123,8 @@ def _asked(what: str, ask: Callable[[], Answer]) -> Answer:
     try:
         return ask()
     except Exception as error:
+        if isinstance(error, TypeError) and BYTES in str(error):
+            raise StoreError(f"{what} cannot be used: {ASCII}") from error
         theirs = tuple(getattr(sys.modules[module], name) for module, name in RAISED if module in sys.modules)
         if not isinstance(error, (*theirs, sqlite3.Error, OSError, ImportError, ValueError)):
             raise
