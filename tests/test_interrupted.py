@@ -181,6 +181,42 @@ class TestSearch:
         assert len(runs(paths, "search")) == TOTAL
         assert not drive(search(known, paths), known, paths, Player(hill)).finished
 
+    def test_what_the_queue_has_finished_and_no_run_has_is_tried_again(
+        self, known: Catalogue, paths: Paths, undisturbed: dict[str, list[str]]
+    ) -> None:
+        """Nothing can be stored at the first; later a run that was finished is gone."""
+        (paths.store / "artifacts").write_text("in the way")
+        player = Player(hill)
+        assert "nothing can be stored" in drive(search(known, paths), known, paths, player).broken
+        (paths.store / "artifacts").unlink()
+        again = Player(hill)
+        drive(search(known, paths), known, paths, again)
+        assert [trial.key for trial in again.begun] == undisturbed["psnr"]
+        assert len(player.begun) == 1
+        store = Store(paths.store, None, "search", "", create=False)
+        lost = undisturbed["psnr"][7]
+        store.remove(store.records()[lost].run_id)
+        once = Player(hill)
+        drive(search(known, paths), known, paths, once)
+        assert [trial.key for trial in once.begun] == [lost]
+        assert not drive(search(known, paths), known, paths, Player(hill)).finished
+        assert sorted(rows(paths, "search")["key"]) == sorted(undisturbed["psnr"])
+
+    def test_a_second_attempt_that_could_not_be_put_in_line_is_made_later(
+        self, known: Catalogue, paths: Paths, undisturbed: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(*_: Any, **__: Any) -> None:
+            raise optuna.exceptions.StorageInternalError("database or disk is full")
+
+        killed = Failure("killed", "the trial's process was ended by SIGKILL")
+        with monkeypatch.context() as patch:
+            patch.setattr(optuna.Study, "enqueue_trial", full)
+            player = Player(hill, lambda trial, epoch: killed if len(player.begun) == 3 else None)
+            assert "disk is full" in drive(search(known, paths), known, paths, player).broken
+        last = Player(hill)
+        drive(search(known, paths), known, paths, last)
+        assert [trial.key for trial in last.begun] == undisturbed["psnr"][2:]
+
     @pytest.mark.parametrize("metric", ["psnr", "test_loss"])
     @pytest.mark.parametrize("damage", ["gone", "junk", "words"])
     def test_a_search_whose_queue_is_lost_goes_on_from_its_runs(

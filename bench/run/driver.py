@@ -248,7 +248,10 @@ class Driver:
             case Finished(scores, files):
                 self._writer.finish(trial, scores, files, then=partial(self._is_stored, trial))
                 self._end(trial)
-                queue.tell(trial, scores.get(self.study.objective.name, Score(None)).value)
+                if self._writer.broken:  # and it is not finished
+                    queue.interrupt(trial)
+                else:
+                    queue.tell(trial, scores.get(self.study.objective.name, Score(None)).value)
                 self.outcome.finished.append(trial)
             case Failure():
                 self._fail(trial, event, queue)

@@ -11,7 +11,7 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from bench.run.queue import Queue, Storage
 from bench.score import Metric
@@ -72,11 +72,16 @@ class Search(Queue):
         for each in frozen:
             if each.state == TrialState.WAITING and "trial" in each.user_attrs:
                 self._wanted[each.user_attrs["key"]] = Trial.from_dict(json.loads(each.user_attrs["trial"]))
-        for each in self._interrupted():
+        for each in (*self._interrupted(), *self._unstored()):
             # An interrupted configuration is the same configuration: it goes on where its checkpoint stands.
             params = {**each.system_attrs.get("fixed_params", {}), **each.params}
             trial = Trial.from_dict(json.loads(each.user_attrs["trial"]))
             self._enqueue(trial, params, each.user_attrs.get("attempt", 1))
+
+    def _unstored(self) -> list[FrozenTrial]:
+        """What was told here as finished before it could be written down as a run, and then never was."""
+        done = (each for each in self._last() if each.state == TrialState.COMPLETE)
+        return [each for each in done if "trial" in each.user_attrs and each.user_attrs["key"] not in self._finished]
 
     @property
     def known(self) -> frozenset[str]:

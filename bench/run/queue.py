@@ -176,9 +176,10 @@ class Queue:
         """Close ``trial`` as failed and put it in line again; False where it has had its attempts."""
         asked = self._storage.get_trial(self._running[trial.key])
         attempt = asked.user_attrs.get("attempt", 1)
-        self.tell(trial, None)
         if attempt >= ATTEMPTS:
+            self.tell(trial, None)
             return False
+        self.interrupt(trial)  # which it is, should it be stopped here
         self._enqueue(trial, asked.params, attempt + 1)
         return True
 
@@ -220,8 +221,11 @@ class Queue:
 
     def _interrupted(self) -> list[FrozenTrial]:
         """What was stopped before its end and has not been gone on with."""
-        last = {frozen.user_attrs["key"]: frozen for frozen in self._frozen() if "key" in frozen.user_attrs}
-        return [each for each in last.values() if each.state == TrialState.FAIL and each.user_attrs.get("interrupted")]
+        return [e for e in self._last() if e.state == TrialState.FAIL and e.user_attrs.get("interrupted")]
+
+    def _last(self) -> Iterable[FrozenTrial]:
+        """The last attempt at every trial."""
+        return {frozen.user_attrs["key"]: frozen for frozen in self._frozen() if "key" in frozen.user_attrs}.values()
 
 
 def _attributes(trial: Trial, attempt: int, *, again: bool = True) -> dict[str, Any]:
