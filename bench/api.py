@@ -10,7 +10,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -24,6 +24,7 @@ from bench.results import at_its_size, find_run, write_report
 from bench.run.command import command_line, set_words
 from bench.run.driver import Driver
 from bench.run.events import Finished
+from bench.run.rehearsal import AUTO, rehearsed
 from bench.run.resources import share_out
 from bench.run.saved import load_trained
 from bench.study.catalogue import Catalogue, catalogue
@@ -45,9 +46,9 @@ def run(
     settings: Mapping[str, Any] | None = None,
     smoke: bool = False,
     size: str = FULL,
-    workers: int | None = None,
+    workers: int | Literal["auto"] | None = None,
     gpus: Sequence[str] | None = None,
-    trials_per_gpu: int = 1,
+    trials_per_gpu: int | Literal["auto"] = 1,
     executor: str = "local",
     timeout: float | None = None,
     threads: int | None = None,
@@ -67,9 +68,9 @@ def run(
         settings: settings for this call by name, as in ``{"epochs": 5, "critic": {"learning_rate": 1e-4}}``.
         smoke: a tiny subset for one epoch, tracked apart as ``<study>_smoke``.
         size: one that the study names.
-        workers: trials at a time without a GPU; one per core where None, at most 8.
+        workers: trials at a time without a GPU; one per core where None, at most 8; ``auto`` tries what gets most done.
         gpus: by their CUDA numbers, as text; all where None, none where empty.
-        trials_per_gpu: how many share a GPU.
+        trials_per_gpu: how many share a GPU; ``auto`` tries how many get most done.
         executor: where trials run: ``local``, ``ray``, ``submitit`` or one's own.
         timeout: minutes after which a trial is stopped.
         threads: processor threads of a trial that runs on another machine; 1 where None.
@@ -99,9 +100,9 @@ def run(
     ) as driver:
         plan = driver.plan(rerun=rerun, remeasure=remeasure)
         resources = share_out(
-            workers=workers,
+            workers=None if workers == "auto" else workers,
             gpus=gpus,
-            trials_per_gpu=trials_per_gpu,
+            trials_per_gpu=1 if trials_per_gpu == "auto" else trials_per_gpu,
             timeout=timeout,
             executor=executor,
             jobs=paths.store / "jobs",
@@ -110,6 +111,8 @@ def run(
             slurm=dict(slurm or {}),
             trials_per_job=trials_per_job,
         )
+        if AUTO in (asked := (workers, trials_per_gpu)):
+            resources = rehearsed(driver.planner, plan, paths.guests, executor, resources, *asked).resources
         with closing(driver.run(plan, executor, resources)) as events:
             for trial, event in events:
                 if isinstance(event, Finished):

@@ -117,7 +117,7 @@ def test_what_cannot_be_tried_harms_nobody_else(known: Catalogue, monkeypatch: p
 )
 def test_a_few_batches_are_made_of_the_parts_that_whole_ones_are(digits: Data, options: DataOptions) -> None:
     source = prepare("digits", digits.spec, digits.train, digits.held_out, options)
-    few = probing._few(source, 2, 50)
+    few = probing.few(source, 2, 50)
     assert len(few.train) == len(few.train_labels) == 100
     assert (few.grey is None) == (source.grey is None)
     assert [part.share for part in few.parts] == [part.share for part in source.parts]

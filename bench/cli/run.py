@@ -5,13 +5,14 @@ from __future__ import annotations
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from bench.cli.common import one_line, parse_setting, read_settings, selection
+from bench.cli.execution import AUTO, execution
 from bench.cli.layout import terminal, wrapped
 from bench.cli.names import Group, completing, examples
 from bench.cli.place import surroundings
@@ -37,71 +38,6 @@ def run() -> None:
     """Run a study, or a single trial; what is finished already is not run again."""
 
 
-def _execution(command: Callable[..., None]) -> Callable[..., None]:
-    options = [
-        click.option(
-            "--workers",
-            type=click.IntRange(min=1),
-            help="Trials at a time without a GPU. Default: one per core, at most 8.",
-        ),
-        click.option("--gpus", metavar="0,1", help="The GPUs to use. Default: all; an empty text for none."),
-        click.option(
-            "--trials-per-gpu",
-            type=click.IntRange(min=1),
-            default=1,
-            show_default=True,
-            help="Trials that share a GPU.",
-        ),
-        click.option(
-            "--executor",
-            default="local",
-            show_default=True,
-            shell_complete=completing("executors"),
-            help="Where trials run: a file of bench/executors.",
-        ),
-        click.option(
-            "--ray-address", metavar="auto|HOST:PORT", help="A Ray cluster. Default: Ray on this machine alone."
-        ),
-        click.option(
-            "--threads",
-            type=click.IntRange(min=1),
-            help="Processor threads of a trial that runs on another machine. Default: 1.",
-        ),
-        click.option(
-            "--slurm",
-            multiple=True,
-            metavar="KEY=VALUE",
-            help="What a SLURM job asks for: partition=gpu, gpus_per_node=1, timeout_min=600; repeatable.",
-        ),
-        click.option(
-            "--trials-per-job",
-            type=click.IntRange(min=1),
-            default=1,
-            show_default=True,
-            help="Trials that a SLURM job runs, one after another.",
-        ),
-        click.option(
-            "--timeout",
-            type=click.FloatRange(min=0, min_open=True),
-            metavar="MINUTES",
-            help="Stop a trial that takes longer.",
-        ),
-        click.option(
-            "--storage",
-            metavar="URL",
-            envvar="BENCH_STORAGE",
-            show_envvar=True,
-            help="Optuna's database. Default: mlruns/optuna.db.",
-        ),
-        click.option("--dry-run", is_flag=True, help="Print every trial and how long it may take, and stop."),
-        click.option("--rerun", is_flag=True, help="Train again what is finished."),
-        click.option("--remeasure", is_flag=True, help="Take every metric again of the models that are trained."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
 @run.command(
     "study",
     short_help="Run what is missing of a study and write its report.",
@@ -115,7 +51,7 @@ def _execution(command: Callable[..., None]) -> Callable[..., None]:
 )
 @click.argument("name", shell_complete=completing("studies"))
 @selection
-@_execution
+@execution
 def run_study(name: str, **options: Any) -> None:
     """Run what is missing of the study NAME and write its report."""
     from bench.study.catalogue import catalogue
@@ -148,7 +84,7 @@ def run_study(name: str, **options: Any) -> None:
 )
 @click.argument("model", shell_complete=completing("models"))
 @selection
-@_execution
+@execution
 def run_trial(model: str, **options: Any) -> None:
     """Run MODEL once, on its own defaults but for what is --set; tracked in the experiment "trials"."""
     from bench.study.catalogue import catalogue
@@ -204,9 +140,9 @@ def _run(kind: str, name: str, study: Study, known: Catalogue, paths: Paths, opt
         if gpus is None and not plan.work:
             gpus = ""  # which GPUs there are is of no matter, and torch need not be read to tell
         resources = share_out(
-            workers=options["workers"],
+            workers=None if options["workers"] == AUTO else options["workers"],
             gpus=None if gpus is None else [gpu for gpu in gpus.split(",") if gpu],
-            trials_per_gpu=options["trials_per_gpu"],
+            trials_per_gpu=1 if options["trials_per_gpu"] == AUTO else options["trials_per_gpu"],
             timeout=options["timeout"],
             executor=options["executor"],
             jobs=paths.store / "jobs",
@@ -215,6 +151,8 @@ def _run(kind: str, name: str, study: Study, known: Catalogue, paths: Paths, opt
             slurm=dict(parse_setting(text, "--slurm") for text in options["slurm"]),
             trials_per_job=options["trials_per_job"],
         )
+        if AUTO in (asked := (options["workers"], options["trials_per_gpu"])):
+            resources = _tried(driver, plan, options["executor"], resources, asked)
         if options["dry_run"]:
             describe(study, plan, driver, resources)
             return
@@ -243,6 +181,19 @@ def _run(kind: str, name: str, study: Study, known: Catalogue, paths: Paths, opt
             sys.exit(status)
         if outcome.failed or outcome.broken:
             sys.exit(1)
+
+
+def _tried(driver: Driver, plan: Plan, executor: str, resources: Resources, asked: Sequence[int | str]) -> Resources:
+    """The machine shared out so that most gets done, by a rehearsal; the trials of a seed then begin with the longest."""
+    from bench.run.rehearsal import rehearsed
+
+    found = rehearsed(driver.planner, plan, driver.paths.guests, executor, resources, *asked)
+    rates = ", ".join(f"{number}: {rate:.3g}" for number, rate in sorted(found.rates.items()))
+    if rates:
+        click.echo(
+            f"{found.resources.slots} at a time; batches a second of all together by how many there are: {rates}"
+        )
+    return found.resources
 
 
 def _track(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:

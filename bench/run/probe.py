@@ -80,21 +80,21 @@ def _timed(trial: Trial, data: Data) -> tuple[float, int]:
     model = build(trial, data.spec).to(choose_device())
     steps = [1]  # the first batch takes longer than any other: what is computed, or read, once is computed then
     for number in steps:
-        few = _few(data, number, batch_size).to(model.device)
-        *_, progress = train(model, few, replace(options, epochs=1), seed=trial.seed)
-        made = steps_per_epoch(len(few.train), batch_size, few.parts)
+        some = few(data, number, batch_size).to(model.device)
+        *_, progress = train(model, some, replace(options, epochs=1), seed=trial.seed)
+        made = steps_per_epoch(len(some.train), batch_size, some.parts)
         step = progress.seconds / made
         if number == 1 and 2 * step < SECONDS:
             steps.append(max(2, min(BATCHES, int(SECONDS / step))))
     began = time.perf_counter()
-    mean_terms(model, in_order(few.held_out))
-    image = (time.perf_counter() - began) / len(few.held_out)
+    mean_terms(model, in_order(some.held_out))
+    image = (time.perf_counter() - began) / len(some.held_out)
     looked_at = len(data.held_out) + len(counterpart(data))
     each = step * steps_per_epoch(len(data.train), batch_size, data.parts)
     return options.epochs * each + (options.epochs + 1) * looked_at * image, made
 
 
-def _few(data: Data, batches: int, batch_size: int) -> Data:
+def few(data: Data, batches: int, batch_size: int) -> Data:
     """As many of the training images as make so many batches, every part of a batch among them, and a few held-out ones."""
     images = batches * batch_size
     if data.parts:
