@@ -93,7 +93,8 @@ def write_report(
             "without them with --drop"
         )
     curves = store.curves(wanted["run_id"])
-    pictures = store.pictures(illustrations.pictured(wanted))
+    table, judgements = summary(study, wanted), judge(study, wanted, curves)
+    pictures = store.pictures(illustrations.pictured(study, wanted, table))
     for run_id, files in pictures.items():
         followed = _followed(study, store, run_id)
         samples = {epoch: store.artifact(run_id, path).read_bytes() for epoch, path in followed.items()}
@@ -103,7 +104,6 @@ def write_report(
         from bench.run.proposals import importances  # which reads Optuna
 
         weighed = {dataset: importances(study.vary, *each) for dataset, each in search.proposals(study, wanted).items()}
-    table, judgements = summary(study, wanted), judge(study, wanted, curves)
     path = page.write(
         study,
         wanted,

@@ -21,7 +21,7 @@ from bench.images import WIDTH, Picture, picture, png
 from bench.report import illustrations, markdown, page
 from bench.report.cells import laid_out, legend, measures, with_spread
 from bench.report.plain import console
-from bench.report.tables import notes, summary
+from bench.report.tables import notes, prepared, summary
 from bench.score import Metric
 from bench.study.catalogue import Catalogue
 from bench.study.definition import Study, StudyError
@@ -315,9 +315,9 @@ def test_a_report_is_a_page_two_tables_and_pictures_and_the_same_bytes_again(
         ],
         columns=["run_id", "name", "step", "value"],
     )
-    assert illustrations.pictured(runs) == ["r10-0", "r5-0", "r2-0"]
+    assert illustrations.pictured(study, runs, summary(study, runs)) == ["r10-0", "r5-0", "r2-0"]
     black = png(np.zeros((300, 300, 3), np.uint8))
-    pictures = {run: {"samples.png": black} for run in illustrations.pictured(runs)}
+    pictures = {run: {"samples.png": black} for run in illustrations.pictured(study, runs, summary(study, runs))}
     path = page.write(study, runs, curves, pictures, tmp_path / "x")
     files = {file.name: file.read_bytes() for file in path.parent.iterdir()}
     assert set(files) == {
@@ -370,6 +370,17 @@ def test_a_report_follows_samples_through_training(
     assert illustrations.followed(dataclasses.replace(study, pictures=named), drawn) == shown
 
 
+def test_of_a_searchs_proposals_the_best_are_pictured_and_of_its_confirmation_all(known: Catalogue) -> None:
+    tables = {"question": "Which?", "source": "none", "model": "vae", "datasets": ["digits"], "metrics": ["test_loss"]}
+    space = {"latent_dim": {"low": 2, "high": 64}}
+    search = build({**tables, "trials": 5, "vary": space}, Path("studies/x.toml"), known)
+    proposed = [row(n, 0, 100.0 - n, split="validation", run_id=f"p{n}", configuration=f"p{n}") for n in range(2, 7)]
+    confirmed = [row(n, seed, 90.0 - n) for n in (6, 5, 4, 3) for seed in (1, 2)]
+    runs = prepared(search, pd.DataFrame([*proposed, *confirmed]))
+    found = illustrations.pictured(search, runs, summary(search, runs))
+    assert sorted(found) == ["p4", "p5", "p6", "r3-1", "r4-1", "r5-1", "r6-1"]
+
+
 def test_samples_of_one_run_are_in_a_row_and_those_of_each_variant_in_a_row_of_its_own(
     study: Study, runs: pd.DataFrame, no_curves: pd.DataFrame, tmp_path: Path
 ) -> None:
@@ -377,7 +388,7 @@ def test_samples_of_one_run_are_in_a_row_and_those_of_each_variant_in_a_row_of_i
         return np.broadcast_to(np.array([number, 200, 100], np.uint8), (80, 80, 3))  # no grey, which captions have
 
     rows = {}
-    for place, run in enumerate(illustrations.pictured(runs)):
+    for place, run in enumerate(illustrations.pictured(study, runs, summary(study, runs))):
         rows[run] = illustrations.while_training({epoch: png(shade(10 * place + epoch)) for epoch in (9, 1, 5)})
     page.write(study, runs, no_curves, rows, tmp_path)
     sheet = picture((tmp_path / "digits-test-training.png").read_bytes())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from itertools import islice
 
 import pandas as pd
 
@@ -47,16 +46,22 @@ TERMS = {
 }
 """What a loss term is that several models have; any other is described in its model's own file."""
 
-GROWN = 6  # variants that are shown while they trained, at the most: the first of a table
+PROPOSALS = 3  # of a search, of which pictures are shown
 FROM = 2  # the first epoch of a curve: before it losses fall so far that nothing else could be seen
 
 
-def pictured(runs: pd.DataFrame) -> list[str]:
-    """The runs whose pictures a report shows: the lowest finished seed of every variant."""
-    if not len(runs):
-        return []
-    finished = runs[runs["state"] == "finished"].sort_values("seed", kind="stable")
-    return list(finished.drop_duplicates(ROW)["run_id"])
+def pictured(study: Study, runs: pd.DataFrame, table: pd.DataFrame) -> list[str]:
+    """The runs whose pictures a report shows: the lowest finished seed of every variant; of a search's proposals the best few.
+
+    Args:
+        table: the `summary` of the runs.
+    """
+    finished = runs[runs["state"] == "finished"].sort_values("seed", kind="stable").drop_duplicates(ROW)
+    if study.is_search:
+        places = table.groupby(["dataset", "split"], sort=False).cumcount()
+        shown = table.loc[(table["split"] == "test") | (places < PROPOSALS), ["dataset", "split", "variant"]]
+        finished = finished.merge(shown)
+    return list(finished["run_id"])
 
 
 def followed(study: Study, epochs: Collection[int]) -> list[int]:
@@ -115,7 +120,7 @@ def sheets(
         if name == TRAINING:
             each = {
                 f"{variant}, epoch {file.partition('@')[2]}": picture(content)
-                for variant, files in islice(drawn.items(), GROWN)
+                for variant, files in drawn.items()
                 for file, content in files.items()
                 if file.startswith(TRAINING)
             }
