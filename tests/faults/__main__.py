@@ -29,8 +29,9 @@ picture is there; values and files are equal bit for bit; and nothing is left to
 user.
 
 Not held to this: a digit that changes within a value of `mlflow.db`, which SQLite cannot tell from another, so that bits are
-flipped at the heads of its pages; the pictures of epochs of a run that is finished, which nothing could draw again; and a
-trial's process that is stopped before its first instruction, which cannot yet ask to be ended with its driver.
+flipped at the heads of its pages; the pictures of epochs of a run that is finished, which nothing could draw again; what an
+MLflow server that is killed was taking in at that moment, which lies in its own folder under a name of its own; and a trial's
+process that is stopped before its first instruction, which cannot yet ask to be ended with its driver.
 """
 
 

@@ -62,13 +62,16 @@ def read(folder: Path) -> list[Run]:
         path = unquote(urlparse(address).path)
         files = Path(path) if store != server else server / "artifacts" / path.lstrip("/")
         for file in files.rglob("*"):
-            if file.is_file() and not (
-                store == server and file.name == "failure.txt"
-            ):  # which no client can delete there
+            if file.is_file() and not (store == server and _servers_own(file)):
                 name = DRAWN.sub("", file.relative_to(files).as_posix())
                 runs[run].twice += name in runs[run].files
                 runs[run].files[name] = hashlib.sha256(file.read_bytes()).hexdigest()
     return list(runs.values())
+
+
+def _servers_own(file: Path) -> bool:
+    """What no client can delete in a server's folder: reasons of failures, and what it took in as it was killed."""
+    return file.name == "failure.txt" or file.name.startswith(".artifact.uploading.")
 
 
 @dataclass
@@ -164,6 +167,7 @@ def _left(folder: Path) -> list[Path]:
         path
         for path in folder.rglob("*")
         if ".damaged-" not in path.name
+        and not ("server" in path.relative_to(folder).parts and _servers_own(path))
         and (path.name.startswith((".partial", ".artifact")) or path.name.endswith((".partial", "-journal")))
     ]
     checkpoints = folder / "mlruns" / "checkpoints"
