@@ -66,16 +66,9 @@ class Replay:
         self, trials: Iterator[Trial | None], work: Any, resources: Resources
     ) -> Generator[tuple[Trial, Any], bool | None, None]:
         """See `bench.executors`."""
-        choice, running, more = random.Random(0), list[Iterator[tuple[Trial, Any]]](), True
+        choice, running = random.Random(0), list[Iterator[tuple[Trial, Any]]]()
         while True:
-            while more and len(running) < AT_ONCE:
-                try:
-                    trial = next(trials)
-                except StopIteration:
-                    more = False
-                    break
-                if trial is None:
-                    break
+            while len(running) < AT_ONCE and (trial := next(trials, None)) is not None:
                 running.append(store.play(iter([trial]), work, resources))
             if not running:
                 return

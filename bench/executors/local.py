@@ -49,17 +49,9 @@ def run(
     """Run ``trials`` in children of this process, which die with it; see `bench.executors`."""
     free = slots(resources)
     children: dict[Connection, _Child] = {}
-    more = True
     try:
         while True:
-            while free and more:
-                try:
-                    trial = next(trials)
-                except StopIteration:
-                    more = False
-                    break
-                if trial is None:
-                    break
+            while free and (trial := next(trials, None)) is not None:
                 slot = free.pop(0)
                 try:
                     child = _Child.start(trial, work, slot, resources.timeout)

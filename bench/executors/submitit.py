@@ -11,6 +11,7 @@ Where there is no SLURM, jobs are processes on this machine: for trying it out. 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import pickle
 import shutil
@@ -66,20 +67,10 @@ def run(
     """
     jobs: list[_Job] = []
     waiting: list[Sequence[Trial]] = []  # what jobs that died had not begun
-    more = True
     with _folder(resources.jobs) as folder, _Submitter(folder, work, resources) as submitter:
         while True:
-            while len(jobs) < submitter.most and (waiting or more):
-                pack = list(waiting.pop()) if waiting else []
-                while more and not waiting and len(pack) < resources.trials_per_job:
-                    try:
-                        trial = next(trials)
-                    except StopIteration:
-                        more = False
-                        break
-                    if trial is None:
-                        break
-                    pack.append(trial)
+            while len(jobs) < submitter.most:
+                pack = list(waiting.pop()) if waiting else _taken(trials, resources.trials_per_job)
                 if not pack:
                     break
                 jobs.append(submitter.submit(pack))
@@ -100,6 +91,11 @@ def run(
                         job.rest = [each for each in job.rest if each is not lost]
                     waiting += [job.rest] if job.rest else []
             time.sleep(LOOK_SECONDS)
+
+
+def _taken(trials: Iterator[Trial | None], most: int) -> list[Trial]:
+    """The next trials for one job, as many as there are to begin now."""
+    return list(itertools.islice(iter(lambda: next(trials, None), None), most))
 
 
 class _Word(Enum):
