@@ -11,8 +11,8 @@ from typing import Any
 
 from bench.paths import Paths
 from bench.registry import RegistryError
-from bench.report import illustrations, page, search
-from bench.report.answer import answer, plain
+from bench.report import illustrations, page, ranking, search
+from bench.report.answer import plain
 from bench.report.claims import judge
 from bench.report.folder import ARCHIVE, lost
 from bench.report.index import write_index
@@ -122,8 +122,9 @@ def write_report(
         shown = {run_id: {*_followed(study, store, run_id).values(), *FINAL} for run_id in pictures}
         export([store], folder / ARCHIVE, socket.gethostname(), weights=False, shown=shown)
         write_index(paths.reports, _asked(known, paths))
-    present(study, known, store, answer(judgements))
-    parts = plain(judgements, width or WIDTH), console(study, wanted, width, table=table)
+    found = ranking.found(study, table, judgements)
+    present(study, known, store, found)
+    parts = plain(found, judgements, width or WIDTH), console(study, wanted, width, table=table)
     return Written(path, "\n\n".join(filter(None, parts)), left_out)
 
 
@@ -181,7 +182,7 @@ def _answer(study: Study, known: Catalogue, store: Store) -> str:
     if not len(wanted):
         return ""
     wanted = prepared(study, wanted)
-    return answer(judge(study, wanted, store.curves(wanted["run_id"])))
+    return ranking.found(study, summary(study, wanted), judge(study, wanted, store.curves(wanted["run_id"])))
 
 
 def find_run(run: str, paths: Paths) -> Path:

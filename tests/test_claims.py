@@ -19,7 +19,8 @@ from bench.paths import Paths
 from bench.report import curves as of_curves
 from bench.report import markdown as as_markdown
 from bench.report import page
-from bench.report.answer import answer, frame, plain, table
+from bench.report.answer import answer, frame, plain, table, tables
+from bench.report.blocks import Fold, Table
 from bench.report.claims import Judgement, judge
 from bench.report.significance import holm, interval, lies
 from bench.study.catalogue import Catalogue
@@ -500,8 +501,31 @@ def test_a_relative_effect_is_told_in_percent(known: Catalogue) -> None:
     assert "latent_dim=10 against latent_dim=2: -26.34 ± 0.71 % (n = 3)" in markdown([found])
 
 
+def test_what_is_open_is_folded_beneath_what_was_told(judgements: list[Judgement]) -> None:
+    told, rest = tables(judgements)
+    assert isinstance(told, Table)
+    assert isinstance(rest, Fold)
+    assert len(told.rows) == sum(bool(each.test) for each in judgements) == 3
+    assert rest.title == "What else the source says: 1 open and 1 not judged"
+    (beneath,) = rest.blocks
+    assert isinstance(beneath, Table)
+    assert beneath.columns == ("source said", "data set", "verdict")
+    assert [tuple(cell.text + cell.after for cell in line)[1:] for line in beneath.rows] == [
+        ("mnist", "open: not run"),
+        ("", "not judged: judged by eye"),
+    ]
+    assert tables(judgements[1:2]) == (table(judgements[1:2]),)  # all is open: nothing to be folded beneath
+    assert tables([]) == ()
+
+
+def test_large_numbers_are_told_in_full(known: Catalogue) -> None:
+    rows = [row(n, seed, 1e6 * n + seed) for n in (2, 5, 10) for seed in range(3)]
+    found = judged(known, pd.DataFrame(rows), order="rises")
+    assert "latent_dim=2: 2,000,001, latent_dim=5: 5,000,001, latent_dim=10: 10,000,001 nats" in markdown([found])
+
+
 def test_a_terminal_shows_the_answer_and_a_line_for_each(judgements: list[Judgement]) -> None:
-    text = plain(judgements)
+    text = plain(answer(judgements), judgements)
     assert text.startswith("On digits it holds that the loss falls (151 → 121 → 111.2 nats); ")
     assert all(len(line) <= 120 for line in text.splitlines())
     lines = [" ".join(line.split()) for line in text.splitlines()]
@@ -510,7 +534,7 @@ def test_a_terminal_shows_the_answer_and_a_line_for_each(judgements: list[Judgem
         "the loss falls mnist open",
         "more is better. digits +3.000 ± 0.000 dB (n = 3) does not hold",
     ]
-    assert plain([]) == ""
+    assert plain("", []) == ""
 
 
 def test_the_verdicts_are_a_table_for_a_machine_too(judgements: list[Judgement]) -> None:

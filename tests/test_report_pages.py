@@ -23,17 +23,19 @@ from bench.images import png
 from bench.report import page
 from bench.report.blocks import Cell, Page, Picture, Table
 from bench.report.cells import measures
+from bench.report.claims import Judgement
 from bench.report.folder import lost, replace_files
 from bench.report.html import html
 from bench.report.illustrations import curve_plot, effect_plot
 from bench.report.index import write_index
 from bench.report.latex import latex
 from bench.report.protocol import TRAINING
-from bench.report.ranking import leading, ranking
+from bench.report.ranking import found, leading, ranking
 from bench.report.search_plots import history, shares, slices
 from bench.report.tables import summary
 from bench.score import TRAINED
 from bench.study.catalogue import Catalogue
+from bench.study.claims import Claim
 from bench.study.definition import Study, StudyError
 from bench.study.file import build
 from tests.test_report import PROTOCOL, row, rows_of
@@ -337,17 +339,31 @@ def test_a_study_that_claims_nothing_says_who_leads_and_never_from_one_seed(know
     )
 
 
+def test_who_leads_comes_before_verdicts_that_are_not_about_the_objective(known: Catalogue) -> None:
+    study, table = ranked(known)
+    claim = Claim("the loss falls", "there", metric="test_loss")
+    verdict = Judgement(
+        claim, "holds", "digits", means=(("a", 2.0), ("b", 3.0)), pair=("a", "b"), effect=-1.0, half=0.1
+    )
+    assert found(study, table, [verdict]).startswith("On digits it holds that the loss falls")
+    other = replace(verdict, claim=replace(claim, metric="psnr"))
+    assert found(study, table, [other]).startswith(f"{leading(study, table)} On digits it holds that")
+    untold = replace(verdict, verdict="cannot tell")
+    assert found(study, table, [untold]).startswith(leading(study, table))
+    assert found(study, table, []) == leading(study, table)
+
+
 def test_a_study_that_claims_nothing_ranks_what_it_compares_by_data_set(known: Catalogue) -> None:
     study, table = ranked(known)
-    found = ranking(study, table)
-    assert found is not None
-    assert found.columns == ("model", "digits: test_loss ↓ (nats)", "mnist: test_loss ↓ (nats)", "mean place")
-    assert [tuple(cell.text for cell in each) for each in found.rows] == [
+    places = ranking(study, table)
+    assert places is not None
+    assert places.columns == ("model", "digits: test_loss ↓ (nats)", "mnist: test_loss ↓ (nats)", "mean place")
+    assert [tuple(cell.text for cell in each) for each in places.rows] == [
         ("a", "1. 20 ± 25", "2. 2", "1.5"),
         ("b", "2. 21.67 ± 27 ≈", "", "2.0"),
         ("c", "3. 60 ± 25", "1. 1", "2.0"),
     ]
-    assert [[cell.strong for cell in each] for each in found.rows] == [
+    assert [[cell.strong for cell in each] for each in places.rows] == [
         [False, True, False, False],
         [False] * 4,
         [False] * 4,  # the lower of one seed each

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import textwrap
+from collections import Counter
 from collections.abc import Sequence
 
 import pandas as pd
 
-from bench.report.blocks import Cell, Table
+from bench.report.blocks import Block, Cell, Fold, Table
 from bench.report.claims import Judgement
 from bench.report.plain import WIDTH, plain_table
 from bench.study.claims import Claim, Side
@@ -44,6 +45,22 @@ def answer(judgements: Sequence[Judgement]) -> str:
     return " ".join(f"{text[0].upper()}{text[1:]}." for text in sentences if text)
 
 
+def tables(judgements: Sequence[Judgement]) -> tuple[Block, ...]:
+    """What the source said and what was found here; what is open, or cannot be judged, folded where anything else is not."""
+    told = [each for each in judgements if each.test]
+    rest = [each for each in judgements if not each.test]
+    if not (told and rest):
+        return (table(judgements),) if judgements else ()
+    rows = []
+    for each, place in _rows(rest):
+        claim = f"{each.claim.text} ({each.claim.where})"
+        rows.append((Cell(claim), Cell(place), Cell(_word(each), after=_because(each))))
+    columns = tuple(column for column in COLUMNS if column != "here")
+    counts = Counter(each.verdict for each in rest)
+    title = f"What else the source says: {_listed([f'{count} {verdict}' for verdict, count in counts.items()])}"
+    return table(told), Fold(title, (Table("claims-open", columns, tuple(rows)),))
+
+
 def table(judgements: Sequence[Judgement]) -> Table:
     """What the source said and what was found here, with its legend."""
     rows = []
@@ -56,13 +73,13 @@ def table(judgements: Sequence[Judgement]) -> Table:
     return Table("claims", COLUMNS, tuple(rows), LEGEND if any(each.test for each in judgements) else "")
 
 
-def plain(judgements: Sequence[Judgement], width: int = WIDTH) -> str:
-    """The answer and a line for every verdict, as a terminal of ``width`` columns shows them; empty where nothing is claimed."""
+def plain(found: str, judgements: Sequence[Judgement], width: int = WIDTH) -> str:
+    """What was ``found`` and a line for every verdict, as a terminal of ``width`` columns shows them; empty without claims."""
     if not judgements:
         return ""
     rows = [(each.claim.text, place, _effect(each), _word(each)) for each, place in _rows(judgements)]
     shown = Table("claims", COLUMNS, tuple(tuple(map(Cell, row)) for row in rows))
-    return "\n".join((*textwrap.wrap(answer(judgements), width), "", plain_table(shown, width)))
+    return "\n".join((*textwrap.wrap(found, width), "", plain_table(shown, width)))
 
 
 def _rows(judgements: Sequence[Judgement]) -> list[tuple[Judgement, str]]:
@@ -125,9 +142,14 @@ def _measured(each: Judgement) -> str:
         return _signed(100 * each.effect, 100 * each.half) + " %"
     means = {name: each.factor * mean for name, mean in each.means}
     if each.claim.ordered:
-        return _in_unit(" → ".join(f"{mean:.4g}" for mean in means.values()), each)
+        return _in_unit(" → ".join(map(_number, means.values())), each)
     first, second = (means[side] if isinstance(side, str) else each.factor * side for side in each.pair)
-    return _in_unit(f"{first:.4g} against {second:.4g}", each)
+    return _in_unit(f"{_number(first)} against {_number(second)}", each)
+
+
+def _number(value: float) -> str:
+    """Four digits; of a large number all that stand before the point."""
+    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e12 else f"{value:.4g}"
 
 
 def _in_unit(text: str, each: Judgement) -> str:
@@ -148,7 +170,7 @@ def _here(each: Judgement) -> str:
     if not each.test:
         return ""
     first, second = (side if isinstance(side, str) else f"{each.factor * side:g}" for side in each.pair)
-    means = ", ".join(f"{name}: {each.factor * mean:.4g}" for name, mean in each.means)
+    means = ", ".join(f"{name}: {_number(each.factor * mean)}" for name, mean in each.means)
     return f"{_in_unit(means, each)}; {first} against {second}: {_effect(each)}"
 
 

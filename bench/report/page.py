@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.report import answer, illustrations, search
+from bench.report import answer, illustrations, ranking, search
 from bench.report.blocks import (
     Block,
     Bullets,
@@ -34,7 +34,6 @@ from bench.report.latex import latex
 from bench.report.markdown import markdown
 from bench.report.protocol import measured
 from bench.report.provenance import again, cost
-from bench.report.ranking import leading, ranking
 from bench.report.tables import TOP, notes, prepared, summary, unless_test
 from bench.score import Metric
 from bench.study.definition import Study
@@ -62,7 +61,7 @@ def describe(
     runs = prepared(study, runs)
     table = summary(study, runs) if table is None else table
     judgements = judge(study, runs, curves) if judgements is None else judgements
-    found = answer.answer(judgements) or leading(study, table)
+    found = ranking.found(study, table, judgements)
     deciding = _deciding(study, table)
     files: dict[str, bytes] = {}
     effects = illustrations.effect_plot(study, table, runs, deciding)
@@ -93,7 +92,7 @@ def describe(
     facts = _facts(study, table, runs, found)
     blocks = some(
         Text(found, lead=True) if found else None,
-        answer.table(judgements) if judgements else ranking(study, table),
+        answer.tables(judgements) or ranking.ranking(study, table),
         Text(f"Study {study.name}: {facts['data']}, n = {facts['n']}, {facts['date']}."),
         Quote(study.source),
         Text(f"At size {study.size} on {', '.join(smaller)}: {study.sizes[study.size].reason}") if smaller else None,

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import pandas as pd
 
+from bench.report.answer import answer
 from bench.report.blocks import Cell, Table
 from bench.report.cells import titled, told_in
+from bench.report.claims import Judgement
 from bench.report.tables import unless_test
 from bench.study.definition import Study
 from bench.study.naming import nickname
@@ -17,6 +20,13 @@ LEGEND = (
     "t-test, at 5 % after Holm's correction. Of one seed there is no interval, and the order says nothing. The mean place is "
     "over the data sets on which a model was measured; n is of how many seeds, where others have more."
 )
+
+
+def found(study: Study, table: pd.DataFrame, judgements: Sequence[Judgement]) -> str:
+    """What a report answers: the verdicts, after who leads by the objective where no verdict is about that."""
+    said = answer(judgements)
+    about = any(e.claim.metric == study.objective.name and e.verdict in ("holds", "does not hold") for e in judgements)
+    return said if about else " ".join(filter(None, (leading(study, table), said)))
 
 
 def leading(study: Study, table: pd.DataFrame) -> str:
