@@ -268,7 +268,7 @@ def test_the_effect_plot_has_every_seed_its_mean_and_interval_and_all_data_sets_
     assert effect_plot(study, summary(study, runs), runs, study.metrics)
     loss, psnr = drawn[0].axes
     assert (loss.get_title(), loss.get_xlabel(), psnr.get_ylabel()) == ("test_loss ↓", "latent_dim", "dB")
-    assert loss.get_ylabel() == "nats, logarithmic"  # from 11 to 152
+    assert loss.get_ylabel() == "nats\nlogarithmic"  # from 11 to 152
     assert [text.get_text() for text in drawn[0].legends[0].texts] == ["digits", "mnist"]
     dots, means = (np.asarray(line.get_xydata()) for line in loss.lines[:2])
     assert sorted(map(tuple, dots.tolist())) == sorted((float(n), v) for n, each in FALLING.items() for v in each)

@@ -198,7 +198,10 @@ def scale(
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.set_minor_formatter(NullFormatter())
         words.append(LOGARITHMIC)
-    (axes.set_ylabel if along == "y" else axes.set_xlabel)(", ".join(words), parse_math=False)
+    if along == "y":
+        axes.set_ylabel("\n".join(words), parse_math=False)  # of which one line might be longer than the axis
+    else:
+        axes.set_xlabel(", ".join(words), parse_math=False)
 
 
 def _numbers(axes: Axes, places: list[float]) -> None:
