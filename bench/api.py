@@ -24,8 +24,8 @@ from bench.results import at_its_size, find_run, write_report
 from bench.run.command import command_line, set_words
 from bench.run.driver import Driver
 from bench.run.events import Finished
-from bench.run.rehearsal import AUTO, rehearsed
-from bench.run.resources import share_out
+from bench.run.rehearsal import rehearsed
+from bench.run.resources import AUTO, share_out
 from bench.run.saved import load_trained
 from bench.study.catalogue import Catalogue, catalogue
 from bench.study.definition import FULL, Failure
@@ -100,9 +100,9 @@ def run(
     ) as driver:
         plan = driver.plan(rerun=rerun, remeasure=remeasure)
         resources = share_out(
-            workers=None if workers == "auto" else workers,
+            workers=workers,
             gpus=gpus,
-            trials_per_gpu=1 if trials_per_gpu == "auto" else trials_per_gpu,
+            trials_per_gpu=trials_per_gpu,
             timeout=timeout,
             executor=executor,
             jobs=paths.store / "jobs",
@@ -112,7 +112,7 @@ def run(
             trials_per_job=trials_per_job,
         )
         if AUTO in (asked := (workers, trials_per_gpu)):
-            resources = rehearsed(driver.planner, plan, paths.guests, executor, resources, *asked).resources
+            resources = rehearsed(driver.planner, plan, paths.guests, resources, *asked).resources
         with closing(driver.run(plan, executor, resources)) as events:
             for trial, event in events:
                 if isinstance(event, Finished):

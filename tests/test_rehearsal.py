@@ -12,8 +12,8 @@ from bench.cli import main
 from bench.executors import Resources
 from bench.paths import Paths
 from bench.run import rehearsal
-from bench.run.plan import Plan
-from bench.run.rehearsal import Rehearsal, longest_first, rehearse
+from bench.run.plan import Plan, Planner
+from bench.run.rehearsal import Rehearsal, longest_first, rehearse, rehearsed
 from bench.study.catalogue import Catalogue
 from bench.study.definition import StudyError, Trial
 from bench.study.file import load
@@ -76,6 +76,20 @@ def test_where_none_can_be_tried_it_says_why(trials: list[Trial], monkeypatch: p
     playing({}, monkeypatch)
     with pytest.raises(StudyError, match=r"no number of workers could be tried: no memory"):
         rehearse(trials[0], WORK, Resources())
+
+
+def test_nothing_is_tried_where_nothing_is_to_be_trained(
+    trials: list[Trial], known: Catalogue, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor where the number that was given is the one that matters."""
+    tried = playing({8: 1.0}, monkeypatch)
+    planner = Planner(load(paths.study("smoke"), known), known, paths.data)
+    keys = {trial.key for trial in trials}
+    again = Plan(trials, keys, dict.fromkeys(keys, ("psnr",)), {}, 0, {})
+    todo = Plan(trials, set(), {}, {}, 0, {})
+    for plan, asked in ((again, ("auto", "auto")), (todo, (3, "auto"))):
+        found = rehearsed(planner, plan, None, Resources(workers=3), *asked)
+        assert (found.resources.workers, found.rates, tried) == (3, {}, [])
 
 
 def test_the_longest_of_each_seed_begins(trials: list[Trial]) -> None:

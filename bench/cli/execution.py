@@ -9,16 +9,16 @@ import click
 
 from bench.cli.names import completing
 
-AUTO = "auto"
-
 
 class Number(click.ParamType[int | str]):
     """A whole number of at least 1, or the word "auto"."""
 
-    name = "N|auto"
+    name = "number"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
         """What was typed."""
+        from bench.run.resources import AUTO
+
         return AUTO if value == AUTO else click.IntRange(min=1).convert(value, param, ctx)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from bench.cli.common import one_line, parse_setting, read_settings, selection
-from bench.cli.execution import AUTO, execution
+from bench.cli.execution import execution
 from bench.cli.layout import terminal, wrapped
 from bench.cli.names import Group, completing, examples
 from bench.cli.place import surroundings
@@ -122,7 +122,7 @@ def _run(kind: str, name: str, study: Study, known: Catalogue, paths: Paths, opt
     from bench.cli.report import tell, to_publish
     from bench.run.command import command_line
     from bench.run.driver import Driver
-    from bench.run.resources import share_out
+    from bench.run.resources import AUTO, share_out
 
     registry.load("executors", options["executor"])
     command = command_line(
@@ -140,9 +140,9 @@ def _run(kind: str, name: str, study: Study, known: Catalogue, paths: Paths, opt
         if gpus is None and not plan.work:
             gpus = ""  # which GPUs there are is of no matter, and torch need not be read to tell
         resources = share_out(
-            workers=None if options["workers"] == AUTO else options["workers"],
+            workers=options["workers"],
             gpus=None if gpus is None else [gpu for gpu in gpus.split(",") if gpu],
-            trials_per_gpu=1 if options["trials_per_gpu"] == AUTO else options["trials_per_gpu"],
+            trials_per_gpu=options["trials_per_gpu"],
             timeout=options["timeout"],
             executor=options["executor"],
             jobs=paths.store / "jobs",
@@ -152,7 +152,7 @@ def _run(kind: str, name: str, study: Study, known: Catalogue, paths: Paths, opt
             trials_per_job=options["trials_per_job"],
         )
         if AUTO in (asked := (options["workers"], options["trials_per_gpu"])):
-            resources = _tried(driver, plan, options["executor"], resources, asked)
+            resources = _tried(driver, plan, resources, asked)
         if options["dry_run"]:
             describe(study, plan, driver, resources)
             return
@@ -183,11 +183,11 @@ def _run(kind: str, name: str, study: Study, known: Catalogue, paths: Paths, opt
             sys.exit(1)
 
 
-def _tried(driver: Driver, plan: Plan, executor: str, resources: Resources, asked: Sequence[int | str]) -> Resources:
+def _tried(driver: Driver, plan: Plan, resources: Resources, asked: Sequence[int | str]) -> Resources:
     """The machine shared out so that most gets done, by a rehearsal; the trials of a seed then begin with the longest."""
     from bench.run.rehearsal import rehearsed
 
-    found = rehearsed(driver.planner, plan, driver.paths.guests, executor, resources, *asked)
+    found = rehearsed(driver.planner, plan, driver.paths.guests, resources, *asked)
     rates = ", ".join(f"{number}: {rate:.3g}" for number, rate in sorted(found.rates.items()))
     if rates:
         click.echo(

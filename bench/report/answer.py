@@ -6,6 +6,7 @@ import math
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pandas as pd
 
@@ -51,14 +52,9 @@ def tables(judgements: Sequence[Judgement]) -> tuple[Block, ...]:
     rest = [each for each in judgements if not each.test]
     if not (told and rest):
         return (table(judgements),) if judgements else ()
-    rows = []
-    for each, place in _rows(rest):
-        claim = f"{each.claim.text} ({each.claim.where})"
-        rows.append((Cell(claim), Cell(place), Cell(_word(each), after=_because(each))))
-    columns = tuple(column for column in COLUMNS if column != "here")
     counts = Counter(each.verdict for each in rest)
     title = f"What else the source says: {_listed([f'{count} {verdict}' for verdict, count in counts.items()])}"
-    return table(told), Fold(title, (Table("claims-open", columns, tuple(rows)),))
+    return table(told), Fold(title, (replace(table(rest).filled(), name="claims-open"),))
 
 
 def table(judgements: Sequence[Judgement]) -> Table:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -11,9 +10,7 @@ from functools import cache
 from html import escape
 from pathlib import Path
 
-from PIL import Image
-
-from bench.images import COLOURS
+from bench.images import COLOURS, embedded
 from bench.report.blocks import (
     Block,
     Bullets,
@@ -36,9 +33,6 @@ from bench.text import printable
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; form-action 'none'"
 TOGETHER = re.compile(r" (?=[=±%] ?)|(?<= [=±]) ")  # p = 0.01, 12 ± 45 %
 LONG = re.compile(r"\w{17,}")
-PNG = "image/png"
-KINDS = {".png": PNG, ".csv": "text/csv"}
-WEBP_QUALITY = 85  # of 100; beside the page lies the PNG itself
 
 
 def html(page: Page) -> str:
@@ -157,16 +151,8 @@ def _lines(text: str) -> str:
 
 
 def _data(name: str, files: Mapping[str, bytes]) -> str:
-    kind, content = KINDS[Path(name).suffix], files[name]
-    if kind == PNG and (picture := Image.open(io.BytesIO(content))).mode == "RGB":  # photographs: a fifth as large
-        kind, content = "image/webp", _webp(picture)
+    kind, content = embedded(files[name]) if Path(name).suffix == ".png" else ("text/csv", files[name])
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
-
-
-def _webp(picture: Image.Image) -> bytes:
-    content = io.BytesIO()
-    picture.save(content, "WEBP", quality=WEBP_QUALITY)
-    return content.getvalue()
 
 
 def _text(text: str) -> str:

@@ -13,10 +13,9 @@ from bench import registry
 from bench.executors import Resources
 from bench.run.plan import Plan, Planner
 from bench.run.probe import few, probe
-from bench.run.resources import cores
+from bench.run.resources import AUTO, cores
 from bench.study.definition import Failure, StudyError, Trial
 
-AUTO = "auto"
 SECONDS = 4.0  # that each of those at once trains for
 MOST_BATCHES = 1000
 GAIN = 1.1  # times as much must be done by more at a time, whose memory is the price
@@ -66,7 +65,7 @@ class Rehearsal:
 
 
 def rehearsed(
-    planner: Planner, plan: Plan, guests: Path | None, executor: str, resources: Resources, *asked: int | str | None
+    planner: Planner, plan: Plan, guests: Path | None, resources: Resources, *asked: int | str | None
 ) -> Rehearsed:
     """What gets most done of a plan, by its longest trial; the trials of each seed are put in order, the longest first.
 
@@ -75,11 +74,9 @@ def rehearsed(
             does not matter here, by whether there are GPUs to use, is not looked at.
 
     Raises:
-        StudyError: trials run elsewhere, where the executor shares the machines out; or none of the plan's can be trained.
+        StudyError: none of the plan's trials can be trained.
     """
-    if executor != "local":
-        raise StudyError(f"{AUTO}: the executor {executor} shares its machines out itself; it must be a number")
-    if asked[bool(resources.gpus)] != AUTO or not plan.work:
+    if asked[bool(resources.gpus)] != AUTO or not (plan.todo or plan.proposals):
         return Rehearsed(resources, {})
     trials = plan.todo or list(planner.corners())
     seconds = probe(trials, planner, resources.slots).seconds

@@ -6,12 +6,13 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
 from bench import registry
 from bench.executors import NO_LIMIT, Resources
 from bench.study.definition import StudyError
 
+AUTO: Final = "auto"  # in place of a number: what gets most done, as `bench.run.rehearsal` finds
 MOST_WORKERS = 8  # unless more are asked for
 MOST_AT_ONCE = 256  # processes, or threads
 MOST_ELSEWHERE = 100_000  # on all machines together
@@ -22,9 +23,9 @@ ELSEWHERE: Mapping[str, Any] = {"threads": None, "ray_address": None, "trials_pe
 
 def share_out(
     *,
-    workers: int | None = None,
+    workers: int | Literal["auto"] | None = None,
     gpus: Sequence[str] | None = None,
-    trials_per_gpu: int = 1,
+    trials_per_gpu: int | Literal["auto"] = 1,
     timeout: float | None = None,
     executor: str = "local",
     jobs: Path | None = None,
@@ -36,9 +37,9 @@ def share_out(
     study would end in other digits than it would have if it had been one of the first.
 
     Args:
-        workers: trials at a time without a GPU; one per core where None, at most 8.
+        workers: trials at a time without a GPU; one per core where None, at most 8, or where `AUTO`, until that is rehearsed.
         gpus: by their CUDA numbers; all where None.
-        trials_per_gpu: trials that share one GPU.
+        trials_per_gpu: trials that share one GPU; one where `AUTO`, until that is rehearsed.
         timeout: minutes after which a trial is stopped; None for never.
         executor: where trials run. This machine is not shared out where that is elsewhere: ``workers`` is then a limit, and
             ``gpus`` can say no more than that none is to be used.
@@ -50,9 +51,16 @@ def share_out(
         RegistryError: there is no such executor.
     """
     heeds: Sequence[str] | None = getattr(registry.load("executors", executor), "ELSEWHERE", None)
+    for option, given_number in (("--workers", workers), ("--trials-per-gpu", trials_per_gpu)):
+        if given_number == AUTO and heeds is not None:
+            raise StudyError(
+                f"{option} {AUTO}: the executor {executor} shares its machines out itself; it must be a number"
+            )
+    at_once = None if workers == AUTO else workers
+    on_each = 1 if trials_per_gpu == AUTO else trials_per_gpu
     for name, number, most in (
-        ("workers", workers, MOST_AT_ONCE if heeds is None else MOST_ELSEWHERE),
-        ("trials_per_gpu", trials_per_gpu, MOST_AT_ONCE),
+        ("workers", at_once, MOST_AT_ONCE if heeds is None else MOST_ELSEWHERE),
+        ("trials_per_gpu", on_each, MOST_AT_ONCE),
         ("threads", elsewhere.get("threads"), MOST_AT_ONCE),
         ("trials_per_job", elsewhere.get("trials_per_job"), MOST_AT_ONCE),
         ("timeout", timeout, LONGEST),
@@ -61,19 +69,19 @@ def share_out(
             what = "minutes above 0" if name == "timeout" else "1 or more"
             raise StudyError(f"--{name.replace('_', '-')} {number}: must be {what}, and at most {most:,}")
     given = {name: value for name, value in elsewhere.items() if value not in (None, ELSEWHERE[name])}
-    shared = ["trials_per_gpu"] if heeds is not None and trials_per_gpu != 1 else []
+    shared = ["trials_per_gpu"] if heeds is not None and on_each != 1 else []
     if odd := [name for name in [*given, *shared] if name not in (heeds or ())]:
         raise StudyError(f"--{odd[0].replace('_', '-')}: the executor {executor} has no use for it")
     if heeds is not None:
-        return _elsewhere(workers, gpus, trials_per_gpu, timeout, Resources(jobs=jobs, **given))
+        return _elsewhere(at_once, gpus, on_each, timeout, Resources(jobs=jobs, **given))
     visible = _visible() if gpus is None or gpus else []
     for gpu in gpus or ():
         if gpu not in visible:
             raise StudyError(f"--gpus {gpu}: no such GPU; there are: {', '.join(visible) or 'none'}")
     return Resources(
-        workers=workers or min(cores(), MOST_WORKERS),
+        workers=at_once or min(cores(), MOST_WORKERS),
         gpus=tuple(visible if gpus is None else gpus),
-        trials_per_gpu=trials_per_gpu,
+        trials_per_gpu=on_each,
         timeout=timeout and timeout * 60,
     )
 
