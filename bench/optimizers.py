@@ -160,13 +160,13 @@ class Averages:
             name: [parameter.detach().clone() for parameter in parameters] for name, (parameters, _) in averaged.items()
         }
 
-    @torch.no_grad()
     def update(self, step: int) -> None:
         """Take in the weights after a step of the model, counted from 1."""
         for name, (parameters, decay) in self._averaged.items():
             weight = (1 - decay) / (1 - decay**step)
-            for average, parameter in zip(self.by_player[name], parameters, strict=True):
-                average.lerp_(parameter, weight)
+            with torch.no_grad():
+                for average, parameter in zip(self.by_player[name], parameters, strict=True):
+                    average.lerp_(parameter, weight)
 
     @torch.no_grad()
     def restore(self, by_player: Mapping[str, Sequence[Tensor]]) -> None:

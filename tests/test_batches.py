@@ -40,6 +40,19 @@ def test_batches_are_whole_and_floats_in_the_unit_range() -> None:
     assert max(float(batch.images.max()) for batch in batches) <= 1
 
 
+def test_batches_that_are_selected_together_are_those_that_are_selected_singly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And each holds the labels of its own images: in ``numbered`` image n has a pixel of n and the label n % 3."""
+    seen = []
+    for pixels in (1, 3 * 4 * numbered(1).images.numel(), 2**18):  # one, three and all batches of a pass at a time
+        monkeypatch.setattr("bench.batches.SELECTED", pixels)
+        seen.append(list(islice(stream(numbered(30), 4, torch.Generator().manual_seed(1)), 14)))
+    for one, three, whole in zip(*seen, strict=True):
+        assert torch.equal(one.images, three.images)
+        assert torch.equal(one.images, whole.images)
+        for batch in (one, three, whole):
+            assert torch.equal((batch.images[:, 0, 0, 0] * 255).round().long() % 3, batch.labels)
+
+
 def test_a_split_smaller_than_a_batch_is_one_batch() -> None:
     assert len(next(stream(numbered(5), 64, torch.Generator()))) == 5
     assert steps_per_epoch(5, 64) == 1
