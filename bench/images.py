@@ -72,8 +72,7 @@ def png(picture: Picture, *, plot: bool = False) -> bytes:
     if plot:
         few = Image.fromarray(picture).quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
         return _saved(few, format="PNG", compress_level=COMPRESSION)
-    grey = all(np.array_equal(picture[..., 0], picture[..., channel]) for channel in (1, 2))
-    return _saved(Image.fromarray(picture[..., 0] if grey else picture), format="PNG", compress_level=COMPRESSION)
+    return _saved(_image(picture), format="PNG", compress_level=COMPRESSION)
 
 
 def embedded(content: bytes) -> tuple[str, bytes]:
@@ -96,8 +95,11 @@ def tile(image: Any) -> Picture:
 
 
 def gif(frames: Sequence[Picture], milliseconds: int = GIF_MILLISECONDS) -> bytes:
-    """Frames of one size as a GIF that runs for ever and rests on its last."""
-    images = [Image.fromarray(frame) for frame in frames]
+    """Frames of one size as a GIF that runs for ever and rests on its last.
+
+    Frames without colours keep every grey value; with colours each has a palette of its own, which takes ten times as long.
+    """
+    images = [_image(frame) for frame in frames]
     pauses = [milliseconds] * (len(images) - 1) + [4 * milliseconds]
     return _saved(images[0], format="GIF", save_all=True, append_images=images[1:], duration=pauses, loop=0)
 
@@ -166,6 +168,12 @@ def _sheet(tiles: Picture, columns: int, gap: int) -> Picture:
         top, left = index // columns * (height + gap), index % columns * (width + gap)
         sheet[top : top + height, left : left + width] = tile
     return enlarge(sheet)
+
+
+def _image(picture: Picture) -> Image.Image:
+    """The picture, of one channel where it has no colours."""
+    grey = all(np.array_equal(picture[..., 0], picture[..., channel]) for channel in (1, 2))
+    return Image.fromarray(picture[..., 0] if grey else picture)
 
 
 def _saved(image: Image.Image, **options: Any) -> bytes:

@@ -103,6 +103,15 @@ def test_png_and_gif_hold_what_was_put_in() -> None:
         assert animation.info["duration"] == 4 * GIF_MILLISECONDS
 
 
+def test_a_gif_without_colours_keeps_every_grey_value() -> None:
+    """A palette of its own would share 256 colours out among them, and take ten times as long."""
+    greys = np.repeat(np.arange(256, dtype=np.uint8).reshape(16, 16, 1), 3, axis=2)
+    with Image.open(io.BytesIO(gif([greys, greys[::-1]]))) as animation:
+        np.testing.assert_array_equal(np.asarray(animation.convert("RGB")), greys)
+        animation.seek(1)
+        np.testing.assert_array_equal(np.asarray(animation.convert("RGB")), greys[::-1])
+
+
 def test_pictures_side_by_side_keep_their_pixels() -> None:
     sheet = side_by_side({"a": np.full((50, 60, 3), 10, np.uint8), "b": np.full((50, 60, 3), 200, np.uint8)})
     assert sheet.shape[1] == WIDTH
