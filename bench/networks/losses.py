@@ -23,7 +23,7 @@ def bernoulli_nll(logits: Tensor, images: Tensor) -> Tensor:
         logits: ``[B, ...]``, any real number.
         images: the same shape, in ``[0, 1]``.
     """
-    return bernoulli_nll_each(logits, images).mean()
+    return F.binary_cross_entropy_with_logits(logits.float(), images, reduction="sum") / len(logits)
 
 
 def bernoulli_nll_each(logits: Tensor, images: Tensor) -> Tensor:
