@@ -43,13 +43,13 @@ def timed(code: str, folder: str) -> tuple[float, float]:
 
 
 def calling(words: Sequence[str]) -> str:
-    """The code that gives a command."""
-    return f"from bench.cli import main\nif __name__ == '__main__':\n    main({list(words)})"
+    """The code that gives a command, as the script `bench` does."""
+    return f"import sys\nfrom bench.cli import program\nsys.argv = {['bench', *words]}\nif __name__ == '__main__':\n    program()"
 
 
 def heavy(words: Sequence[str], folder: str) -> str:
     """Which of the heavy packages a command imports."""
-    code = f"import sys\n{calling(words)[:-1]}, standalone_mode=False)\nprint(*sys.modules, file=sys.stderr)"
+    code = f"import atexit\natexit.register(lambda: print(*sys.modules, file=sys.stderr))\n{calling(words)}"
     output = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True).stderr
     found = {name.split(".")[0] for name in output.split()}
     return ", ".join(name for name in HEAVY if name in found) or "none"
