@@ -2,9 +2,10 @@
 
     python -m perf.gpu [--tiny]
 
-Prints for every system images per second in float32 and in bfloat16, the ratio to a bare loop of the same nets, and the share of
-the rate at which this GPU multiplies matrices; then the images per second that Inception's network takes. ``--tiny`` takes few
-images and small systems, on the processor where there is no GPU: it shows that all of it works, and its figures mean nothing.
+Prints for every system images per second in float32 and in bfloat16, the ratio to a bare loop of the same nets, the share of
+the rate at which this GPU multiplies matrices, and what ``torch.compile`` gains; then the images per second that Inception's
+network takes. ``--tiny`` takes few images and small systems and compiles nothing, on the processor where there is no GPU: it
+shows that all of it works, and its figures mean nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import torch
 from bench.features.inception import InceptionFeatures
 from bench.measure.context import Precision, extract
 from perf.fid import network
-from perf.training import ROUNDS, SYSTEMS, Epoch, bare, in_turn, matrix_rate, operations, ours, spread
+from perf.training import ROUNDS, SYSTEMS, Epoch, bare, gain, in_turn, matrix_rate, operations, ours, spread
 
 IMAGES = 12_800  # of an epoch
 FEATURES = 2000  # images through Inception
@@ -54,6 +55,8 @@ def main() -> int:
             + f"  / bare loop {spread(ratios)}  {share:.0%} of the rate",
             flush=True,
         )
+        if not tiny:
+            print(gain(system, device), flush=True)
     features = InceptionFeatures(network().to(device), "random")
     images = torch.randint(0, 256, (2 if tiny else FEATURES, 3, 32, 32), dtype=torch.uint8, device=device)
     for precision in PRECISIONS:
