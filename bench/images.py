@@ -97,9 +97,11 @@ def tile(image: Any) -> Picture:
 def gif(frames: Sequence[Picture], milliseconds: int = GIF_MILLISECONDS) -> bytes:
     """Frames of one size as a GIF that runs for ever and rests on its last.
 
-    Frames without colours keep every grey value; with colours each has a palette of its own, which takes ten times as long.
+    Where none has colours all keep their grey values; else a palette is chosen for each, which takes ten times as long.
     """
     images = [_image(frame) for frame in frames]
+    if any(image.mode != "L" for image in images):
+        images = [Image.fromarray(frame) for frame in frames]
     pauses = [milliseconds] * (len(images) - 1) + [4 * milliseconds]
     return _saved(images[0], format="GIF", save_all=True, append_images=images[1:], duration=pauses, loop=0)
 

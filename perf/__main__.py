@@ -32,7 +32,7 @@ def processor() -> str:
 def main(scripts: list[str]) -> int:
     """Run them; 1 where one missed a bar."""
     commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
+        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True
     ).stdout.strip()
     print(f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {processor()}, {os.cpu_count()} cores, commit {commit}", flush=True)
     missed = []

@@ -21,7 +21,7 @@ from torchvision.transforms.functional import to_tensor
 from bench.batches import steps_per_epoch, stream
 from bench.contract import Split
 
-IMAGES, BATCH, ROUNDS, BAR = 20_000, 128, 5, 10.0
+IMAGES, BATCH, ROUNDS, BAR = 20_480, 128, 5, 10.0  # whole batches
 
 
 class Images(Dataset[tuple[torch.Tensor, int]]):

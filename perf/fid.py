@@ -2,10 +2,10 @@
 
     python perf/fid.py
 
-The same digits for all and the same network, randomly weighted: speed and parity do not depend on the weights. torch-
-fidelity's is that network with names of its own, and takes them from memory too. Prints images per second of each in one run,
-their ratios, how far the features are from pytorch-fid's, and what bfloat16 does to the Fréchet distance. Exit status 1 where
-float32 is slower than either.
+The same digits for all, and the same network randomly weighted: speed and parity do not depend on the weights. That of
+torch-fidelity has names and weights of its own, and takes the digits from memory too. Prints images per second of each in one
+run, their ratios, how far the features are from pytorch-fid's, and what bfloat16 does to the Fréchet distance. Exit status 1
+where float32 is slower than either.
 """
 
 from __future__ import annotations

@@ -5,7 +5,8 @@
 An executor that trains nothing has a hundred trials open at a time, and hands on the events of all of them as fast as the driver
 takes them: fifty epochs of ten metrics each, their pictures, their weights. Optuna's queue and the server's runs lie in a
 PostgreSQL of its own on this machine, the files with the server. What is printed is for each trial: the events, requests, rows
-and bytes that it takes are the same anywhere, the seconds are this machine's.
+and bytes that it takes are the same anywhere, the seconds are this machine's. What each process computes for a trial's number of
+events is printed for every tenth of them too: it tells whether a trial costs more after many others.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from tests.faults.servers import Server
 from tests.postgres import PASSWORD, Postgres, postgres
 
 TRIALS, AT_ONCE = 1000, 100
+PER_TRIAL = store.EPOCHS + 3  # events: its start, every epoch, the untrained one too, its end
 SERVER_WORKERS = 4  # as `mlflow server` has them, unless it is told
 DATABASES = ("queue", "mlflow")
 PICTURED = (0, 1, 2, 5, 10, 20, 50)  # epochs
@@ -97,11 +99,14 @@ class Spent:
     def __call__(self) -> dict[str, float]:
         return {name: value - self._before.get(name, 0.0) for name, value in self._now().items()}
 
-    def _now(self) -> dict[str, float]:
-        found = {"computed by the driver, ms": 1000 * time.process_time()}
+    def computed(self) -> dict[str, float]:
+        """Milliseconds that each has computed in all."""
         postmaster = int((self._database.folder / "data" / "postmaster.pid").read_text().split()[0])
-        for name, process in (("PostgreSQL", postmaster), ("the MLflow server", self._server.process)):
-            found[f"computed by {name}, ms"] = 1000 * computed(process)
+        processes = (("PostgreSQL", postmaster), ("the MLflow server", self._server.process))
+        return {"the driver": 1000 * time.process_time()} | {name: 1000 * computed(each) for name, each in processes}
+
+    def _now(self) -> dict[str, float]:
+        found = {f"computed by {name}, ms": spent for name, spent in self.computed().items()}
         for name in DATABASES:
             rows = "select coalesce(sum(n_tup_ins), 0), coalesce(sum(n_tup_upd), 0) from pg_stat_user_tables"
             ((inserted, updated),) = self._database.sql(rows, name)
@@ -157,16 +162,20 @@ def replay(paths: Paths, trials: int, database: Postgres, server: Server) -> Non
     with Driver(study, known, paths, "bench run study many") as driver:
         plan = driver.plan()
         spent, events, ended = Spent(database, server), 0, list[float]()
+        part, before, reported = trials * PER_TRIAL // 10, spent.computed(), 0
         began = time.perf_counter()
         for _, event in driver.run(plan, "local", Resources()):
             events += 1
             if isinstance(event, Finished):
                 ended.append(time.perf_counter() - began)
-                if len(ended) % max(1, trials // 10) == 0:
-                    print(
-                        f"{len(ended):>7} trials after {ended[-1]:8.1f} s, {events / ended[-1]:8.1f} events/s",
-                        flush=True,
-                    )
+            if (
+                events - reported == part
+            ):  # a tenth of the work: of the trials that have ended, many have begun long before
+                now = spent.computed()
+                each = ", ".join(f"{name} {PER_TRIAL * (now[name] - before[name]) / part:.0f}" for name in now)
+                print(f"{len(ended):>7} trials after {time.perf_counter() - began:8.1f} s; ms computed since: {each}")
+                sys.stdout.flush()
+                before, reported = now, events
         seconds = time.perf_counter() - began
     time.sleep(2)  # after which PostgreSQL's own counts are those of the end
     print(driver.outcome.broken or f"{len(driver.outcome.finished)} of {trials} trials stored in {seconds:.1f} s")

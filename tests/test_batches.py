@@ -53,6 +53,20 @@ def test_batches_that_are_selected_together_are_those_that_are_selected_singly(m
             assert torch.equal((batch.images[:, 0, 0, 0] * 255).round().long() % 3, batch.labels)
 
 
+def test_batches_of_parts_are_the_same_however_many_are_selected_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = apply(DataOptions(second_half=("c",)))
+    seen = []
+    for pixels in (1, 2**18):
+        monkeypatch.setattr("bench.batches.SELECTED", pixels)
+        seen.append(list(islice(stream(data.train, 8, torch.Generator().manual_seed(2), data.parts), 12)))
+    for one, whole in zip(*seen, strict=True):
+        assert torch.equal(one.images, whole.images)
+        assert torch.equal(one.labels, whole.labels)
+        assert one.weights is not None
+        assert whole.weights is not None
+        assert torch.equal(one.weights, whole.weights)
+
+
 def test_a_split_smaller_than_a_batch_is_one_batch() -> None:
     assert len(next(stream(numbered(5), 64, torch.Generator()))) == 5
     assert steps_per_epoch(5, 64) == 1

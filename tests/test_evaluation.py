@@ -357,6 +357,17 @@ def test_eval_mode_puts_the_mode_back_after_an_error(vae: VAE) -> None:
     assert vae.training
 
 
+def test_eval_mode_draws_what_its_seed_says_and_puts_the_state_back(vae: VAE) -> None:
+    torch.manual_seed(3)
+    expected = torch.randn(4)
+    torch.manual_seed(8)
+    undisturbed = torch.randn(4)
+    torch.manual_seed(8)
+    with eval_mode(vae, 3):
+        assert torch.equal(torch.randn(4), expected)
+    assert torch.equal(torch.randn(4), undisturbed)
+
+
 def test_features_of_real_images_are_computed_once_for_all_trials(
     few_digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -104,12 +104,14 @@ def test_png_and_gif_hold_what_was_put_in() -> None:
 
 
 def test_a_gif_without_colours_keeps_every_grey_value() -> None:
-    """A palette of its own would share 256 colours out among them, and take ten times as long."""
+    """Beside a frame with colours, few of them keep theirs too."""
     greys = np.repeat(np.arange(256, dtype=np.uint8).reshape(16, 16, 1), 3, axis=2)
-    with Image.open(io.BytesIO(gif([greys, greys[::-1]]))) as animation:
-        np.testing.assert_array_equal(np.asarray(animation.convert("RGB")), greys)
-        animation.seek(1)
-        np.testing.assert_array_equal(np.asarray(animation.convert("RGB")), greys[::-1])
+    flat, coloured = (np.full((16, 16, 3), colour, np.uint8) for colour in ((90, 90, 90), (200, 30, 90)))
+    for frames in ([greys, greys[::-1]], [flat, coloured], [coloured, flat]):
+        with Image.open(io.BytesIO(gif(frames))) as animation:
+            for number, frame in enumerate(frames):
+                animation.seek(number)
+                np.testing.assert_array_equal(np.asarray(animation.convert("RGB")), frame)
 
 
 def test_pictures_side_by_side_keep_their_pixels() -> None:

@@ -22,12 +22,8 @@ def test_the_script_for_a_gpu_does_all_of_it_on_the_processor(
 def test_a_bar_that_is_missed_is_told_at_the_end(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ended: list[int] = []
-
     def run(words: list[str], **more: object) -> object:
-        status = int("perf.start" in words)
-        ended.append(status)
-        return type("Ended", (), {"returncode": status, "stdout": "abc1234\n"})
+        return type("Ended", (), {"returncode": int("perf.start" in words), "stdout": "abc1234\n"})
 
     monkeypatch.setattr("subprocess.run", run)
     assert every.main(["imports", "start", "store --quick"]) == 1

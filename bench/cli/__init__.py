@@ -32,7 +32,7 @@ COMMANDS = {
     "ui": ("bench.cli.ui:ui", "Browse the runs in MLflow."),
 }
 
-UNCOLLECTED = 100_000  # objects between two looks for cycles; with Python's 700 a report spends 8 % of its time on them
+MADE = 100_000  # objects between two looks for cycles among them; with Python's 700 a report spends 8 % of its time on that
 AGAIN_SECONDS = 0.05  # after which a Ctrl-C that was lost comes again
 
 
@@ -106,12 +106,12 @@ def main() -> None:
 
 
 def program() -> None:
-    """``bench`` as a program: `main`, after which a Ctrl-C has nothing left to stop.
+    """``bench`` as a program: `main`, with few looks for garbage, after which a Ctrl-C has nothing left to stop.
 
     It would end in a traceback of whatever library clears up at that moment.
     """
     sys.unraisablehook = _come_again
-    gc.set_threshold(UNCOLLECTED, *gc.get_threshold()[1:])
+    gc.set_threshold(MADE, *gc.get_threshold()[1:])
     try:
         main(prog_name="bench")
     finally:
