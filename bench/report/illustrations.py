@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -161,11 +162,13 @@ def _panels(rows: pd.DataFrame, trials: pd.DataFrame, values: pd.DataFrame) -> t
     joined = joined[(joined["step"] > 0) & (joined["value"].abs() < LARGEST)]
     first = FROM if len(joined) and joined["step"].max() > FROM else 1
     joined = joined[joined["step"] >= first]
-    names = (name.split("/", 1) for name in set(joined["name"]))
+    drawn: dict[tuple[str, str], Any] = {
+        (str(name), str(variant)): own for (name, variant), own in joined.groupby(["name", "variant"])
+    }
+    names = (name.split("/", 1) for name in {name for name, _ in drawn})
     for split, term in sorted(names, key=lambda name: (name[1] != "loss", name[1], name[0] not in _TRAINING, name[0])):
         for variant in rows["variant"]:
-            own = joined[(joined["name"] == f"{split}/{term}") & (joined["variant"] == variant)]
-            if len(own):
+            if (own := drawn.get((f"{split}/{term}", variant))) is not None:
                 curve = own.groupby("step")["value"].apply(list).to_dict()
                 panels.setdefault(term, {}).setdefault(variant, {})[split] = curve
     return panels, first

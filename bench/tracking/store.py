@@ -17,7 +17,7 @@ from bench.tracking.errors import StoreError
 from bench.tracking.names import FINAL
 from bench.tracking.protocols import unpacked
 from bench.tracking.reach import asking
-from bench.tracking.reader import Experiment, Run
+from bench.tracking.reader import Experiment, Point, Run
 from bench.tracking.readers import client, reader
 from bench.tracking.rows import ORIGIN, Record, ended_as, records_of, row
 from bench.tracking.run_files import file_of, intact, listed
@@ -162,8 +162,8 @@ class Store:
         """Every loss term of these runs by epoch: ``run_id, name, step, value``."""
         import pandas as pd
 
-        points = self.reader.histories(list(run_ids), CURVES)
-        return pd.DataFrame([each[:4] for each in points], columns=["run_id", "name", "step", "value"])
+        points = list(zip(*self.reader.histories(list(run_ids), CURVES), strict=True)) or [()] * len(Point._fields)
+        return pd.DataFrame(dict(zip(Point._fields, points, strict=True))).drop(columns="moment")
 
     @asking()
     def pictures(self, run_ids: Iterable[str]) -> dict[str, dict[str, bytes]]:
