@@ -44,6 +44,9 @@ TRIALS, AT_ONCE = 1000, 100
 PER_TRIAL = store.EPOCHS + 3  # events: its start, every epoch, the untrained one too, its end
 SERVER_WORKERS = 4  # as `mlflow server` has them, unless it is told
 DATABASES = ("queue", "mlflow")
+OPTIONS = (
+    "fsync=off",
+)  # waiting for this machine's disk tells nothing of another, and takes hours of ten thousand trials
 PICTURED = (0, 1, 2, 5, 10, 20, 50)  # epochs
 REQUEST = re.compile(r'"(GET|POST|PUT|PATCH|DELETE) /api/\d\.0/mlflow(?:-artifacts)?/([a-z-]+)(?:/([a-z-]+))?')
 
@@ -141,7 +144,7 @@ def main() -> int:
     trials = numbers[0] if numbers else TRIALS
     os.environ["PGPASSWORD"] = PASSWORD
     local.run = Replay(files="--without-files" not in sys.argv).run
-    with tempfile.TemporaryDirectory(prefix="bench-perf-") as name, postgres(*DATABASES) as database:
+    with tempfile.TemporaryDirectory(prefix="bench-perf-") as name, postgres(*DATABASES, options=OPTIONS) as database:
         folder = Path(name)
         server = Server(folder / "server", database.address("mlflow"), workers=SERVER_WORKERS)
         server.start()
