@@ -455,6 +455,18 @@ def test_the_answer_is_what_the_verdicts_support(judgements: list[Judgement]) ->
     assert answer(judgements[1:2]) == ("Nothing that the source says can be told yet: 1 is open on mnist.")
 
 
+def test_the_answer_names_the_measure_where_no_unit_tells_what_it_is(judgements: list[Judgement]) -> None:
+    def measured(metric: str, unit: str) -> str:
+        claim = dataclasses.replace(judgements[0].claim, metric=metric)
+        told = answer([dataclasses.replace(judgements[0], claim=claim, unit=unit)])
+        return told[told.index("(") + 1 : told.index(")")]
+
+    assert measured("test_loss", "nats") == "151 → 121 → 111.2 nats"
+    assert measured("recall", "share") == "recall 151 → 121 → 111.2"
+    assert measured("fd_classifier", "") == "fd_classifier 151 → 121 → 111.2"
+    assert measured("gap/test/loss", "") == "gap of test/loss 151 → 121 → 111.2"
+
+
 def test_the_answer_names_data_sets_where_there_are_several_and_counts_what_is_more_than_three(
     judgements: list[Judgement],
 ) -> None:

@@ -133,14 +133,20 @@ def _that(judgements: Sequence[Judgement], verdict: str, several: bool) -> str:
 
 
 def _measured(each: Judgement) -> str:
-    """What decides, in short: the means along an order, else the two that are compared, or a share as such."""
+    """What decides, in short: the means along an order, else the two that are compared, or a share as such.
+
+    The measure is named where no unit tells what it is.
+    """
     if each.claim.relative:
         return _signed(100 * each.effect, 100 * each.half) + " %"
     means = {name: each.factor * mean for name, mean in each.means}
     if each.claim.ordered:
-        return _in_unit(" → ".join(map(_number, means.values())), each)
-    first, second = (means[side] if isinstance(side, str) else each.factor * side for side in each.pair)
-    return _in_unit(f"{_number(first)} against {_number(second)}", each)
+        told = " → ".join(map(_number, means.values()))
+    else:
+        first, second = (means[side] if isinstance(side, str) else each.factor * side for side in each.pair)
+        told = f"{_number(first)} against {_number(second)}"
+    kind, _, rest = each.claim.metric.partition("/")  # the slope or the gap of a loss, else a metric
+    return f"{f'{kind} of {rest}' if rest else kind} {told}" if each.unit in ("", "share") else _in_unit(told, each)
 
 
 def _number(value: float) -> str:
