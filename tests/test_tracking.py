@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -25,6 +26,7 @@ from bench.study.file import build
 from bench.tracking.errors import StoreError
 from bench.tracking.lookup import finished_run
 from bench.tracking.repair import damaged, orphans
+from bench.tracking.run_log import RunLog
 from bench.tracking.store import Store
 from bench.tracking.writer import Writer
 
@@ -363,6 +365,51 @@ def test_dead_runs_are_found_and_closed(store: Store, writer: Writer, trials: li
     assert orphans(store.folder, fix=False) == [("x", False)]
     orphans(store.folder, fix=True)
     assert orphans(store.folder, fix=False) == []
+
+
+def test_the_end_of_a_trial_waits_for_what_was_told_of_it_and_of_no_other(
+    store: Store, writer: Writer, trials: list[Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else each end would cost a write for every trial that is open: a thousand, with a thousand GPUs."""
+    monkeypatch.setattr("bench.tracking.writer.GATHER_SECONDS", 3600.0)
+    for trial in trials[:2]:
+        writer.start(trial, None, 1)
+        follow(writer, trial, range(3))
+    finish(writer, trials[0])
+    assert writer.flush(30, everything=False)
+    ids = [store.records()[trial.key].run_id for trial in trials[:2]]
+    assert [(store.curves([run_id])["name"] == "test/loss").sum() for run_id in ids] == [3, 0]
+    assert store.records()[trials[0].key].state == "finished"
+    assert writer.flush(30)
+    assert [(store.curves([run_id])["name"] == "test/loss").sum() for run_id in ids] == [3, 3]
+
+
+def test_what_has_waited_long_enough_is_written_though_more_keeps_coming(
+    writer: Writer, trials: list[Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[tuple[str, str]] = []
+    for name in ("flush", "start"):
+        original = getattr(RunLog, name)
+
+        def noted(run: RunLog, *given: Any, name: str = name, original: Any = original) -> None:
+            order.append((name, run.trial.key))
+            original(run, *given)
+
+        monkeypatch.setattr(RunLog, name, noted)
+    monkeypatch.setattr("bench.tracking.writer.GATHER_SECONDS", 0.0)
+    told, third = threading.Event(), replace(trials[0], seed=7)
+
+    def wait() -> None:
+        told.wait(30)
+
+    for trial in trials[:2]:
+        writer.start(trial, None, 1)
+    finish(writer, trials[0], then=wait)
+    follow(writer, trials[1], range(1))
+    writer.start(third, None, 1)
+    told.set()
+    assert writer.flush(30)
+    assert order.index(("flush", trials[1].key)) < order.index(("start", third.key))
 
 
 def test_a_study_without_runs_is_an_empty_table(store: Store) -> None:

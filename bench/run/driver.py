@@ -293,7 +293,7 @@ class Driver:
 
     def _end(self, trial: Trial) -> None:
         """Give the tracker a moment to write down how the trial ended, so that this is known before the queue is told."""
-        self._writer.flush(FLUSH_SECONDS)
+        self._writer.flush(FLUSH_SECONDS, everything=False)
         self._feed.ended(trial)
 
     def _open_storage(self, *, anew: bool = False) -> Storage:

@@ -12,6 +12,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,13 +47,15 @@ class Task:
     """Something to be written.
 
     Attributes:
-        run: that it is told of; None where all that waits is to be written.
+        run: that it is told of, if of one.
         gathers: the run is told, and writes it later; what does not gather is written with all that waits of its run.
+        everything: all that waits of any run is written first.
     """
 
     write: Callable[[], None]
     run: RunLog | None = None
     gathers: bool = False
+    everything: bool = False
 
 
 class Writer:
@@ -128,10 +131,13 @@ class Writer:
         run = self._runs[trial.key]
         self._put(lambda: run.end("interrupted"), run)
 
-    def flush(self, seconds: float) -> bool:
-        """Wait until all is written, but no longer than ``seconds``, nor where nothing is written any more; whether it is."""
+    def flush(self, seconds: float, *, everything: bool = True) -> bool:
+        """Wait until all is written, but no longer than ``seconds``, nor where nothing is written any more; whether it is.
+
+        Without ``everything`` only how trials began and ended is: epochs of those that go on still wait for more of them.
+        """
         done = threading.Event()
-        self._tasks.put(Task(done.set))
+        self._tasks.put(Task(done.set, everything=everything))
         end = time.monotonic() + seconds
         while not (self._given_up.is_set() or time.monotonic() > end):
             if done.wait(0.05):
@@ -171,7 +177,7 @@ class Writer:
 
     def _write(self) -> None:
         while (task := self._next()) is not None:
-            for run in [] if task.run else list(self._noted):
+            for run in list(self._noted) if task.everything else []:
                 self._try(run.flush, run)
             self._try(task.write, None if task.gathers else task.run)
             if task.run and not self._given_up.is_set():
@@ -183,10 +189,11 @@ class Writer:
 
     def _next(self) -> Task | None:
         """What is to be done next; None at the end."""
-        try:
-            return self._tasks.get(timeout=max(0.0, self._due - time.monotonic()) if self._noted else None)
-        except queue.Empty:
-            return Task(lambda: None)
+        left = self._due - time.monotonic() if self._noted else math.inf
+        if left > 0:
+            with suppress(queue.Empty):
+                return self._tasks.get(timeout=left if self._noted else None)
+        return Task(lambda: None, everything=True)
 
     def _try(self, write: Callable[[], None], run: RunLog | None) -> None:
         """Write, as often as it takes, unless that is given up; nothing that was told of ``run`` waits after that."""
