@@ -472,3 +472,24 @@ def test_where_trying_again_is_of_no_use_nothing_is_waited_for(
     assert writer.broken
     line = writer.close(3600)
     assert re.fullmatch(f"4 writes did not reach sqlite:.*mlflow.db \\({said}.*\\); the next run .*", line)
+
+
+def test_a_writer_that_gave_up_with_something_waiting_comes_to_its_end(
+    store: Store, trials: list[Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its thread would else go round and round for as long as the process lives, as a notebook's does."""
+
+    def broken(_: RunLog) -> None:
+        raise KeyError("a fault of ours")
+
+    monkeypatch.setattr(RunLog, "flush", broken)
+    monkeypatch.setattr("bench.tracking.writer.GATHER_SECONDS", 0.0)
+    before = set(threading.enumerate())
+    writer = Writer(store, {})
+    (thread,) = set(threading.enumerate()) - before
+    writer.start(trials[0], None, 1)
+    follow(writer, trials[0], range(3))
+    assert not writer.flush(3600)
+    assert "did not reach" in writer.close(3600)
+    thread.join(30)
+    assert not thread.is_alive()

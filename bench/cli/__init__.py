@@ -32,7 +32,7 @@ COMMANDS = {
     "ui": ("bench.cli.ui:ui", "Browse the runs in MLflow."),
 }
 
-MADE = 100_000  # objects between two looks for cycles among them; with Python's 700 a report spends 8 % of its time on that
+GC_THRESHOLD = 100_000  # objects between two looks for cycles among them; at Python's 700 they take 8 % of a report
 AGAIN_SECONDS = 0.05  # after which a Ctrl-C that was lost comes again
 
 
@@ -111,7 +111,7 @@ def program() -> None:
     It would end in a traceback of whatever library clears up at that moment.
     """
     sys.unraisablehook = _come_again
-    gc.set_threshold(MADE, *gc.get_threshold()[1:])
+    gc.set_threshold(GC_THRESHOLD, *gc.get_threshold()[1:])
     try:
         main(prog_name="bench")
     finally:

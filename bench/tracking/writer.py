@@ -189,10 +189,12 @@ class Writer:
 
     def _next(self) -> Task | None:
         """What is to be done next; None at the end."""
-        left = self._due - time.monotonic() if self._noted else math.inf
+        if not self._noted or self._given_up.is_set():  # nothing waits, or it is not written any more
+            return self._tasks.get()
+        left = self._due - time.monotonic()
         if left > 0:
             with suppress(queue.Empty):
-                return self._tasks.get(timeout=left if self._noted else None)
+                return self._tasks.get(timeout=left)
         return Task(lambda: None, everything=True)
 
     def _try(self, write: Callable[[], None], run: RunLog | None) -> None:
