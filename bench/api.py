@@ -16,6 +16,7 @@ import pandas as pd
 
 from bench import registry
 from bench.contract import Model
+from bench.files import Weights
 from bench.measure.measurements import measurements
 from bench.paths import Paths
 from bench.report.selection import selected, tracked_on
@@ -164,6 +165,7 @@ def report(
     size: str | None = None,
     publish: bool = False,
     drop: bool = False,
+    weights: Weights = "none",
     latex: bool = False,
     folder: Path | str | None = None,
 ) -> Path:
@@ -175,6 +177,7 @@ def report(
         size: one that the study names; the one that most of the tracked runs have where None.
         publish: write it into ``reports/`` and into the index there, and not beside the store.
         drop: publish it even without data sets, variants or seeds that the published one has.
+        weights: how the trained weights go into the file of runs beside a published one: ``full``, ``half``, ``none``.
         latex: write its tables as ``report.tex`` too.
 
     Raises:
@@ -185,7 +188,7 @@ def report(
     loaded = load_study(paths.study(study), known, smoke=smoke, given=settings, size=size or FULL)
     store = Store(paths.store, paths.tracking, loaded.name, "", create=False)
     loaded = loaded if size else at_its_size(loaded, known, store)
-    return write_report(loaded, known, paths, store, publish=publish, drop=drop, latex=latex).path
+    return write_report(loaded, known, paths, store, publish=publish, drop=drop, weights=weights, latex=latex).path
 
 
 def load(run: Path | str, *, folder: Path | str | None = None) -> Model:

@@ -6,8 +6,12 @@ import errno
 import hashlib
 import os
 from pathlib import Path
+from typing import Literal
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room on the disk, in a quota, in what one file may hold
+Weights = Literal[
+    "full", "half", "none"
+]  # how trained weights go into a file: as they are, in half precision, not at all
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.files import Weights
 from bench.paths import Paths
 from bench.registry import RegistryError
 from bench.report import illustrations, page, ranking, search
@@ -57,6 +58,7 @@ def write_report(
     *,
     publish: bool = False,
     drop: bool = False,
+    weights: Weights = "none",
     latex: bool = False,
     width: int | None = None,
 ) -> Written:
@@ -66,6 +68,7 @@ def write_report(
 
     Args:
         drop: publish it even without data sets, variants or seeds that the published one has.
+        weights: how the trained weights go into that file.
         latex: write its tables as LaTeX too.
         width: of the terminal that its text is for, in columns; None where it is for none.
 
@@ -115,12 +118,14 @@ def write_report(
         judgements=judgements,
         with_latex=latex,
         archive=f"reports/{study.name}/{ARCHIVE}" if publish else "",
+        weights=weights,
     )
     if publish:
+        from bench.run.saved import packing  # which reads torch
         from bench.tracking.transfer import export  # which reads MLflow
 
         shown = {run_id: {*_followed(study, store, run_id).values(), *FINAL} for run_id in pictures}
-        export([store], folder / ARCHIVE, socket.gethostname(), weights=False, shown=shown)
+        export([store], folder / ARCHIVE, socket.gethostname(), packing=packing(weights), shown=shown)
         write_index(paths.reports, _asked(known, paths))
     found = ranking.found(study, table, judgements)
     present(study, known, store, found)

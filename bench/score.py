@@ -13,8 +13,8 @@ Better = Literal["lower", "higher", "neither"]
 Facts = Mapping[str, str | int | float]
 """What two values must share to stand in one column: split, counts, extractor and the hash of its weights, ..."""
 
-TRAINED = ("precision", "binarise", "threads")
-"""The facts among them that tell how a model was trained: a reader sees them, and rows may differ in them as in any setting."""
+TRAINED = ("precision", "binarise", "threads", "weights_in")
+"""The facts among them that tell how a model was trained and kept: a reader sees them, and rows may differ in them."""
 
 
 @dataclass(frozen=True)

@@ -194,6 +194,21 @@ class TestInside:
         assert len(list(again.glob("*.png"))) == len(list(published.glob("*.png"))) > 2
         assert "sound" in bench("doctor").output
 
+    def test_a_published_report_may_have_its_models_beside_it(self, inside: Paths) -> None:
+        assert bench("run", "study", "smoke", "--seeds", "1").exit_code == 0
+        assert bench("report", "smoke", "--publish", "--weights", "half").exit_code == 0
+        published = inside.reports / "smoke"
+        names = zipfile.ZipFile(published / "runs.zip").namelist()
+        assert len([name for name in names if name.endswith(".safetensors")]) == 2
+        page = (published / "README.md").read_text()
+        assert (
+            "Their trained models are in that file too in half precision, to be used and to be measured again:" in page
+        )
+        assert "bench apply generate RUN\nbench run study smoke --remeasure\n" in page
+        refused = bench("report", "smoke", "--weights", "half")
+        assert refused.exit_code == 2
+        assert "--weights is for --publish: a report beside the store has its runs there" in refused.output
+
     def test_of_all_reports_one_that_is_refused_keeps_none_of_the_others(
         self, inside: Paths, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -337,7 +337,7 @@ class TestShared:
         for name in ("one", "two"):
             drive(grid(known, paths, name, [3]), known, paths, Player(dimension))
         store = Store(paths.store, None, "two", "", create=False)
-        assert export([store], tmp_path / "two.zip", "here", weights=True) == ["latent_dim=3, seed 0, digits"]
+        assert export([store], tmp_path / "two.zip", "here", packing=dict) == ["latent_dim=3, seed 0, digits"]
 
     def test_where_the_other_run_is_deleted_it_is_trained(self, known: Catalogue, paths: Paths) -> None:
         for name in ("one", "two"):

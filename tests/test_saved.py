@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import tomli_w
 import torch
-from safetensors.torch import load_file, save, save_file
+from safetensors.torch import load, load_file, save, save_file
 
 import bench.run.saved as saved
 from bench.contract import DataError, ImageSpec
 from bench.models.vae import VAE
 from bench.registry import RegistryError
-from bench.run.saved import check_weights, describe, load_trained, read_trial
+from bench.run.saved import check_weights, describe, halved, load_trained, read_trial
 from bench.study.catalogue import Catalogue
 from bench.study.definition import Trial
 from bench.study.file import build
@@ -148,6 +148,40 @@ def test_a_flipped_bit_of_the_weights_is_found(folder: Path) -> None:
     file.write_bytes(content)
     with pytest.raises(DataError, match=r"is damaged: it is not what was written with its trial.toml"):
         load_trained(folder)
+
+
+def test_in_half_precision_a_model_is_half_as_large_and_its_weights_right_to_the_eleventh_bit(folder: Path) -> None:
+    files = {file.name: file.read_bytes() for file in folder.iterdir()}
+    whole = load_trained(folder).state_dict()
+    for name, content in halved({**files, "samples.png": b"a picture"}).items():
+        (folder / name).write_bytes(content)
+    assert (folder / "samples.png").read_bytes() == b"a picture"
+    numbers = sum(value.numel() for value in whole.values())
+    assert len(files["model.safetensors"]) - (folder / "model.safetensors").stat().st_size == pytest.approx(
+        2 * numbers, abs=32
+    )
+    for name, value in load_trained(folder).state_dict().items():  # whose digest was found right
+        assert value.dtype == torch.float32
+        assert not torch.equal(value, whole[name])
+        torch.testing.assert_close(value, whole[name], rtol=2**-11, atol=2**-25)
+
+
+def test_what_half_precision_cannot_hold_stays_as_it_is() -> None:
+    tensors = {
+        "large": torch.tensor([1e5]),
+        "count": torch.tensor(3),
+        "small": torch.tensor([0.1]),
+        "double": torch.ones(1).double(),
+    }
+    kept = load(halved({"model.safetensors": save(tensors)})["model.safetensors"])
+    assert {name: value.dtype for name, value in kept.items()} == {
+        "large": torch.float32,
+        "count": torch.int64,
+        "small": torch.float16,
+        "double": torch.float64,
+    }
+    assert halved({"model.safetensors": b"damaged"}) == {"model.safetensors": b"damaged"}
+    assert halved({"samples.png": b""}) == {"samples.png": b""}
 
 
 def test_weights_must_have_room_before_they_are_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -190,7 +190,7 @@ def test_what_was_measured_elsewhere_is_added_and_other_values_are_shown(inside:
 def test_without_weights_a_file_is_smaller_and_its_runs_still_stand_in_reports(inside: Paths, elsewhere: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(elsewhere)
-        command("export", "smoke", "light.zip", "--no-weights")
+        command("export", "smoke", "light.zip", "--weights", "none")
     light = elsewhere / "light.zip"
     assert light.stat().st_size < (elsewhere / FILE).stat().st_size
     command("import", str(light))
@@ -198,6 +198,26 @@ def test_without_weights_a_file_is_smaller_and_its_runs_still_stand_in_reports(i
     result = command("apply", "generate", str(bench.table("smoke", wide=True)["key"].iloc[0]))
     assert result.exit_code == 2
     assert "without its weights" in result.output
+
+
+def test_models_in_half_precision_are_used_and_measured_and_that_is_told(inside: Paths, elsewhere: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(elsewhere)
+        command("export", "smoke", "half.zip", "--weights", "half")
+    half = elsewhere / "half.zip"
+    assert half.stat().st_size < (elsewhere / FILE).stat().st_size
+    command("import", str(half))
+    before = bench.table("smoke", wide=True)
+    assert "10 rows" in command("apply", "generate", str(before["key"].iloc[0]), "--set", "count=10").output
+    assert "sound" in command("doctor").output
+    assert command("run", "study", "smoke", "--seeds", "1", "--remeasure").exit_code == 0
+    after = bench.table("smoke", wide=True)
+    assert list(after["metric.test_loss"]) == pytest.approx(list(before["metric.test_loss"]), rel=1e-4)
+    assert list(after["metric.test_loss"]) != list(before["metric.test_loss"])
+    facts = [[json.loads(text).get("weights_in") for text in rows["protocol.test_loss"]] for rows in (before, after)]
+    assert facts == [[None, None], ["float16", "float16"]]
+    command("report", "smoke")
+    assert "of weights that were kept in float16" in (inside.store / "reports" / "smoke" / "README.md").read_text()
 
 
 def test_what_was_cut_off_while_it_was_taken_in_is_taken_in_again(

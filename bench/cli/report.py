@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
@@ -12,6 +12,7 @@ from bench.cli.common import UsageLine, one_line, read_settings, settings_option
 from bench.cli.layout import terminal
 from bench.cli.names import completing, examples
 from bench.cli.place import near, surroundings
+from bench.files import Weights
 from bench.text import line
 
 if TYPE_CHECKING:
@@ -23,9 +24,16 @@ if TYPE_CHECKING:
 @click.option("--all", "every", is_flag=True, help="Every study that has tracked trials.")
 @click.option("--publish", is_flag=True, help="Write into reports/ and its index, and not beside the store.")
 @click.option("--drop", is_flag=True, help="Publish even without trials that the published report has.")
+@click.option(
+    "--weights",
+    type=click.Choice(get_args(Weights)),
+    help="How the trained weights go into the file of runs beside a published report, as with bench export. Default: none.",
+)
 @click.option("--latex", is_flag=True, help="Write the tables as report.tex too.")
 @settings_options
-def report(name: str | None, every: bool, publish: bool, drop: bool, latex: bool, **options: Any) -> None:
+def report(
+    name: str | None, every: bool, publish: bool, drop: bool, weights: Weights | None, latex: bool, **options: Any
+) -> None:
     """Write the report of the study NAME from its tracked trials, beside their store; nothing is trained.
 
     With --all, a report that is not written leaves exit status 1 and its reason among the last lines; the others are written.
@@ -41,6 +49,8 @@ def report(name: str | None, every: bool, publish: bool, drop: bool, latex: bool
         raise click.UsageError("name one study, or give --all")
     if drop and not publish:
         raise click.UsageError("--drop is for --publish: a report beside the store is always written anew")
+    if weights and not publish:
+        raise click.UsageError("--weights is for --publish: a report beside the store has its runs there")
     with one_line():
         paths = surroundings()
         known = catalogue()
@@ -58,7 +68,15 @@ def report(name: str | None, every: bool, publish: bool, drop: bool, latex: bool
                 if not options["size"]:
                     study = at_its_size(study, known, store)
                 written = write_report(
-                    study, known, paths, store, publish=publish, drop=drop, latex=latex, width=terminal()
+                    study,
+                    known,
+                    paths,
+                    store,
+                    publish=publish,
+                    drop=drop,
+                    weights=weights or "none",
+                    latex=latex,
+                    width=terminal(),
                 )
             except StudyError as error:
                 if not every:

@@ -3,28 +3,41 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import click
 
 from bench.cli.common import UsageLine, one_line
 from bench.cli.names import completing, examples
 from bench.cli.place import near, surroundings
+from bench.files import Weights
 
 
-@click.command("export", epilog=examples("bench export latent_dim hidden_dim vaes.zip"))
+@click.command(
+    "export",
+    epilog=examples("bench export latent_dim hidden_dim vaes.zip", "bench export latent_dim vaes.zip --weights half"),
+)
 @click.argument("studies", nargs=-1, required=True, metavar="STUDY...", shell_complete=completing("studies"))
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--no-weights", is_flag=True, help="Leave the trained weights out: no metric can be added later.")
+@click.option(
+    "--weights",
+    type=click.Choice(get_args(Weights)),
+    default="full",
+    show_default=True,
+    help="How the trained weights go with them: as they are, in half precision, or not at all, so that nothing can be "
+    "made or measured of the models later.",
+)
 @click.option(
     "--origin", metavar="WORDS", help="Where they were trained, for reports of them. Default: this machine's name."
 )
-def export_runs(studies: tuple[str, ...], file: Path, no_weights: bool, origin: str | None) -> None:
+def export_runs(studies: tuple[str, ...], file: Path, weights: Weights, origin: str | None) -> None:
     """Write the runs of studies that have ended to FILE, with their pictures, histories and weights.
 
     What was interrupted stays here, where its checkpoint is.
     """
     import socket
 
+    from bench.run.saved import packing
     from bench.tracking.errors import StoreError
     from bench.tracking.lookup import opened
     from bench.tracking.transfer import export
@@ -33,7 +46,7 @@ def export_runs(studies: tuple[str, ...], file: Path, no_weights: bool, origin: 
         paths = surroundings()
         stores = [opened(paths.store, paths.tracking, study) for study in studies]
         try:
-            names = export(stores, file, origin or socket.gethostname(), weights=not no_weights)
+            names = export(stores, file, origin or socket.gethostname(), packing=packing(weights))
         except OSError as error:
             raise StoreError(f"{file} cannot be written: {error.strerror or error}") from None
     click.echo(f"{len(names)} runs: {near(file.resolve())} ({file.stat().st_size / 1e6:.1f} MB)")

@@ -30,6 +30,7 @@ def evaluate(
     cache: Path,
     data_dir: Path,
     precision: Precision = "float32",
+    weights: str = "float32",
 ) -> dict[str, Score]:
     """Take every metric; one that cannot be taken, or that raises, is a blank with its reason.
 
@@ -39,6 +40,7 @@ def evaluate(
         data: on the model's device.
         cache: where what trials share is kept.
         precision: what the model was trained in.
+        weights: what its weights were kept in.
     """
     context = Context(model, data, options, cache, data_dir)
     files = measurements().files
@@ -46,6 +48,8 @@ def evaluate(
     trained: Facts = {"precision": precision}
     if model.device.type == "cpu":  # where another number of them sums in another order
         trained = {**trained, "threads": torch.get_num_threads()}
+    if weights != "float32":
+        trained = {**trained, "weights_in": weights}
     for name in metrics:
         if name not in files:
             scores[name] = Score(None, registry.unknown("metric", name, sorted(files)))

@@ -26,7 +26,7 @@ DOCUMENT = re.compile(
 HEAD = """# Reports
 
 Every report is a page here, and one `report.html` beside it that holds all of it: pictures, tables to be sorted, the numbers.
-`runs.zip` beside them holds its runs, without their weights: from these the page says how it is made again.
+`runs.zip` beside them holds its runs, from which the page says how it is made again; their weights too where the page says so.
 """
 COUNTED = """## What the sources said
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from bench.files import Weights
 from bench.report import answer, illustrations, ranking, search
 from bench.report.blocks import (
     Block,
@@ -52,6 +53,7 @@ def describe(
     table: pd.DataFrame | None = None,
     judgements: Sequence[Judgement] | None = None,
     archive: str = "",
+    weights: Weights = "none",
 ) -> Page:
     """The page of a study, with what lies beside it; the arguments are those of `write`.
 
@@ -103,7 +105,7 @@ def describe(
         Section("What it cost", cost(runs)),
         Section(
             "How to have it again",
-            (*again(runs, study.name, archive), Files(tuple((n, what) for what, n in numbers if n in files))),
+            (*again(runs, study.name, archive, weights), Files(tuple((n, what) for what, n in numbers if n in files))),
         ),
     )
     thumbnail = next((name for name in (illustrations.EFFECTS, *files) if name in files and name.endswith(".png")), "")
@@ -124,6 +126,7 @@ def write(
     judgements: Sequence[Judgement] | None = None,
     with_latex: bool = False,
     archive: str = "",
+    weights: Weights = "none",
 ) -> Path:
     """Write ``README.md``, ``report.html``, tables (``claims.csv`` where there are any) and pictures into ``folder``.
 
@@ -138,6 +141,7 @@ def write(
         judgements: what `judge` says of them, where it is at hand.
         with_latex: the tables too, as ``report.tex``.
         archive: the file of its runs, as whoever stands in the project calls it; empty where there is none.
+        weights: how their trained weights are in it.
 
     Returns:
         The path of the ``README.md``.
@@ -145,7 +149,7 @@ def write(
     Raises:
         StudyError: nothing is tracked yet.
     """
-    page = describe(study, runs, curves, pictures, importances or {}, table, judgements, archive)
+    page = describe(study, runs, curves, pictures, importances or {}, table, judgements, archive, weights)
     facts = {**page.facts, "thumbnail": page.thumbnail}
     texts = {
         "README.md": markdown(page),

@@ -35,7 +35,12 @@ WORDS = {
     "high": "frequencies {}",
     "extrapolated_from": "extrapolated from {} images on",
 }
-TRAINING = {"precision": "in {}", "binarise": "on binarised images: {}", "threads": "with {} of a processor"}
+TRAINING = {
+    "precision": "in {}",
+    "binarise": "on binarised images: {}",
+    "threads": "with {} of a processor",
+    "weights_in": "of weights that were kept in {}",
+}
 
 
 def measured(study: Study, runs: pd.DataFrame) -> Table:

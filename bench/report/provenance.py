@@ -6,6 +6,7 @@ import json
 
 import pandas as pd
 
+from bench.files import Weights
 from bench.report.blocks import Block, Bullets, Cell, Code, Table, Text, some
 from bench.text import printable
 
@@ -52,11 +53,12 @@ def _energy(runs: pd.DataFrame, column: str) -> Cell:
     return Cell() if pd.isna(spent) else Cell(f"{spent:,.3g} Wh", value=spent)
 
 
-def again(runs: pd.DataFrame, study: str, archive: str) -> tuple[Block, ...]:
+def again(runs: pd.DataFrame, study: str, archive: str, weights: Weights) -> tuple[Block, ...]:
     """The commands, and what the numbers rest on beside them: code, versions, data.
 
     Args:
         archive: a file of the runs, from which the page can be made without training; may be empty.
+        weights: how their trained weights are in it.
     """
     versions = sorted({", ".join(f"{k} {v}" for k, v in json.loads(text).items()) for text in runs["versions"]})
     commits = sorted({each for commits in runs["commit"] for each in commits.split(", ")} - {""})
@@ -70,9 +72,15 @@ def again(runs: pd.DataFrame, study: str, archive: str) -> tuple[Block, ...]:
     commands = [printable(command) for command in sorted({*runs["command"]} - {""})]
     from_runs = Code(f"bench import {archive}\nbench report {study}")
     words = Text("The same page from the runs that lie beside it, in a project without them, and without training:")
+    precision = " in half precision" if weights == "half" else ""
+    words_of_models = Text(
+        f"Their trained models are in that file too{precision}, to be used and to be measured again:"
+    )
+    models = Code(f"bench apply generate RUN\nbench run study {study} --remeasure")
     return (
         Code("\n".join(commands)),
         *((words, from_runs) if archive else ()),
+        *((words_of_models, models) if archive and weights != "none" else ()),
         Bullets(tuple(f"{what}: {words}" for what, words in facts if words)),
     )
 

@@ -235,9 +235,11 @@ class _There(Work):
         assert test is not None
         return prepared(trial, Source(train=train, test=test, validation=validation, **facts))
 
-    def _scores(self, model: Model, data: Data, trial: Trial, metrics: Sequence[str]) -> dict[str, Score]:
+    def _scores(
+        self, model: Model, data: Data, trial: Trial, metrics: Sequence[str], weights: str = "float32"
+    ) -> dict[str, Score]:
         _write(self.folder, self.measuring())
-        return super()._scores(model, data, trial, metrics)
+        return super()._scores(model, data, trial, metrics, weights)
 
 
 @cache

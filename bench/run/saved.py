@@ -7,17 +7,18 @@ there is room for it, and nothing in them is run.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load, load_file, save
 
 from bench import __version__
 from bench.contract import DataError, ImageSpec, Model
+from bench.files import Weights
 from bench.memory import available, in_words
 from bench.models import model_class
 from bench.ranges import Within
@@ -29,6 +30,7 @@ from bench.text import is_plain, read_toml, reason
 
 TRIAL, WEIGHTS = "trial.toml", "model.safetensors"
 LARGEST = 2**24  # bytes of a trial.toml, which holds the names of all classes, and of the names of weights
+HALF = "F16"  # of a float32, as `bench export --weights half` keeps it
 # What safetensors calls the types that weights and their statistics have.
 TYPES = {torch.float32: "F32", torch.float64: "F64", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64"}
 Side = Annotated[int, Within(least=1, most=2**16)]
@@ -106,7 +108,8 @@ def check_weights(model: Model, file: Path, digest: str = "") -> None:
         if here != there:
             raise DataError(f"{file}: {name} is {there}, and {type(model).__name__} has it as {here}")
     for name, value in model.state_dict().items():
-        if types[name] != TYPES.get(value.dtype, types[name]):
+        halved = types[name] == HALF and value.dtype == torch.float32
+        if types[name] != TYPES.get(value.dtype, types[name]) and not halved:
             raise DataError(
                 f"{file}: {name} is {types[name]}, and {type(model).__name__} has it as {TYPES[value.dtype]}"
             )
@@ -116,6 +119,41 @@ def check_weights(model: Model, file: Path, digest: str = "") -> None:
         )
     if digest and hashlib.sha256(file.read_bytes()).hexdigest() != digest:
         raise DataError(f"{file} is damaged: it is not what was written with its {TRIAL}")
+
+
+def packing(weights: Weights) -> Callable[[Mapping[str, bytes]], dict[str, bytes]]:
+    """What becomes of a run's files, by name, where its weights go into a file of runs so."""
+
+    def without(files: Mapping[str, bytes]) -> dict[str, bytes]:
+        return {name: content for name, content in files.items() if name != WEIGHTS}
+
+    kinds: Mapping[Weights, Callable[[Mapping[str, bytes]], dict[str, bytes]]]
+    kinds = {"full": dict, "half": halved, "none": without}
+    return kinds[weights]
+
+
+def halved(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """A run's files with its weights in float16, and in ``trial.toml`` the digest of those; a model of them computes in float32.
+
+    A tensor goes into half precision where it is float32 and all of it stays finite there. A weight is then right to
+    0.05 % of itself, or to 3e-8 where it is smaller than 6e-5.
+    """
+    try:
+        tensors = load(files.get(WEIGHTS, b""))
+    except SafetensorError:  # there are none, or they are damaged, which their digest tells whoever reads them
+        return dict(files)
+    for name, tensor in tensors.items():
+        if tensor.dtype == torch.float32 and bool((half := tensor.half()).isfinite().all()):
+            tensors[name] = half
+    weights = save(tensors)
+    before, now = (hashlib.sha256(each).hexdigest().encode() for each in (files[WEIGHTS], weights))
+    described = {name: content.replace(before, now) for name, content in files.items() if name == TRIAL}
+    return {**files, **described, WEIGHTS: weights}
+
+
+def kept_in(weights: Mapping[str, torch.Tensor]) -> str:
+    """The precision of weights that were kept: ``float16`` where any is in half of it, else ``float32``."""
+    return "float16" if any(value.dtype == torch.float16 for value in weights.values()) else "float32"
 
 
 def _tables(place: Path) -> dict[str, Any]:

@@ -35,7 +35,7 @@ from bench.run.events import CHECKPOINTS, Event, Saved
 from bench.run.events import Epoch as Epoch
 from bench.run.events import Finished as Finished
 from bench.run.events import Started as Started
-from bench.run.saved import TRIAL, WEIGHTS, check_weights, describe
+from bench.run.saved import TRIAL, WEIGHTS, check_weights, describe, kept_in
 from bench.score import Score
 from bench.seeds import derived
 from bench.study.definition import Failure, Trial
@@ -134,8 +134,9 @@ class Work:
         data = self._data(trial).to(device)
         model = build(trial, data.spec).to(device)
         check_weights(model, saved.weights)
-        model.load_state_dict(load_file(saved.weights, device=str(device)))
-        yield Finished(self._scores(model, data, trial, saved.metrics), {})
+        weights = load_file(saved.weights, device=str(device))
+        model.load_state_dict(weights)
+        yield Finished(self._scores(model, data, trial, saved.metrics, kept_in(weights)), {})
 
     def _data(self, trial: Trial) -> Data:
         """What the trial's key says it is trained on."""
@@ -143,10 +144,12 @@ class Work:
             raise DataError(f"{trial.dataset} has changed since this study was started: run it again")
         return load_data(trial, self.data_dir)
 
-    def _scores(self, model: Model, data: Data, trial: Trial, metrics: Sequence[str]) -> dict[str, Score]:
+    def _scores(
+        self, model: Model, data: Data, trial: Trial, metrics: Sequence[str], weights: str = "float32"
+    ) -> dict[str, Score]:
         options, cache = EvaluationOptions(**trial.settings["evaluation"]), self.folder / "cache"
-        precision = trial.settings["training"]["precision"]
-        return evaluate(model, data, metrics, options, cache=cache, data_dir=self.data_dir, precision=precision)
+        made = {"precision": trial.settings["training"]["precision"], "weights": weights}
+        return evaluate(model, data, metrics, options, cache=cache, data_dir=self.data_dir, **made)
 
 
 def choose_device() -> torch.device:

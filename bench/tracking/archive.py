@@ -99,10 +99,10 @@ class Exporter:
             self._partial.replace(self._file)
         self._partial.unlink(missing_ok=True)
 
-    def add(self, run: Portable, files: Mapping[str, Path]) -> None:
+    def add(self, run: Portable, files: Mapping[str, bytes]) -> None:
         """One run and its files, by the path that they have among its artifacts."""
-        for name, path in files.items():
-            self._add(f"runs/{run.run_id}/artifacts/{name}", path.read_bytes())
+        for name, content in files.items():
+            self._add(f"runs/{run.run_id}/artifacts/{name}", content)
         self._add(f"runs/{run.run_id}/{RUN}", json.dumps(asdict(run)).encode())
 
     def _add(self, name: str, content: bytes) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from bench.files import sha256
 from bench.study.definition import LONGEST_TRIAL
 from bench.text import reason
 from bench.tracking.archive import Archive, ArchiveError, Exporter, Portable
@@ -18,7 +19,6 @@ from bench.tracking.protocols import NAMED, facts_in, named_in, packed
 from bench.tracking.reach import answered
 from bench.tracking.reader import DataNote, Run
 from bench.tracking.rows import FILES, ORIGIN, TRAINED_IN, record, row, scores, scores_of, state
-from bench.tracking.run_files import WEIGHTS
 from bench.tracking.run_log import RunLog, write_scores
 from bench.tracking.shared import elsewhere
 from bench.tracking.store import Store
@@ -53,20 +53,19 @@ def export(
     file: Path,
     origin: str,
     *,
-    weights: bool,
+    packing: Callable[[Mapping[str, bytes]], Mapping[str, bytes]],
     shown: Mapping[str, Collection[str]] | None = None,
 ) -> list[str]:
     """Write every run of the studies in ``stores`` that has ended, one of each key, to ``file``; their names.
 
     Args:
         origin: where they were trained, in words for whoever reads a report of them; those that were imported keep their own.
-        weights: whether the trained weights go with them, without which no metric can be added later.
+        packing: what becomes of the files of a run, by name, its weights above all: see `bench.run.saved`.
         shown: the pictures that go with them, by run; all where None.
     """
 
     def goes(run: Run, name: str) -> bool:
-        is_shown = shown is None or Path(name).suffix not in PICTURES or name in shown.get(run.run_id, ())
-        return is_shown and (weights or name != WEIGHTS)
+        return shown is None or Path(name).suffix not in PICTURES or name in shown.get(run.run_id, ())
 
     names = []
     with Exporter(file, origin) as exporter:
@@ -76,8 +75,10 @@ def export(
                     continue
                 artifacts = store.artifacts(run.run_id)
                 files = {path.relative_to(artifacts).as_posix(): path for path in sorted(artifacts.rglob("*"))}
-                kept = {name: path for name, path in files.items() if path.is_file() and goes(run, name)}
-                exporter.add(_portable(store, run, origin, kept), kept)
+                kept = {n: path.read_bytes() for n, path in files.items() if path.is_file() and goes(run, n)}
+                carried = packing(kept)
+                changed = {name: content for name, content in carried.items() if content != kept[name]}
+                exporter.add(_portable(store, run, origin, carried, changed), carried)
                 names.append(run.name)
     return names
 
@@ -165,11 +166,12 @@ def _check(run: Portable) -> None:
         raise ArchiveError(f"run {run.run_id}: it is not what bench export writes ({reason(error)})") from error
 
 
-def _portable(store: Store, run: Run, origin: str, kept: Collection[str]) -> Portable:
+def _portable(store: Store, run: Run, origin: str, kept: Collection[str], changed: Mapping[str, bytes]) -> Portable:
     tags, metrics = dict(run.tags), dict[str, list[tuple[int, float, int]]]()
     if FILES in tags:  # a picture that is left out is not looked for where the run is taken in
-        digests = json.loads(tags[FILES]).items()
-        tags[FILES] = json.dumps({n: digest for n, digest in digests if n in kept or Path(n).suffix not in PICTURES})
+        digests = json.loads(tags[FILES]) | {name: sha256(content) for name, content in changed.items()}
+        there = {n: each for n, each in digests.items() if n in kept or Path(n).suffix not in PICTURES}
+        tags[FILES] = json.dumps(there)
     if state(run) != "failed":  # where it is tried again it is from its beginning
         for each in store.reader.histories([run.run_id], list(run.metrics)):
             metrics.setdefault(each.name, []).append((each.step, each.value, each.moment))

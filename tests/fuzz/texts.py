@@ -159,9 +159,8 @@ class Archives(Target):
         metrics = {"final/test_loss": [(0, 1.0, 1)], "train/loss": [(0, 2.0, 1), (1, 1.0, 2)]}
         data = {"name": "digits", "digest": "abc", "source": '{"tags": {"sha256": "f00"}}'}
         run = Portable("abc", "own", "?", "a", "FINISHED", 1, 2, "here", tags, {"epochs": "2"}, metrics, data)
-        (folder / "trial.toml").write_bytes(b"x = 1\n")
         with Exporter(folder / "sound.zip", "here") as exporter:
-            exporter.add(run, {"trial.toml": folder / "trial.toml"})
+            exporter.add(run, {"trial.toml": b"x = 1\n"})
         self.sound = (folder / "sound.zip").read_bytes()
         with Archive(folder / "sound.zip") as archive:
             self.members = {name: archive._read(name, check=False) for name in archive._members}
