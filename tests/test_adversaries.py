@@ -169,6 +169,11 @@ class TestWGAN:
         near(terms, {"critic": 1.0 - 4.0, "generator": -1.0, "wasserstein": 4.0 - 1.0})
         near(updates, {"critic": 1.0 - 4.0, "generator": -1.0})
 
+    def test_losses_are_told_in_float32_whatever_the_step_is_computed_in(self) -> None:
+        with torch.autocast("cpu", torch.bfloat16):
+            terms = WGAN(SMALL).step(batch([0] * 10), no_update)
+        assert {name: term.dtype for name, term in terms.items()} == dict.fromkeys(terms, torch.float32)
+
     def test_the_penalty_is_added_to_the_critics_loss(self) -> None:
         """A critic of slope 2: 64 pixels of weight 0.25 give 12.8 to images of 0.8, 3.2 to those of 0.2."""
         model, updates = WGAN(SMALL, lipschitz="penalty", penalty_weight=10.0), Updates()

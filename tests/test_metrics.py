@@ -408,6 +408,18 @@ def test_a_linear_probe_reads_pixels_and_nothing_from_constant_codes(digits: Dat
     assert told.reason == "its encoder is told part of the answer"
 
 
+def test_a_linear_probe_is_fitted_on_images_of_every_class_of_a_sorted_set(digits: Data, cache: Path) -> None:
+    """Of classes of 3,500 images one after another the first 3,000 are of one."""
+    index = torch.cat([(digits.train.labels == label).nonzero().flatten().repeat(40)[:3500] for label in (0, 1)])
+    held_out = digits.held_out.take((digits.held_out.labels < 2).nonzero().flatten())
+    ordered = replace(
+        digits, train=digits.train.take(index), train_labels=digits.train_labels[index], held_out=held_out
+    )
+    score = taken(Transparent(), ordered, cache, "linear_probe")["linear_probe"]
+    assert score.protocol["fitted_on"] == "3000"
+    assert (score.value or 0) > 0.95
+
+
 def test_a_blend_in_pixels_is_no_interpolation_between_lines(cache: Path) -> None:
     """It strays by what two faint lines are away from one, and turns all at once: by half or more of the way in one step."""
     angles = torch.rand(40, generator=torch.Generator().manual_seed(0)) * 2 * math.pi

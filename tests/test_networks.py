@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import pytest
@@ -24,7 +25,7 @@ from bench.models.supervised import Supervised
 from bench.models.vae import VAE
 from bench.models.vae_gan import VAEGAN
 from bench.models.wgan import WGAN
-from bench.networks.blocks import keras_count
+from bench.networks.blocks import keras_count, normal_weights
 from bench.training import no_update
 
 MNIST = ImageSpec(1, 28, 28)
@@ -106,6 +107,25 @@ def test_the_tutorials_dcgan_is_pytorchs() -> None:
             assert layer.weight.mean().item() == pytest.approx(0, abs=1e-3)
     with eval_mode(model):
         assert model.discriminator(model.sample(2)).shape == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "inputs"),
+    [
+        (nn.Linear(400, 300), (64, 400), 400),
+        (nn.Conv2d(32, 64, 5, stride=2), (8, 32, 20, 20), 32 * 25),
+        (nn.ConvTranspose2d(128, 64, 5, stride=2), (8, 128, 20, 20), 128 * 25 / 4),  # a pixel meets a quarter of the 25
+    ],
+)
+def test_normal_weights_double_the_variance_that_a_relu_halves(
+    layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d, shape: tuple[int, ...], inputs: float
+) -> None:
+    torch.manual_seed(0)
+    normal_weights(layer)
+    assert layer.weight.std().item() == pytest.approx(math.sqrt(2 / inputs), rel=0.02)
+    out = layer(torch.randn(shape))
+    inner = out if out.dim() == 2 else out[:, :, 2:-2, 2:-2]  # further in than a border's zeros
+    assert inner.var().item() == pytest.approx(2, rel=0.1)
 
 
 def test_the_tutorials_dcgan_is_for_one_size() -> None:

@@ -32,7 +32,8 @@ def measure(model: Autoencodes, data: Data, context: Context) -> dict[str, Score
     if conditioned_on(model) is not None:
         raise Unmeasurable("its encoder is told part of the answer")
     train = Split(data.train.images, data.train_labels)
-    train = train.take((train.labels != HIDDEN).nonzero().flatten()[:IMAGES])
+    train = train.take((train.labels != HIDDEN).nonzero().flatten())
+    train = train.take(train.spaced(min(IMAGES, len(train))))
     if len(train.labels.unique()) < 2:
         raise Unmeasurable(f"data set {data.name} has no labels to tell")
     codes, held_out = (

@@ -50,7 +50,7 @@ class SSLVAEGAN(Model, Generates, Infers, Conditional, Classifies):
         super().__init__()
         check_choice("weighting", weighting, get_args(Weighting))
         check_positive(latent_dim=latent_dim, feature_variance=feature_variance)
-        check_not_negative(classification_weight=classification_weight, entropy_weight=entropy_weight)
+        check_not_negative(classification_weight=classification_weight)
         self.latent_dim = latent_dim
         self.feature_variance = feature_variance if feature_loss else None
         self.classification_weight = classification_weight

@@ -76,7 +76,7 @@ class WGAN(Model, Generates):
             self._clip()
             losses.append(loss)
             estimates.append(estimate)
-        generator = -self.critic(self.generator(self.codes(len(images)))).mean()
+        generator = -self.critic(self.generator(self.codes(len(images)))).float().mean()
         update("generator", generator)
         return {
             "critic": torch.stack(losses).mean(),

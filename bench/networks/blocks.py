@@ -192,7 +192,7 @@ def one_hot(labels: Tensor, classes: int) -> Tensor:
 
 
 def normal_weights(network: nn.Module, gain: float = math.sqrt(2)) -> None:
-    """Draw all weights anew from N(0, gain^2 / inputs), biases 0.
+    """Draw all weights anew from N(0, gain^2 / inputs), biases 0; a transposed convolution has the inputs of a pixel on average.
 
     Document 004, section 4, gives a zero-centred normal and no variance; this one keeps that of the signal through ReLUs (He et
     al., 2015, equation 10).
@@ -202,7 +202,10 @@ def normal_weights(network: nn.Module, gain: float = math.sqrt(2)) -> None:
             weight = next(
                 own for name, own in layer.named_parameters() if "weight" in name
             )  # that under a parametrisation
-            nn.init.normal_(weight, std=gain / math.sqrt(weight[0].numel()))
+            inputs = weight[0].numel()
+            if isinstance(layer, nn.ConvTranspose2d):  # whose weights are ``[in, out, height, width]``
+                inputs = weight[:, 0].numel() / math.prod(layer.stride)
+            nn.init.normal_(weight, std=gain / math.sqrt(inputs))
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
 
