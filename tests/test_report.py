@@ -283,6 +283,13 @@ def test_a_column_that_few_images_bias_says_so(study: Study, runs: pd.DataFrame)
     assert "test_loss ↓ " in table
 
 
+def test_a_diagnostic_is_named_one(study: Study, runs: pd.DataFrame) -> None:
+    runs["protocol.psnr"] = json.dumps({"split": "test", "stands_as": "a diagnostic"})
+    table = markdown_table(study, summary(study, runs))
+    assert "psnr ↑, diagnostic" in table
+    assert "test_loss ↓, untested" in table
+
+
 @pytest.mark.parametrize(
     ("mean", "std", "text"),
     [

@@ -190,6 +190,19 @@ def test_five_measures_decide_and_the_others_are_folded(known: Catalogue, tmp_pa
     assert "fid" not in text[: text.index("## Blanks and failures")]
 
 
+def test_what_is_a_diagnostic_is_not_among_those_that_decide_and_a_share_stands_beside_that_of_real_images(
+    known: Catalogue, tmp_path: Path
+) -> None:
+    names = ["test_loss", "precision", "recall", "recognised", "recognised_held_out", "psnr", "ssim"]
+    study = make(known, metrics=names)
+    taken: dict[str, Any] = {f"metric.{name}": 0.5 for name in names} | {f"protocol.{n}": PROTOCOL for n in names}
+    taken |= {f"protocol.{name}": json.dumps({"stands_as": "a diagnostic"}) for name in ("precision", "recall")}
+    text = page.write(study, three(FALLING, **taken), NO_CURVES, {}, tmp_path).read_text()
+    heads = [cell.split()[0].rstrip(",") for cell in rows_of(text, "| variant ")[0]]
+    decide = ["variant", "test_loss", "test_loss", "recognised", "recognised_held_out", "psnr", "ssim", "precision"]
+    assert heads[: len(decide)] == decide
+
+
 def test_a_column_of_other_seeds_or_epochs_says_so(known: Catalogue) -> None:
     study = make(known, metrics=["test_loss"])
     runs = three({2: (1.0, 2.0), 5: (3.0, 5.0), 10: (7.0,)})

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from bench.report.blocks import Cell, Table
+from bench.report.tables import MARKED
 from bench.score import Metric
 from bench.study.definition import Study
 
@@ -41,7 +42,7 @@ def measures(study: Study, rows: pd.DataFrame, metrics: Sequence[Metric], name: 
 def heading(study: Study, metric: Metric, rows: pd.DataFrame) -> str:
     """A metric with its better direction, its unit and what is to be known of the whole column."""
     name, (_, unit) = metric.name, told_in(study, metric)
-    remarks = ["biased"] if rows[f"{name}_biased"].any() else []
+    remarks = [mark for mark in MARKED if rows[f"{name}_{mark}"].any()]
     remarks += ["untested"] if rows[f"{name}_untested"].any() and not rows[f"{name}_best"].any() else []
     return ", ".join((titled(metric), *remarks)) + (f" ({unit})" if unit else "")
 

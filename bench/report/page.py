@@ -41,6 +41,7 @@ from bench.study.definition import Study
 from bench.study.naming import nickname
 
 DECIDE = 5  # measures that a table shows before it is unfolded
+HELD_OUT = "_held_out"  # ends the name of what a measure of generated images is of held-out ones
 ABREAST = ("samples.png", "reconstructions.png")
 
 
@@ -162,10 +163,19 @@ def write(
 
 
 def _deciding(study: Study, table: pd.DataFrame) -> list[Metric]:
-    """The measures that decide: the objective, those of the claims, then the study's order; as far as any was taken."""
+    """The measures that decide, as far as any was taken, each with what it is of held-out images where that is a measure.
+
+    The objective is first, then those of the claims, then others in the study's order, diagnostics last.
+    """
     claimed = {claim.metric for claim in study.claims}
-    order = sorted(study.metrics, key=lambda metric: (metric != study.objective, metric.name not in claimed))
-    return [metric for metric in order if table[f"{metric.name}_mean"].notna().any()][:DECIDE]
+
+    def place(metric: Metric) -> tuple[bool, bool, bool]:
+        return metric != study.objective, metric.name not in claimed, bool(table[f"{metric.name}_diagnostic"].any())
+
+    taken = [metric for metric in study.metrics if table[f"{metric.name}_mean"].notna().any()]
+    real = {metric.name.removesuffix(HELD_OUT): metric for metric in taken if metric.name.endswith(HELD_OUT)}
+    chosen = sorted((metric for metric in taken if metric not in real.values()), key=place)[:DECIDE]
+    return [each for metric in chosen for each in (metric, real.get(metric.name)) if each]
 
 
 def _compared(

@@ -12,6 +12,7 @@ from bench.report.significance import LEVEL, apart, holm, interval
 from bench.score import LARGEST, TRAINED, Metric
 from bench.study.definition import Study, StudyError
 
+MARKED = {"biased": "biased", "diagnostic": "stands_as"}  # what a heading says where a protocol has the fact
 TOP = 10  # rows of a search that are shown; all are in the CSV
 ROW = ["dataset", "split", "variant", "configuration"]  # two that share a rounded name are two rows
 
@@ -22,8 +23,8 @@ def summary(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
     ``_mean``, ``_std``, ``_n``, ``_seeds`` (which, with blanks between), ``_interval`` (half the width of the 95 % interval),
     ``_best``, ``_p`` (of a paired t-test against the best over the seeds that both have, after Holm's correction over the
     variants), ``_tied`` (where that is above 5 %), ``_untested`` (where they share no two seeds; where nothing was tested there
-    is no best) and ``_biased`` (by few samples, as its protocol says). What was not measured is blank, never zero. A metric that
-    was taken under two protocols is blank too: `notes` says so.
+    is no best), ``_biased`` (by few samples) and ``_diagnostic``, as its protocol says. What was not measured is blank, never
+    zero. A metric that was taken under two protocols is blank too: `notes` says so.
     """
     runs = prepared(study, runs)
     tables = [_summarised(study, alike) for _, alike in runs.groupby(["dataset", "split"], sort=False)]
@@ -131,13 +132,14 @@ def _summarised(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
         rows.append({"dataset": dataset, "split": split, "variant": variant, "model": trials["model"].iloc[0]})
         values.append({n: values_of(finished.iloc[:0] if n in mixed else finished, n) for n in names})
         for name, found in values[-1].items():
+            taken = protocols(finished, name)
             rows[-1] |= {
                 f"{name}_mean": found.mean(),
                 f"{name}_std": found.std(),  # of a sample, blank for one seed
                 f"{name}_n": len(found),
                 f"{name}_seeds": " ".join(str(seed) for seed in sorted(found.index)),
                 f"{name}_interval": interval(list(found)),
-                f"{name}_biased": any("biased" in json.loads(text) for text in protocols(finished, name)),
+                **{f"{name}_{mark}": any(fact in json.loads(text) for text in taken) for mark, fact in MARKED.items()},
             }
         for cost in ("parameters", "epochs", "seconds_per_epoch", "images_per_second", "peak_megabytes"):
             rows[-1][cost] = pd.to_numeric(finished[cost]).mean()
