@@ -76,7 +76,7 @@ def work(tmp_path: Path) -> Travelling:
 
 def travelled(work: Travelling, trial: Trial, done: dict[Any, int] | None = None) -> Generator[Any, None, None]:
     """The events of a trial elsewhere; ``done`` counts the errands."""
-    call, errands = work.pack(trial, 1, gpu=False)
+    call, errands = work.pack(trial, 1, gpu=False, at_once=2)
     call, errands = pickle.loads(pickle.dumps((call, list(errands))))
 
     def bring(errand: Callable[[], Any]) -> Any:
@@ -127,13 +127,24 @@ def test_nothing_of_it_stays_behind(work: Travelling, trial: Trial, tmp_path: Pa
 
 def test_trials_on_the_same_images_share_their_errands(work: Travelling, trial: Trial) -> None:
     """Whatever their seeds, their models, and how many labels these may see; so none of them makes what is brought to it."""
-    call, one = replace(work, first=frozenset({trial.key})).pack(trial, 1, gpu=False)
+    call, one = replace(work, first=frozenset({trial.key})).pack(trial, 1, gpu=False, at_once=2)
     assert isinstance(call, Trip)
     assert call.work["first"] == frozenset()
     settings = {**trial.settings, "data": {**trial.settings["data"], "labelled": 20}, "params": {"hidden_dims": [8]}}
-    assert set(work.pack(replace(trial, seed=5, settings=settings), 1, gpu=False)[1]) == set(one)
+    assert set(work.pack(replace(trial, seed=5, settings=settings), 1, gpu=False, at_once=2)[1]) == set(one)
     fewer = {**trial.settings, "data": {**trial.settings["data"], "train_images": 90}}
-    assert len(set(work.pack(replace(trial, settings=fewer), 1, gpu=False)[1]) - set(one)) == 1
+    assert len(set(work.pack(replace(trial, settings=fewer), 1, gpu=False, at_once=2)[1]) - set(one)) == 1
+
+
+def test_of_many_trials_checkpoints_come_less_often(work: Travelling, trial: Trial) -> None:
+    """Of a thousand at once five a second, and not thirty-three: all of them come through one driver."""
+    kept = {}
+    for at_once in (2, 1000):
+        call, errands = work.pack(trial, 1, gpu=False, at_once=at_once)
+        kept[at_once] = [event for event in call(trial, [*errands]) if isinstance(event, Kept)]
+        assert isinstance(call, Trip)
+        assert call.work["checkpoint_seconds"] == {2: None, 1000: 200.0}[at_once]
+    assert [len(each) for each in kept.values()] == [4, 1]  # where one is due after every epoch, and at the end
 
 
 @pytest.mark.parametrize("epoch", [1, 3])
@@ -179,7 +190,7 @@ def test_a_trained_model_is_measured_again_elsewhere(work: Travelling, trial: Tr
 def test_a_node_with_another_suite_trains_nothing(
     work: Travelling, trial: Trial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    call, _ = work.pack(trial, 1, gpu=False)
+    call, _ = work.pack(trial, 1, gpu=False, at_once=2)
     monkeypatch.setattr(away, "edition", lambda: "bench 0.0.9 (0123abcd) with torch 1.0")
     assert list(call(trial, [])) == [
         Failure(

@@ -111,6 +111,7 @@ ALLOWED = {
         "score",
     },
     "executors": {"files", "study", "executors/__init__"},
+    "executors/_job": {"executors/__init__", "files", "study"},
     "executors/_tied": {"executors"},
     "tracking": {"databases", "files", "images", "score", "study", "text", "tracking", "tracking/__init__"},
     "site": {"errors", "paths", "registry", "results", "site", "site/__init__", "study", "text", "tracking"},

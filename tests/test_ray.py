@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import psutil
 import pytest
@@ -29,7 +30,7 @@ from bench.run.away import PLACE, Away, Travelling
 from bench.run.driver import Driver, Outcome
 from bench.run.events import Epoch, Finished, Started
 from bench.study.catalogue import Catalogue, catalogue
-from bench.study.definition import Study, StudyError, Trial
+from bench.study.definition import Failure, Study, StudyError, Trial
 from bench.study.file import load
 from bench.tracking.store import Store
 from bench.training import train
@@ -110,8 +111,8 @@ def _made() -> Iterator[Made]:
 class Slowly(Travelling):
     """Trials that take a while, and keep a checkpoint after every epoch."""
 
-    def pack(self, trial: Trial, threads: int, gpu: bool) -> tuple[Away, Sequence[Errand]]:
-        call, errands = super().pack(trial, threads, gpu)
+    def pack(self, trial: Trial, threads: int, gpu: bool, at_once: int) -> tuple[Away, Sequence[Errand]]:
+        call, errands = super().pack(trial, threads, gpu, at_once)
         return Slow(call), errands
 
 
@@ -334,6 +335,76 @@ def test_one_look_without_an_answer_is_no_head_that_is_gone(monkeypatch: pytest.
     for _ in range(3):
         cluster.look()
     assert cluster.room == 2
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """An errand that comes to nothing the first time: by an error, or with the end of its process."""
+
+    place: Path
+    dies: bool
+
+    def __call__(self) -> str:
+        if not self.place.exists():
+            self.place.touch()
+            if self.dies:
+                os._exit(1)
+            raise OSError("no route to host")
+        return "fetched"
+
+
+@dataclass(frozen=True)
+class Fetches:
+    """Work that tells what it is brought."""
+
+    errand: Fetched
+
+    def pack(self, trial: Trial, threads: int, gpu: bool, at_once: int) -> tuple[Any, Sequence[Errand]]:
+        return tells, [self.errand]
+
+    def receive(self, trial: Trial, kept: Any) -> None:
+        raise AssertionError
+
+
+def tells(trial: Trial, bring: Sequence[Callable[[], Any]]) -> Iterator[Any]:
+    yield bring[0](), os.getpid()
+
+
+@pytest.mark.parametrize(
+    ("dies", "first"),
+    [
+        (False, Failure("error", "OSError: no route to host", ANY)),
+        (True, Failure("killed", "what it was to be brought was lost (WorkerCrashedError)")),
+    ],
+)
+def test_what_could_not_be_fetched_is_fetched_anew_for_the_next_trial(
+    dies: bool, first: Failure, tmp_path: Path
+) -> None:
+    from bench.executors.ray import run
+
+    trials = [Trial("v", "vae", "digits", seed, {}) for seed in (0, 1, 2)]
+    work: Any = Fetches(Fetched(tmp_path / "tried", dies))
+    events = [event for _, event in run(iter(trials), work, Resources(workers=1))]
+    assert (events[0].kind, events[0].reason) == (first.kind, first.reason)
+    assert [event[0] for event in events[1:]] == ["fetched", "fetched"]
+
+
+def test_a_trial_on_a_gpu_has_a_process_of_its_own(made: Made, tmp_path: Path) -> None:
+    """What one left on the GPU would be the next one's, which would stay on the first one's GPU too."""
+    from bench.executors.ray import run
+
+    (tmp_path / "tried").touch()
+    work: Any = Fetches(Fetched(tmp_path / "tried", dies=False))
+    processes = {}
+    node = made.cluster.add_node(num_cpus=1, num_gpus=1, **NODE)
+    try:
+        for use_gpus in (False, True):
+            trials = [Trial("v", "vae", "digits", seed, {}) for seed in range(3)]
+            resources = Resources(workers=1, use_gpus=use_gpus)
+            processes[use_gpus] = {event[1] for _, event in run(iter(trials), work, resources)}
+    finally:
+        made.cluster.remove_node(node, allow_graceful=True)
+    assert len(processes[True]) == 3
 
 
 def test_what_no_node_could_ever_take_is_said_at_once(known: Catalogue, paths: Paths) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from bench.executors import Resources
+from bench.executors._job import ENDED
 from bench.paths import Paths
 from bench.run.driver import Driver
 from bench.run.worker import Epoch, Finished, Started
@@ -27,7 +29,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 EMPTY: dict[str, Any] = {section: {} for section in SECTIONS}
-DIES, SLEEPS, FAILS = 1, 6, 2
+DIES, SLEEPS, FAILS, WARNED = 1, 6, 2, 7
 
 
 def trial(seed: int) -> Trial:
@@ -44,6 +46,12 @@ def work(each: Trial) -> Iterator[Any]:
             raise ValueError("no good\nat all")
         case 6:
             time.sleep(60)
+        case 7:
+            try:
+                os.kill(os.getpid(), signal.SIGUSR2)  # as SLURM does, 90 s before a job's time is up
+                time.sleep(60)
+            except Exception as error:
+                yield error  # a trial would take it for an error of its own
     yield "done"
 
 
@@ -79,6 +87,57 @@ def test_a_pack_is_one_job_and_a_death_in_it_is_one_trials(tmp_path: Path) -> No
     assert list((tmp_path / "jobs").iterdir()) == []
 
 
+def test_a_job_that_is_to_be_ended_leaves_its_trial_to_be_tried_again_and_the_others_to_another_job() -> None:
+    found = collect([0, WARNED, 3], Resources(trials_per_job=3))
+    assert [found[seed][1] for seed in (0, 3)] == ["done"] * 2
+    assert found[WARNED][1] == ENDED
+    assert ENDED.retriable
+    assert [len(events) for events in found.values()] == [2, 2, 2]
+    assert found[0][0][0] == found[WARNED][0][0] != found[3][0][0]
+
+
+def test_a_warning_waits_for_the_event_that_is_being_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bench.executors import _job
+
+    def warned(path: Path, content: bytes) -> None:
+        if path.name == _job.event_file(1):
+            os.kill(os.getpid(), signal.SIGUSR2)
+        path.write_bytes(content)
+
+    monkeypatch.setattr(_job, "write_whole", warned)
+    before = signal.getsignal(signal.SIGUSR2)
+    _job.run_pack(tmp_path, [trial(0), trial(3)], work, {})
+    assert signal.getsignal(signal.SIGUSR2) == before
+    events = [pickle.loads(file.read_bytes()) for file in sorted(tmp_path.glob("*.event"))]
+    assert events[0] == (0, _job.Word.BEGUN)
+    assert events[1][1][0] == os.getpid()
+    assert [event for _, event in events[2:]] == [ENDED, _job.Word.DONE, _job.Word.LEAVES]
+
+
+def test_a_job_that_is_begun_a_second_time_ends_at_once(tmp_path: Path) -> None:
+    """Its driver has read what it said before, and has other plans for its trials."""
+    from bench.executors._job import run_pack
+
+    run_pack(tmp_path, [trial(0)], work, {})
+    said = sorted(tmp_path.iterdir())
+    with pytest.raises(SystemExit, match="this job has been begun before"):
+        run_pack(tmp_path, [trial(0)], work, {})
+    assert sorted(tmp_path.iterdir()) == said
+
+
+def test_slurm_is_asked_to_begin_no_job_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the user has SLURM told beside that stands."""
+    from bench.executors.submitit import _Submitter
+
+    monkeypatch.setattr("shutil.which", lambda name, *_: f"/usr/bin/{name}")
+    asked = {"cluster": "slurm", "additional_parameters": {"reservation": "ours"}}
+    executor: Any = _Submitter(tmp_path, work, Resources(slurm=asked))._executor._executor
+    script = executor._make_submission_file_text("true", "1")
+    assert "#SBATCH --no-requeue\n" in script
+    assert "#SBATCH --reservation=ours\n" in script
+    assert "#SBATCH --signal=USR2@90\n" in script
+
+
 def test_one_that_is_stopped_leaves_its_pack_to_the_others() -> None:
     """It is stopped after its next event; one that says nothing for too long is, with its job."""
     found = collect([0, 3], Resources(trials_per_job=2), stop=0)
@@ -95,7 +154,7 @@ def test_a_job_that_dies_without_a_word_is_the_first_trials_and_not_tried_for_ev
 ) -> None:
     from bench.executors import submitit
 
-    monkeypatch.setattr(submitit, "_pack", dies)
+    monkeypatch.setattr(submitit, "run_pack", dies)
     found = collect([0, 3], Resources(trials_per_job=2))
     assert {seed: [event.kind for event in events] for seed, events in found.items()} == {0: ["killed"], 3: ["killed"]}
     assert found[0][0].reason.endswith("without a word: do the nodes share the folder that mlruns lies in?")
@@ -138,7 +197,7 @@ def test_what_a_queueing_system_does_not_take_is_said_in_a_line() -> None:
 
 def test_the_leavings_of_a_driver_that_was_killed_are_swept(tmp_path: Path) -> None:
     """Its jobs end at their next event, since nobody reads it."""
-    from bench.executors.submitit import _pack
+    from bench.executors._job import run_pack
 
     left = tmp_path / "jobs" / "run-x" / "job-y"
     left.mkdir(parents=True)
@@ -146,7 +205,7 @@ def test_the_leavings_of_a_driver_that_was_killed_are_swept(tmp_path: Path) -> N
     assert collect([0], Resources(jobs=tmp_path / "jobs"))[0][1] == "done"
     assert list((tmp_path / "jobs").iterdir()) == []
     with pytest.raises(SystemExit, match="its driver is gone"):
-        _pack(left, [trial(0)], work, {})
+        run_pack(left, [trial(0)], work, {})
 
 
 @pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # submitit's own logs, where jobs run in the driver

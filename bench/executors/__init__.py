@@ -34,6 +34,10 @@ class Gone(Exception):
     """What trials run on is not there any more: one line. They are interrupted, and go on when it is back."""
 
 
+class Lost(Exception):
+    """What a trial was to be brought went with the process that made it: another attempt may have it."""
+
+
 @dataclass(frozen=True)
 class Resources:
     """What trials may use.
@@ -87,13 +91,14 @@ class Travels(Protocol):
     """Work that can be done where no file of the driver's is."""
 
     def pack(
-        self, trial: Trial, threads: int, gpu: bool
+        self, trial: Trial, threads: int, gpu: bool, at_once: int
     ) -> tuple[Callable[[Trial, Sequence[Callable[[], Any]]], Iterable[Any]], Sequence[Errand]]:
         """What is called there, and the errands whose results it is given, each as a function that waits for it.
 
         Args:
             threads: processor threads of the trial.
             gpu: whether it has a GPU there.
+            at_once: how many trials run at a time, as far as is known: what they keep comes through one driver.
         """
 
     def receive(self, trial: Trial, kept: Kept) -> Failure | None:
@@ -102,6 +107,8 @@ class Travels(Protocol):
 
 def failure_of(error: Exception) -> Failure:
     """An exception that work did not foresee, as the trial's end."""
+    if isinstance(error, Lost):
+        return Failure("killed", str(error))
     what = str(error).strip().partition("\n")[0]
     line = f"{type(error).__name__}: {what}" if what else type(error).__name__
     return Failure("error", line, "".join(traceback.format_exception(error)))

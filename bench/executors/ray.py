@@ -16,7 +16,7 @@ from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
-from bench.executors import Errand, Gone, Kept, NotInstalled, Resources, Travels, failure_of
+from bench.executors import Errand, Gone, Kept, Lost, NotInstalled, Resources, Travels, failure_of
 from bench.study.definition import Failure, StudyError, Trial
 
 if find_spec("ray") is None:
@@ -114,6 +114,7 @@ class _Cluster:
         self._work = work
         self._resources = resources
         self._errands: dict[Errand, Any] = {}
+        self._done: set[Errand] = set()  # those of them that are known to have come to something
         self._context = ray.get_runtime_context()
         self._seen = self._roomy = time.monotonic()
         self._silent: float | None = None  # since when it does not answer
@@ -123,7 +124,8 @@ class _Cluster:
             {} if self._gpu else {"CUDA_VISIBLE_DEVICES": ""}
         )
         gpus = 1 / resources.trials_per_gpu if self._gpu else 0
-        self._task = ray.remote(_trial).options(
+        # A process that has used a GPU keeps some of its memory, and stays on that GPU: each trial there has its own.
+        self._task = ray.remote(max_calls=1 if self._gpu else 0)(_trial).options(
             num_cpus=resources.threads,
             num_gpus=gpus,
             num_returns="streaming",
@@ -132,6 +134,7 @@ class _Cluster:
         )
         self._errand = ray.remote(_errand).options(
             num_cpus=0,  # it is work of the driver's, done beside it
+            max_retries=0,
             scheduling_strategy=ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
                 self._context.get_node_id(), soft=False
             ),
@@ -175,11 +178,23 @@ class _Cluster:
         """Hand a trial to Ray, with all that it needs; what several need is fetched to each node once."""
         if not isinstance(self._work, Travels):
             return self._task.remote(self._work, trial, None, self._environment)
-        call, errands = self._work.pack(trial, self._resources.threads, self._gpu)
+        call, errands = self._work.pack(trial, self._resources.threads, self._gpu, self.room)
         for errand in errands:
-            if errand not in self._errands:
+            if errand not in self._errands or self._failed(errand):
                 self._errands[errand] = self._errand.remote(errand, self._environment)
         return self._task.remote(call, trial, [self._errands[errand] for errand in errands], self._environment)
+
+    def _failed(self, errand: Errand) -> bool:
+        """Whether an errand has come to nothing, so that it is done anew for whoever asks next."""
+        reference = self._errands[errand]
+        if errand in self._done or not self._ray.wait([reference], timeout=0)[0]:
+            return False
+        try:
+            self._ray.get(reference)
+        except self._ray.exceptions.RayError:
+            return True
+        self._done.add(errand)
+        return False
 
     def next(self, task: Any) -> tuple[Any, bool]:
         """The next event of a task that has one ready, None where there is none, and whether it was the last."""
@@ -280,3 +295,5 @@ def _brought(reference: Any) -> Any:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:
         raise error.cause from None
+    except ray.exceptions.RayError as error:
+        raise Lost(f"what it was to be brought was lost ({type(error).__name__})") from None

@@ -2,8 +2,8 @@
 
 The driver stays where it is called, and needs no GPU. It and the jobs meet in ``mlruns/jobs``, which must lie, as all of
 ``mlruns`` and the data sets, on a file system that the nodes share: events come as numbered files, each written whole, and a
-trial that is to stop finds a file that says so. Nothing listens on a network. A job that died is a `Failure` of the trial it was
-at; those that it had not begun go into another.
+trial that is to stop finds a file that says so. Nothing listens on a network. A job that died, or was about to be ended for its
+time, is a `Failure` of the trial it was at; those that it had not begun go into another. SLURM begins none a second time.
 
 Where there is no SLURM, jobs are processes on this machine: for trying it out. ``--slurm cluster=debug`` runs them in the driver.
 """
@@ -21,14 +21,14 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from bench.executors import NO_LIMIT, Gone, NotInstalled, Resources, failure_of
+from bench.executors import NO_LIMIT, Gone, NotInstalled, Resources
+from bench.executors._job import Word, event_file, run_pack, stop_file
 from bench.files import write_whole
 from bench.study.definition import Failure, StudyError, Trial
 
@@ -43,6 +43,7 @@ SETTLE_SECONDS = 60.0  # that a file may take to be seen elsewhere: NFS keeps wh
 MOST_JOBS = 100  # at a time, waiting ones too, unless --workers says so: each is a line in everybody's queue
 MINUTES = 24 * 60  # that a job may take, unless --slurm timeout_min says so
 LAST_LINES = 20  # of what a dead job printed that are kept with the failure
+ONCE = {"no_requeue": True}  # what is to be tried again goes into another job, from where it had come to
 SHARED = [
     "cpus_per_task",
     "gpus_per_node",
@@ -86,7 +87,7 @@ def run(
                     yield late, Failure("timed out", f"stopped after {resources.timeout:g} s")
                 if job.ended:
                     jobs.remove(job)
-                    if not job.cancelled and (lost := job.at or next(iter(job.rest), None)):
+                    if not (job.cancelled or job.leaves) and (lost := job.at or next(iter(job.rest), None)):
                         yield lost, job.failure()
                         job.rest = [each for each in job.rest if each is not lost]
                     waiting += [job.rest] if job.rest else []
@@ -96,13 +97,6 @@ def run(
 def _taken(trials: Iterator[Trial | None], most: int) -> list[Trial]:
     """The next trials for one job, as many as there are to begin now."""
     return list(itertools.islice(iter(lambda: next(trials, None), None), most))
-
-
-class _Word(Enum):
-    """What a job says between its trials' events."""
-
-    BEGUN = 1
-    DONE = 2
 
 
 @dataclass
@@ -115,6 +109,7 @@ class _Job:
         rest: the trials that it has not begun.
         at: the trial that it is at; None between two, and where it is told to stop.
         ended: nothing more comes of it.
+        leaves: it said so, before its time was up.
     """
 
     handle: Any
@@ -126,6 +121,7 @@ class _Job:
     at: Trial | None = None
     ended: bool = False
     cancelled: bool = False
+    leaves: bool = False
     _read: int = 0
     _deadline: float | None = None
     _over: float | None = None
@@ -146,16 +142,19 @@ class _Job:
     def read(self) -> Iterator[tuple[Trial, Any]]:
         """What its trials have said since, in order."""
         there = set(os.listdir(self.place))
-        while not self.ended and (name := _name(self._read)) in there:
+        while not self.ended and (name := event_file(self._read)) in there:
             index, event = pickle.loads((self.place / name).read_bytes())
             (self.place / name).unlink()
             self._read += 1
-            if event is _Word.BEGUN:
+            if event is Word.BEGUN:
                 self.at, self.rest = self.trials[index], self.trials[index + 1 :]
                 self._deadline = None if self.timeout is None else time.monotonic() + self.timeout
-            elif event is _Word.DONE:
+            elif event is Word.DONE:
                 self.at = self._deadline = None
                 self.ended = not self.rest
+            elif event is Word.LEAVES:
+                self.at = self._deadline = None
+                self.ended = self.leaves = True
             elif self.at is not None:
                 yield self.at, event
         if self._over is not None and (self.settle == 0 or time.monotonic() - self._over > self.settle):
@@ -165,7 +164,7 @@ class _Job:
         """Have it leave the trial that it is at: it looks for that after each event. One that has no other is cancelled."""
         if self.rest:
             index = len(self.trials) - len(self.rest) - 1
-            write_whole(self.place / f"{index}.stop", b"")
+            write_whole(self.place / stop_file(index), b"")
             self.at = self._deadline = None
         else:
             self.give_up()
@@ -199,6 +198,7 @@ class _Submitter:
         named = {n if n in SHARED or n.startswith("slurm_") else f"slurm_{n}": value for n, value in given.items()}
         defaults = {"name": "bench", "timeout_min": MINUTES, "cpus_per_task": resources.threads}
         try:
+            named["slurm_additional_parameters"] = {**ONCE, **named.get("slurm_additional_parameters", {})}
             self._executor = submitit.AutoExecutor(folder, cluster=resources.slurm.get("cluster"))
             self._executor.update_parameters(**{**defaults, **named})
         except (AssertionError, NameError, RuntimeError, TypeError, ValueError) as error:
@@ -216,7 +216,7 @@ class _Submitter:
         place = Path(tempfile.mkdtemp(dir=self._folder, prefix="job-"))
         try:
             with _interruptible():
-                handle = self._executor.submit(_pack, place, pack, self._work, self._environment)
+                handle = self._executor.submit(run_pack, place, pack, self._work, self._environment)
         except Exception as error:  # whatever it is that submitit makes of what sbatch says
             why = f"the job was not taken: {(str(error).strip() or type(error).__name__).splitlines()[-1]}"
             if self._jobs:
@@ -270,33 +270,3 @@ def _folder(jobs: Path | None) -> Iterator[Path]:
             yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _name(number: int) -> str:
-    return f"{number:08d}.event"
-
-
-def _pack(
-    place: Path, trials: Sequence[Trial], work: Callable[[Trial], Iterable[Any]], environment: dict[str, str]
-) -> None:
-    """A job: its trials one after another, and their events as files."""
-    os.environ.update(environment)
-    number = 0
-
-    def say(index: int, event: Any) -> None:
-        nonlocal number
-        if not place.is_dir():
-            raise SystemExit("its driver is gone")
-        write_whole(place / _name(number), pickle.dumps((index, event)))
-        number += 1
-
-    for index, trial in enumerate(trials):
-        say(index, _Word.BEGUN)
-        try:
-            for event in work(trial):
-                say(index, event)
-                if (place / f"{index}.stop").exists():
-                    break
-        except Exception as error:
-            say(index, failure_of(error))
-        say(index, _Word.DONE)

@@ -202,7 +202,7 @@ def normal_weights(network: nn.Module, gain: float = math.sqrt(2)) -> None:
             weight = next(
                 own for name, own in layer.named_parameters() if "weight" in name
             )  # that under a parametrisation
-            inputs = weight[0].numel()
+            inputs: float = weight[0].numel()
             if isinstance(layer, nn.ConvTranspose2d):  # whose weights are ``[in, out, height, width]``
                 inputs = weight[:, 0].numel() / math.prod(layer.stride)
             nn.init.normal_(weight, std=gain / math.sqrt(inputs))

@@ -39,12 +39,14 @@ from bench.run.worker import Work, data_options, load_data, prepared, use_thread
 from bench.score import Score
 from bench.study.definition import Failure, Trial
 from bench.text import reason
+from bench.training import CHECKPOINT_SECONDS
 
 Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]
 Away = Callable[[Trial, Sequence[Callable[[], Any]]], Iterator[Any]]
 Facts = Mapping[str, Any]
 Files = Mapping[str, bytes]
 PLACE = "bench-trials"  # where trials have their folders, in a node's folder for what is temporary
+CHECKPOINTS_A_SECOND = 5  # that come of all trials: of 10 MB each takes a driver 45 ms, most of it its disk's
 CLEAR_PEAK = b"5"  # what sets a process's peak of memory back to what it holds: proc(5), clear_refs
 
 
@@ -119,7 +121,7 @@ class Measuring:
 class Travelling(Work):
     """Work for executors of any kind: here as it is, and elsewhere with all that it needs; see `bench.executors.Travels`."""
 
-    def pack(self, trial: Trial, threads: int, gpu: bool) -> tuple[Away, Sequence[Errand]]:
+    def pack(self, trial: Trial, threads: int, gpu: bool, at_once: int) -> tuple[Away, Sequence[Errand]]:
         """What is done on another machine, and what is brought to it.
 
         Raises:
@@ -131,6 +133,8 @@ class Travelling(Work):
         # What is made first is an errand there.
         alone |= {"again": {trial.key: saved} if saved else {}, "guests": None, "first": frozenset()}
         alone |= {"threads": {key: each for key, each in self.threads.items() if key == trial.key}}
+        if (seconds := at_once / CHECKPOINTS_A_SECOND) > CHECKPOINT_SECONDS:
+            alone |= {"checkpoint_seconds": seconds}
         settings = {name: dict(trial.settings[name]) for name in ("data", "evaluation")}
         # Which labels a model may see is each seed's own; what measures sees them all.
         settings["data"]["labelled"] = None

@@ -24,6 +24,7 @@ from bench.checkpoint import threads_of
 from bench.contract import DataError, Diverged, Generates, ImageSpec, Model, Unsupported
 from bench.data import Data
 from bench.datasets import Source, fingerprint, open_dataset
+from bench.executors import Lost, failure_of
 from bench.files import FULL, sha256
 from bench.images import png
 from bench.measure.context import EvaluationOptions
@@ -58,6 +59,7 @@ class Work:
         threads: under which trials were begun, by key: they end in the same digits under no other number.
         first: the trials, by key, that make what all share for their measures before they train and not when they are measured:
             else those that begin together would come to it together, and wait for the one that makes it.
+        checkpoint_seconds: between two checkpoints of a trial, where it is not the usual time.
     """
 
     metrics: tuple[str, ...]
@@ -68,6 +70,7 @@ class Work:
     pictures: tuple[int, ...] = ()
     threads: Mapping[str, int] = field(default_factory=dict)
     first: frozenset[str] = frozenset()
+    checkpoint_seconds: float | None = None
     tell_saved: ClassVar[bool] = False  # see `bench.training.train`
 
     def __call__(self, trial: Trial) -> Iterator[Event]:
@@ -83,6 +86,8 @@ class Work:
             yield Failure("data", str(error))
         except Unsupported as error:
             yield Failure("bad configuration", str(error))
+        except Lost as error:
+            yield failure_of(error)
         except (torch.OutOfMemoryError, MemoryError) as error:
             yield Failure("out of memory", _line(error), traceback.format_exc())
         except RuntimeError as error:
@@ -111,7 +116,11 @@ class Work:
         folder = self.checkpoint(trial)
         training = TrainingOptions.from_settings(trial.settings["training"])
         due = picture_epochs(training.epochs, self.pictures)
-        for progress in train(model, data, training, seed=trial.seed, folder=folder, tell_saved=self.tell_saved):
+        rarely: dict[str, Any] = (
+            {} if self.checkpoint_seconds is None else {"checkpoint_seconds": self.checkpoint_seconds}
+        )
+        told = self.tell_saved
+        for progress in train(model, data, training, seed=trial.seed, folder=folder, tell_saved=told, **rarely):
             if progress.epoch in due and not progress.past and not kept(folder, progress.epoch):
                 keep(folder, progress.epoch, progress_pictures(model, data))
             yield Epoch(progress, kept(folder, progress.epoch))
