@@ -329,6 +329,25 @@ def test_a_store_that_is_away_for_a_while_gets_everything_in_order(
     assert store.records()[trials[0].key].state == "finished"
 
 
+def test_a_run_that_is_deleted_while_it_is_trained_holds_up_no_other(
+    store: Store, trials: list[Trial], caplog: pytest.LogCaptureFixture
+) -> None:
+    done: list[str] = []
+    writer = Writer(store, {})
+    writer.start(trials[0], None, 1)
+    assert writer.flush(30)
+    (run,) = store.client.search_runs([str(store.experiment_id)])
+    store.client.delete_run(run.info.run_id)
+    follow(writer, trials[0], range(3))
+    assert writer.flush(30)
+    writer.finish(trials[0], SCORES, {}, lambda: done.append("the deleted one"))
+    run_all(writer, trials[1])
+    assert writer.close(30) == ""
+    assert {key: record.state for key, record in store.records().items()} == {trials[1].key: "finished"}
+    assert done == []  # its checkpoint stays: the same command goes on from it
+    assert caplog.text.count("was deleted; what comes of it is not written") == 1
+
+
 def test_a_store_that_stays_away_delays_nobody_and_is_said(
     store: Store, trials: list[Trial], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 ATTEMPTS = 3  # of one trial, where another attempt can help
 LOCK_SECONDS = 60  # how long Optuna waits for SQLite; its own 5 s end in "database is locked"
+# A server that says nothing any more, behind a network that is cut: it is not waited for without end.
+HEARD: dict[str, Any] = {"connect_timeout": 10, "keepalives_idle": 30, "tcp_user_timeout": 60_000}
 BACK_SECONDS = 60.0  # how long a database server that was there, and is not, is waited for
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -55,7 +57,9 @@ def open_storage(url: str, *, anew: bool = False) -> Storage:
             databases.set_aside(file)
         databases.have(file, TABLES, lambda beside: Storage(beside).engine.dispose())
     # A server that was restarted has closed every connection: each is tried before it is used.
-    options = {"pool_pre_ping": True} if file is None else {"connect_args": {"timeout": LOCK_SECONDS}}
+    options: dict[str, Any] = {"pool_pre_ping": True} if file is None else {"connect_args": {"timeout": LOCK_SECONDS}}
+    if url.startswith("postgresql+psycopg"):
+        options["connect_args"] = HEARD
     try:
         with _maker(url):
             storage = Storage(url, engine_kwargs=options)

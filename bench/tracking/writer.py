@@ -72,6 +72,7 @@ class Writer:
         self._due = math.inf  # when the first of that has waited long enough
         self._written = 0
         self._said = ""  # of what went wrong last
+        self._gone: set[RunLog] = set()  # runs that somebody has deleted
         self._given_up = threading.Event()
         self._thread = threading.Thread(target=self._write, daemon=True, name="tracking")
         self._thread.start()
@@ -203,14 +204,20 @@ class Writer:
             try:
                 write()
             except Exception as error:
-                self._trouble(error)
-            else:
-                self._said = ""
-                if run:
-                    self._written += self._noted.pop(run, 0)
-                if not self._noted:
-                    self._due = math.inf
-                return
+                if run is None or not is_gone(error):
+                    self._trouble(error)
+                    continue
+                if run not in self._gone:
+                    log.warning(
+                        "tracking store: a run of %s was deleted; what comes of it is not written", run.trial.name
+                    )
+                self._gone.add(run)
+            self._said = ""
+            if run:
+                self._written += self._noted.pop(run, 0)
+            if not self._noted:
+                self._due = math.inf
+            return
 
     def _trouble(self, error: Exception) -> None:
         """Say what came of a try, once, and wait for the next, or give up."""
@@ -228,6 +235,13 @@ class Writer:
             log.warning("tracking store: %s; trying again", line)
         self._said = line
         self._given_up.wait(RETRY_SECONDS)
+
+
+def is_gone(error: Exception) -> bool:
+    """Whether a run cannot be written since it is there no more: no waiting heals that, and it concerns no other run."""
+    return isinstance(error, MlflowException) and (
+        error.error_code == "RESOURCE_DOES_NOT_EXIST" or "must be in the 'active' state" in str(error)
+    )
 
 
 def _now() -> int:
