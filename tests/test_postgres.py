@@ -21,10 +21,11 @@ from bench.cli import main
 from bench.executors import local
 from bench.paths import Paths
 from bench.run import driver, queue
+from bench.run.driver import Driver
 from bench.run.events import Epoch
 from bench.run.queue import open_storage
 from bench.study.catalogue import Catalogue
-from bench.study.definition import Trial
+from bench.study.definition import StudyError, Trial
 from bench.study.file import load
 from bench.tracking import reach, writer
 from bench.tracking.database import _let_go
@@ -126,6 +127,24 @@ def test_a_password_stands_in_nothing_that_is_said_or_kept(
     kept = servers.database.sql("select value from tags union select value from params", "mlflow")
     assert kept
     assert not [text for text in (result.output, *map(str, kept)) if PASSWORD in text]
+
+
+def test_a_study_has_one_driver_among_all_machines_that_share_a_queue(
+    inside: Paths, servers: Servers, known: Catalogue, tmp_path: Path
+) -> None:
+    """Whose folders hold locks of their own."""
+    there = replace(inside, tracking=servers.mlflow.address, queue=servers.database.address("queue"))
+    elsewhere = replace(there, store=tmp_path / "elsewhere" / "mlruns")
+    study = load(inside.study("smoke"), known)
+    with Driver(study, known, there, "test"):
+        other = Driver(replace(study, name="other"), known, elsewhere, "test")
+        with (
+            other,
+            pytest.raises(StudyError, match="study smoke is being run by a driver elsewhere with the same queue"),
+        ):
+            Driver(study, known, elsewhere, "test").__enter__()
+    with Driver(study, known, elsewhere, "test"):
+        pass
 
 
 def test_the_password_comes_from_a_file_of_the_users_own(

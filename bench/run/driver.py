@@ -75,6 +75,14 @@ class Driver:
         self._borrowed: list[Trial] = []  # while this ran, which nobody had finished when it began
 
     def __enter__(self) -> Driver:
+        try:
+            self._open()
+        except BaseException:
+            self._stack.close()  # or the study stays locked for as long as somebody holds the error
+            raise
+        return self
+
+    def _open(self) -> None:
         locks = self.paths.store / "locks"
         self._stack.enter_context(sole_driver(locks, self.study.name))
         self._locks = TrialLocks(locks, self.study.name)
@@ -89,9 +97,11 @@ class Driver:
         queue_idle = partial(idle, self.paths.queue, self.study.name)
         if not answered(self.paths.queue, queue_idle, start=True, what="the queue's database"):
             self._storage = self._open_storage()
+            from bench.run.queue import sole_of_all
+
+            self._stack.enter_context(sole_of_all(self.paths.queue, self.study.name))
         self.store.close_orphans()
         self.records = self.store.records()
-        return self
 
     def __exit__(self, *error: object) -> None:
         self._stack.close()

@@ -25,7 +25,7 @@ from sqlalchemy.pool import NullPool
 from bench import databases
 from bench.run.queue_file import TABLES, checked
 from bench.score import Metric
-from bench.study.definition import Trial
+from bench.study.definition import StudyError, Trial
 from bench.text import reason
 
 log = logging.getLogger(__name__)
@@ -80,6 +80,30 @@ def _maker(url: str) -> Iterator[None]:
     with engine.connect() as connection:  # whose end is the lock's
         connection.execute(text("select pg_advisory_lock(hashtext('bench'))"))
         yield
+
+
+@contextlib.contextmanager
+def sole_of_all(url: str, study: str) -> Iterator[None]:
+    """Hold a study among the drivers of all machines whose queues lie in one PostgreSQL, which frees it when its holder is gone.
+
+    Raises:
+        StudyError: another driver holds it.
+    """
+    if not url.startswith("postgresql"):
+        yield
+        return
+    with create_engine(url, poolclass=NullPool).connect() as connection:
+        ask = text("select pg_try_advisory_lock(hashtext('bench'), hashtext(:study))")
+        held = connection.execute(ask, {"study": study}).scalar()
+        connection.commit()  # the lock is the connection's, and no transaction stays open
+        if not held:
+            raise StudyError(
+                f"study {study} is being run by a driver elsewhere with the same queue: wait for it, or stop it"
+            )
+        try:
+            yield
+        finally:
+            connection.invalidate()  # a server that was restarted meanwhile has closed it already
 
 
 def _patiently(dialect: Any, record: object, arguments: Sequence[Any], options: Mapping[str, Any]) -> Any:
