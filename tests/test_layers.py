@@ -113,6 +113,7 @@ ALLOWED = {
     "executors": {"files", "study", "executors/__init__"},
     "executors/_job": {"executors/__init__", "files", "study"},
     "executors/_tied": {"executors"},
+    "executors/submitit": {"executors", "executors/__init__", "files", "study"},
     "tracking": {"databases", "files", "images", "score", "study", "text", "tracking", "tracking/__init__"},
     "site": {"errors", "paths", "registry", "results", "site", "site/__init__", "study", "text", "tracking"},
     "report": {"files", "images", "report", "report/__init__", "score", "study", "text"},

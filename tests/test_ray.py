@@ -42,6 +42,19 @@ pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not ins
 ROOT = Path(__file__).parent.parent
 NODE = {"node_ip_address": "127.0.0.1", "object_store_memory": 80 * 2**20}
 EPOCHS = 24
+MEETS = '''
+
+def meet(place):
+    """Wait until another trial is here too, while there is a place for that: one after another they would wait in vain."""
+    import os, time
+    from pathlib import Path
+
+    end = time.monotonic() + 60
+    if Path(place).is_dir():
+        (Path(place) / str(os.getpid())).touch()
+    while Path(place).is_dir() and len(os.listdir(place)) < 2 and time.monotonic() < end:
+        time.sleep(0.05)
+'''
 
 
 @dataclass
@@ -204,7 +217,9 @@ def test_a_study_is_spread_over_the_nodes_and_comes_to_what_it_comes_to_here(
     text = paths.study("smoke").read_text().replace('"reconstruction_mse"]', '"fd_classifier", "brightness"]')
     text = text.replace("seeds = 2", "seeds = 1") + "[evaluation]\nsamples = 100\n"
     (paths.studies.parent / "metrics").mkdir()
-    (paths.studies.parent / "metrics" / "brightness.py").write_text(BRIGHTNESS)
+    meeting = tmp_path_factory.mktemp("meeting")
+    measures = BRIGHTNESS.replace("    return {", f"    meet({str(meeting)!r})\n    return {{") + MEETS
+    (paths.studies.parent / "metrics" / "brightness.py").write_text(measures)
     registry.visit(paths.guests)
     here = Paths.find(paths.studies.parent, environment={})
     here = type(paths)(**{**vars(here), "store": tmp_path_factory.mktemp("here")})
@@ -224,6 +239,7 @@ def test_a_study_is_spread_over_the_nodes_and_comes_to_what_it_comes_to_here(
     outcome = drive(load(paths.study("smoke"), known), known, paths, react=count)
     assert (len(outcome.finished), outcome.failed, outcome.notes) == (2, [], [])
     assert most == 2  # of nodes that take one each
+    shutil.rmtree(meeting)
     drive(load(paths.study("smoke"), known), known, here, "local")
     ours = results(paths)
     assert len(ours) == 2
