@@ -290,6 +290,18 @@ def test_the_effect_plot_has_every_seed_its_mean_and_interval_and_all_data_sets_
     assert (high - low) / 2 == pytest.approx(stats.t.ppf(0.975, 2) * 1 / 3**0.5)  # of 119, 120 and 121
 
 
+def test_the_effect_plot_has_a_line_at_what_real_images_have(known: Catalogue, drawn: list[Figure]) -> None:
+    """And no panel of that, which is the same whatever the model."""
+    study = make(known, metrics=["test_loss", "recognised", "recognised_held_out"])
+    taken = {"metric.recognised": 0.5, "metric.recognised_held_out": 0.9}
+    runs = three(FALLING, **taken, **{f"protocol.{name.removeprefix('metric.')}": PROTOCOL for name in taken})
+    assert effect_plot(study, summary(study, runs), runs, study.metrics)
+    loss, recognised = drawn[0].axes
+    assert recognised.get_title() == "recognised ↑"
+    dotted = [[line for line in axes.lines if line.get_linestyle() == ":"] for axes in (loss, recognised)]
+    assert [[np.asarray(line.get_ydata()).tolist() for line in lines] for lines in dotted] == [[], [[0.9, 0.9]]]
+
+
 def test_variants_that_are_names_lie_beside_their_values(known: Catalogue, drawn: list[Figure]) -> None:
     study = make(known, metrics=["test_loss"], vary=None, variants=[{"name": "wide"}, {"name": "deep"}])
     runs = pd.DataFrame([row(2, n, 5.0 + n, variant=v, configuration=v) for v in ("wide", "deep") for n in range(2)])

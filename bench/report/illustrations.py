@@ -19,6 +19,7 @@ from bench.study.naming import nickname
 TRAINING = "training.png"
 CURVES = "curves.png"
 EFFECTS = "effects.png"
+HELD_OUT = "_held_out"  # ends the name of what a measure of generated images is of held-out ones
 PICTURES = {
     "samples.png": "Samples, from the same noise in every variant",
     "reconstructions.png": "Held-out images over their reconstructions",
@@ -98,15 +99,25 @@ def effect_plot(study: Study, table: pd.DataFrame, runs: pd.DataFrame, metrics: 
     if study.is_search:
         return None
     finished = dict(iter(runs[runs["state"] == "finished"].groupby(where)))
-    for metric in metrics:
+    shown = [metric for metric in metrics if not metric.name.endswith(HELD_OUT)]
+    for metric in shown:
         factor, unit = told_in(study, metric)
         values: dict[str, dict[str | float, list[float]]] = {}
         for _, row in table[table[f"{metric.name}_mean"].notna()].iterrows():
             found = [factor * float(value) for value in values_of(finished[tuple(row[where])], metric.name)]
             values.setdefault(nickname(str(row["dataset"])), {})[places[row["variant"]]] = found
         if any(len(own) > 1 for own in values.values()):
-            drawn.append(Effect(titled(metric), unit, values))
+            drawn.append(Effect(titled(metric), unit, values, _of_real(table, metric, factor)))
     return png(effects(drawn, setting), plot=True) if drawn else None
+
+
+def _of_real(table: pd.DataFrame, metric: Metric, factor: float) -> dict[str, float]:
+    """What a measure of generated images is of held-out ones, by data set, where that was measured too."""
+    name = f"{metric.name}{HELD_OUT}_mean"
+    if name not in table:
+        return {}
+    means = table.groupby("dataset", sort=False)[name].mean().dropna()
+    return {nickname(str(dataset)): factor * float(mean) for dataset, mean in means.items()}
 
 
 def sheets(

@@ -41,7 +41,6 @@ from bench.study.definition import Study
 from bench.study.naming import nickname
 
 DECIDE = 5  # measures that a table shows before it is unfolded
-HELD_OUT = "_held_out"  # ends the name of what a measure of generated images is of held-out ones
 ABREAST = ("samples.png", "reconstructions.png")
 
 
@@ -99,7 +98,7 @@ def describe(
         Text(f"Study {study.name}: {facts['data']}, n = {facts['n']}, {facts['date']}."),
         Quote(study.source),
         Text(f"At size {study.size} on {', '.join(smaller)}: {study.sizes[study.size].reason}") if smaller else None,
-        _effects(study) if effects else None,
+        _effects(study, deciding) if effects else None,
         Tabs(tuple(sections)),
         Section("Blanks and failures", (Bullets(tuple(remarks)),)) if remarks else None,
         Section("How it was measured", (measured(study, runs),)),
@@ -173,7 +172,8 @@ def _deciding(study: Study, table: pd.DataFrame) -> list[Metric]:
         return metric != study.objective, metric.name not in claimed, bool(table[f"{metric.name}_diagnostic"].any())
 
     taken = [metric for metric in study.metrics if table[f"{metric.name}_mean"].notna().any()]
-    real = {metric.name.removesuffix(HELD_OUT): metric for metric in taken if metric.name.endswith(HELD_OUT)}
+    held_out = illustrations.HELD_OUT
+    real = {metric.name.removesuffix(held_out): metric for metric in taken if metric.name.endswith(held_out)}
     chosen = sorted((metric for metric in taken if metric not in real.values()), key=place)[:DECIDE]
     return [each for metric in chosen for each in (metric, real.get(metric.name)) if each]
 
@@ -205,9 +205,11 @@ def _compared(
     return blocks, {each.file: content for each, content in drawn}
 
 
-def _effects(study: Study) -> Picture:
+def _effects(study: Study, deciding: Sequence[Metric]) -> Picture:
     what = " and ".join(study.vary)
     note = "Dots are seeds, marks their means, bars the 95 % intervals of the means by Student's t."
+    if any(metric.name.endswith(illustrations.HELD_OUT) for metric in deciding):
+        note += " A dotted line is what held-out images have."
     return Picture(illustrations.EFFECTS, f"What {what} does" if what else "How they compare", note)
 
 

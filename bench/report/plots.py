@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import matplotlib
@@ -46,11 +46,13 @@ class Effect:
         title: its name, with what is better.
         unit: of its values; may be empty.
         values: of the seeds, by data set and by place: all numbers of a varied setting, or all names.
+        real: what it is of real images, by data set, where that is known.
     """
 
     title: str
     unit: str
     values: Mapping[str, Mapping[str | float, Sequence[float]]]
+    real: Mapping[str, float] = field(default_factory=dict)
 
 
 def curves(panels: Panels, xlabel: str = "epoch") -> Picture:
@@ -83,7 +85,7 @@ def curves(panels: Panels, xlabel: str = "epoch") -> Picture:
 def effects(measures: Sequence[Effect], setting: str) -> Picture:
     """Every measure against the varied ``setting``, or by variant where that is empty; all data sets in one frame.
 
-    Seeds are dots, a mark is their mean, and its bar the 95 % interval by Student's t.
+    Seeds are dots, a mark is their mean, and its bar the 95 % interval by Student's t; a dotted line is what real images have.
     """
     datasets = list(dict.fromkeys(dataset for each in measures for dataset in each.values))
     places = list(dict.fromkeys(p for each in measures for own in each.values.values() for p in own))
@@ -104,7 +106,12 @@ def effects(measures: Sequence[Effect], setting: str) -> Picture:
                 own = each.values.get(dataset, {})
                 at = [p if isinstance(p, float) else places.index(p) + shift for p in own]
                 _spread(axes, at, list(own.values()), *look[dataset], STYLES[number % len(STYLES)], across=not setting)
+                if dataset in each.real:
+                    (axes.axhline if setting else axes.axvline)(
+                        each.real[dataset], color=look[dataset][0], linestyle=":"
+                    )
             values = [v for own in each.values.values() for seeds in own.values() for v in seeds]
+            values += each.real.values()
             axes.set_title(each.title, parse_math=False)
             if setting:
                 axes.set_xlabel(setting if index + ACROSS >= len(measures) else "", parse_math=False)
