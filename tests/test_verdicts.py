@@ -82,8 +82,17 @@ def test_nothing_is_answered_from_one_seed(known: Catalogue) -> None:
     found = judged(known, runs_of({latent: each[:1] for latent, each in FALLING.items()}))
     assert (found.verdict, found.n, found.test, found.reason) == ("cannot tell", 1, "", "")
     assert math.isnan(found.p)
+    assert "latent_dim=2: 150, latent_dim=5: 120, latent_dim=10: 110 nats (n = 1)" in markdown([found])
     assert "cannot tell at 1 seed" in markdown([found])
     assert answer([found]) == "Nothing that the source says can be told yet: 1 cannot be told from 1 seed."
+
+
+def test_how_far_one_seed_is_from_a_number_is_told_and_no_verdict(known: Catalogue) -> None:
+    said: dict[str, Any] = {"order": None, "equal": ["latent_dim=2", 120.0], "margin": "10 %", "text": "two is 120"}
+    found = judged(known, runs_of({2: (150.0,), 5: (120.0,), 10: (110.0,)}), **said)
+    assert (found.verdict, found.test, found.effect) == ("cannot tell", "", 0.25)
+    assert "latent_dim=2: 150 nats; latent_dim=2 against 120: +25 % (n = 1)" in markdown([found])
+    assert plain("", [found], 200).count("+25 % (n = 1)") == 1
 
 
 def test_pairs_are_the_seeds_that_both_have(known: Catalogue) -> None:

@@ -104,7 +104,7 @@ def frame(judgements: Sequence[Judgement]) -> pd.DataFrame:
                 "metric": each.claim.metric,
                 "dataset": each.dataset,
                 "verdict": each.verdict,
-                "compared": " - ".join(map(_name, each.pair)) if each.test else "",
+                "compared": " - ".join(map(_name, each.pair)) if any(each.pair) else "",
                 "effect": each.effect,
                 "low": each.effect - each.half,
                 "high": each.effect + each.half,
@@ -169,16 +169,17 @@ def _remark(alike: Sequence[Judgement]) -> str:
 
 def _here(each: Judgement) -> str:
     """What was measured: the means, and the comparison that decides."""
-    if not each.test:
+    if not each.means:
         return ""
     first, second = (side if isinstance(side, str) else f"{each.factor * side:g}" for side in each.pair)
     means = ", ".join(f"{name}: {_number(each.factor * mean)}" for name, mean in each.means)
-    return f"{_in_unit(means, each)}; {first} against {second}: {_effect(each)}"
+    compared = f"; {first} against {second}: {_effect(each)}" if _effect(each) else f" (n = {each.n})"
+    return _in_unit(means, each) + compared
 
 
 def _effect(each: Judgement) -> str:
-    """The effect with its interval and the number of seeds."""
-    if not each.test:
+    """The effect with its interval, where several seeds have one, and their number."""
+    if math.isnan(each.effect):
         return ""
     scale, unit = (100, "%") if each.claim.relative else (each.factor, each.unit)
     effect = " ".join(filter(None, (_signed(scale * each.effect, scale * each.half), unit)))
@@ -186,7 +187,9 @@ def _effect(each: Judgement) -> str:
 
 
 def _signed(effect: float, half: float) -> str:
-    """An effect to the place of the second digit of its interval."""
+    """An effect to the place of the second digit of its interval; of one seed, which has none, to three digits."""
+    if math.isnan(half):
+        return f"{effect:+.3g}"
     digits = max(0, 1 - math.floor(math.log10(half))) if half else 3
     style = f".{digits}f" if max(abs(effect), half) < 1e6 else ".3e"
     return f"{effect:+{style}} ± {half:{style}}"

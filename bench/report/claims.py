@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -42,7 +42,7 @@ class Judgement:
         means: of everything compared, over its seeds.
         pair: the comparison that decides: of several that must all hold the least certain, or the one that does not.
         effect: the mean of the first of the pair less the second, over the seeds; a share of the second where the margin is one.
-        half: half the width of its 95 % interval, uncorrected.
+        half: half the width of its 95 % interval, uncorrected; not a number where one seed has none.
         factor: by which means, effect and interval are multiplied for a reader.
         unit: in which they are then; empty for none.
     """
@@ -115,8 +115,14 @@ def _judged(claim: Claim, dataset: str, runs: pd.DataFrame, curves: pd.DataFrame
     reason = _protocols_differ(finished, claim.metric)
     if not reason and n < 2:
         reason = _blank(claim, finished, curves, [name for name in values if not len(values[name])])
-    if reason or n < 2:
+    means = tuple((name, float(values[name].mean())) for name in claim.variants)
+    if reason or n < 1:
         return Judgement(claim, "cannot tell", dataset, reason=reason, n=n)
+    if n < 2:  # what one seed came to is told, and nothing made of it
+        alone: dict[str, Any] = (
+            {"pair": claim.pairs[0], "effect": float(contrasts[0].mean())} if len(contrasts) == 1 else {}
+        )
+        return Judgement(claim, "cannot tell", dataset, n=n, means=means, **alone)
     each = [lies([list(contrast)], *_bounds(claim)) for contrast in contrasts]
     holds, fails = lies([list(contrast) for contrast in contrasts], *_bounds(claim))
     surest = min(range(len(each)), key=lambda index: each[index][1])
@@ -129,7 +135,7 @@ def _judged(claim: Claim, dataset: str, runs: pd.DataFrame, curves: pd.DataFrame
         n=n,
         test=_test(claim),
         p=min(holds, fails),
-        means=tuple((name, float(values[name].mean())) for name in claim.variants),
+        means=means,
         pair=claim.pairs[deciding],
         effect=float(contrast.mean()),
         half=interval(list(contrast)),
