@@ -126,10 +126,8 @@ class _Told:
     @contextmanager
     def warned(self) -> Iterator[None]:
         """Heed the warning in place of submitit, which would raise an error in the midst of a trial, or begin the job anew."""
-        if (
-            threading.current_thread() is not threading.main_thread()
-        ):  # a job that runs in its driver is warned of nothing
-            yield
+        if threading.current_thread() is not threading.main_thread():
+            yield  # a job that runs in its driver is warned of nothing
             return
         before = signal.signal(WARNING, self._warn)
         try:
