@@ -194,8 +194,8 @@ def test_the_index_shows_the_study_and_what_was_found(seen: Seen) -> None:
     page = seen.open("/")
     assert page.locator("h2").inner_text() == QUESTION
     answer = page.locator(".answer").inner_text()
-    assert answer.startswith("On digits latent_dim=2 has the highest psnr, 9 dB ")
-    assert " On digits it does not hold that a wider one loses less (" in answer
+    assert answer.startswith("On digits latent_dim=2 has the highest psnr (9 ± ")
+    assert " It does not hold on digits that a wider one loses less (" in answer
     assert page.locator(".facts").inner_text().startswith("digits · 2 seeds · runs: 4 finished · ")
     assert page.locator("figcaption").all_inner_texts() == ["latent_dim=2", "latent_dim=10"]
     seen.all_drawn("figure img", 2)
@@ -231,7 +231,7 @@ def test_the_first_view_compares_the_variants(seen: Seen) -> None:
     assert kept == '"machine_learning"'
     assert page.get_by_placeholder("Ask a question").count() == 0  # a panel that the UI opens by itself
     assert page.get_by_text("Traces 0").count() == 0
-    assert page.get_by_text("On digits it does not hold that a wider one loses less (").count() == 1
+    assert page.get_by_text("It does not hold on digits that a wider one loses less (").count() == 1
     assert page.title() != "run"
 
 

@@ -147,7 +147,7 @@ def test_a_page_goes_from_the_question_to_how_to_have_it_again(folder: Path) -> 
     text = (folder / "README.md").read_text()
     parts = [
         "# Which?",
-        "On digits it holds that the loss falls (150 → 120 → 90.33 nats).",
+        "It holds on digits that the loss falls (150 → 120 → 90.33 nats).",
         "| source said ",
         "Study x: digits, n = 3, 2026-01-02.",
         "> Document 000: the first",
@@ -168,7 +168,7 @@ def test_a_page_goes_from_the_question_to_how_to_have_it_again(folder: Path) -> 
     assert facts == {
         "study": "x",
         "question": "Which?",
-        "answer": "On digits it holds that the loss falls (150 → 120 → 90.33 nats).",
+        "answer": "It holds on digits that the loss falls (150 → 120 → 90.33 nats).",
         "data": "digits",
         "n": "3",
         "date": "2026-01-02",
@@ -359,9 +359,18 @@ def test_a_study_that_claims_nothing_says_who_leads_and_never_from_one_seed(know
     study, table = ranked(known)
     half = stats.t.ppf(0.975, 2) * 10 / 3**0.5
     assert leading(study, table) == (
-        f"On digits a has the lowest test_loss, 20 nats (± {half:.2g} at 95 %, n = 3); tied with it: b. "
-        "On mnist one seed says nothing of which is best; c has the lowest test_loss, 1 nats."
+        f"On digits a has the lowest test_loss (20 ± {half:.2g} nats at 95 %, n = 3), tied with b; "
+        "on mnist c has the lowest test_loss (1 nats, n = 1): one seed says nothing of which is best."
     )
+
+
+def test_data_sets_that_agree_on_who_leads_share_a_clause(known: Catalogue) -> None:
+    study, table = ranked(known)
+    digits = table[table["dataset"] == "digits"]
+    both = pd.concat((digits, digits.assign(dataset="mnist")))
+    assert leading(study, both).startswith("On digits and mnist a has the lowest test_loss (20 ± ")
+    assert leading(study, both).endswith(" nats at 95 %, n = 3), tied with b.")
+    assert leading(study, digits[digits["variant"] != "c"]).endswith("n = 3), but it cannot be told from any other.")
 
 
 def test_who_leads_comes_before_verdicts_that_are_not_about_the_objective(known: Catalogue) -> None:
@@ -370,9 +379,9 @@ def test_who_leads_comes_before_verdicts_that_are_not_about_the_objective(known:
     verdict = Judgement(
         claim, "holds", "digits", means=(("a", 2.0), ("b", 3.0)), pair=("a", "b"), effect=-1.0, half=0.1
     )
-    assert found(study, table, [verdict]).startswith("On digits it holds that the loss falls")
+    assert found(study, table, [verdict]).startswith("It holds on digits that the loss falls")
     other = replace(verdict, claim=replace(claim, metric="psnr"))
-    assert found(study, table, [other]).startswith(f"{leading(study, table)} On digits it holds that")
+    assert found(study, table, [other]).startswith(f"{leading(study, table)} It holds on digits that")
     untold = replace(verdict, verdict="cannot tell")
     assert found(study, table, [untold]).startswith(leading(study, table))
     assert found(study, table, []) == leading(study, table)
@@ -463,7 +472,7 @@ def test_the_index_has_a_line_for_every_report(folder: Path) -> None:
     assert [cell.strip() for cell in line.split("|")[1:-1]] == [
         "[x](x/README.md)",
         "Which?",
-        "On digits it holds that the loss falls (150 → 120 → 90.33 nats).",
+        "It holds on digits that the loss falls (150 → 120 → 90.33 nats).",
         '<img src="x/effects.png" width="240" alt="">',
         "digits",
         "3",

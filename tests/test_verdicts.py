@@ -266,12 +266,12 @@ def judgements(known: Catalogue) -> list[Judgement]:
 def test_the_answer_is_what_the_verdicts_support(judgements: list[Judgement]) -> None:
     assert [each.verdict for each in judgements] == ["holds", "open", "does not hold", "cannot tell", "not judged"]
     assert answer(judgements) == (
-        "On digits it holds that the loss falls (151 → 121 → 111.2 nats); it does not hold that more is better (22 → 25 → 30 dB)"
-        ". Of what else the source says, 1 cannot be told from 3 seeds, 1 is not judged and 1 is open on mnist."
+        "It holds on digits that the loss falls (151 → 121 → 111.2 nats); it does not hold on digits that more is better "
+        "(22 → 25 → 30 dB); 1 cannot be told from 3 seeds and 2 are open or not judged."
     )
-    assert answer(judgements[:1]) == "On digits it holds that the loss falls (151 → 121 → 111.2 nats)."
+    assert answer(judgements[:1]) == "It holds on digits that the loss falls (151 → 121 → 111.2 nats)."
     assert answer([]) == ""
-    assert answer(judgements[1:2]) == ("Nothing that the source says can be told yet: 1 is open on mnist.")
+    assert answer(judgements[1:2]) == "Nothing that the source says can be told yet: 1 is open."
 
 
 def test_the_answer_names_the_measure_where_no_unit_tells_what_it_is(judgements: list[Judgement]) -> None:
@@ -286,7 +286,7 @@ def test_the_answer_names_the_measure_where_no_unit_tells_what_it_is(judgements:
     assert measured("gap/test/loss", "") == "gap of test/loss 151 → 121 → 111.2"
 
 
-def test_the_answer_names_data_sets_where_there_are_several_and_counts_what_is_more_than_three(
+def test_the_answer_names_data_sets_where_there_are_several_and_counts_what_is_more_than_two(
     judgements: list[Judgement],
 ) -> None:
     def held(text: str, dataset: str) -> Judgement:
@@ -298,7 +298,7 @@ def test_the_answer_names_data_sets_where_there_are_several_and_counts_what_is_m
     falls = "151 → 121 → 111.2 nats"
     assert answer(both) == f"It holds that a (digits: {falls}; mnist: {falls}) and that b (mnist: {falls})."
     assert answer([held(text, "digits") for text in "abcd"]) == (
-        f"On digits it holds that a ({falls}), that b ({falls}), that c ({falls}), and likewise 1 more."
+        f"It holds on digits that a ({falls}), that b ({falls}) and 2 more."
     )
 
 
@@ -357,7 +357,7 @@ def test_large_numbers_are_told_in_full(known: Catalogue) -> None:
 
 def test_a_terminal_shows_the_answer_and_a_line_for_each(judgements: list[Judgement]) -> None:
     text = plain(answer(judgements), judgements)
-    assert text.startswith("On digits it holds that the loss falls (151 → 121 → 111.2 nats); ")
+    assert text.startswith("It holds on digits that the loss falls (151 → 121 → 111.2 nats); ")
     assert all(len(line) <= 120 for line in text.splitlines())
     lines = [" ".join(line.split()) for line in text.splitlines()]
     assert lines[5:8] == [
@@ -381,7 +381,7 @@ def test_a_report_opens_with_the_answer(known: Catalogue, tmp_path: Path) -> Non
     lines = [line for line in text.splitlines() if line]
     assert lines[:2] == [
         "# Which?",
-        "On digits it holds that the loss falls (151 → 121 → 111.2 nats). Of what else the source says, 1 is open on mnist.",
+        "It holds on digits that the loss falls (151 → 121 → 111.2 nats); 1 is open.",
     ]
     assert lines[2].startswith("| source said ")
     assert text.index("Holm's") < text.index("> Document 000: the first") < text.index("## digits")

@@ -15,9 +15,10 @@ from bench.report.claims import Judgement
 from bench.report.plain import WIDTH, plain_table
 from bench.study.claims import Claim, Side
 from bench.study.naming import nickname
+from bench.text import listed
 
 COLUMNS = ("source said", "data set", "here", "verdict")
-MOST = 3  # claims that a sentence tells in full
+MOST = 2  # claims of a verdict that a sentence tells in full
 SMALLEST = 0.0001  # p-value that is told as a number
 LEGEND = (
     "± is half the width of an effect's 95 % interval over the seeds. A claim holds where the interval lies wholly where the "
@@ -27,23 +28,18 @@ LEGEND = (
 
 
 def answer(judgements: Sequence[Judgement]) -> str:
-    """One or two sentences of what the verdicts support; empty where nothing is claimed."""
+    """A sentence of what the verdicts support; empty where nothing is claimed."""
     if not judgements:
         return ""
     run = sorted({nickname(each.dataset) for each in judgements if each.verdict not in ("open", "not judged")})
-    told = {"holds": "it holds that", "does not hold": "it does not hold that"}
+    where = f" on {run[0]}" if len(run) == 1 else ""
+    told = {"holds": f"it holds{where}", "does not hold": f"it does not hold{where}"}
     parts = [f"{words} {that}" for verdict, words in told.items() if (that := _that(judgements, verdict, len(run) > 1))]
-    rest = []
-    for verdict, words in (("cannot tell", "cannot be told"), ("not judged", "not judged"), ("open", "open")):
-        if own := [each for each in judgements if each.verdict == verdict]:
-            be = "" if verdict == "cannot tell" else "is " if len(own) == 1 else "are "
-            rest.append(f"{len(own)} {be}{words}{_remark(own)}")
-    if parts:
-        where = f"on {run[0]} " if len(run) == 1 else ""
-        sentences = [where + "; ".join(parts), f"Of what else the source says, {_listed(rest)}" if rest else ""]
-    else:
-        sentences = [f"Nothing that the source says can be told yet: {_listed(rest)}"]
-    return " ".join(f"{text[0].upper()}{text[1:]}." for text in sentences if text)
+    rest = _untold(judgements)
+    if not parts:
+        return f"Nothing that the source says can be told yet: {rest}."
+    text = "; ".join(filter(None, (*parts, rest)))
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def tables(judgements: Sequence[Judgement]) -> tuple[Block, ...]:
@@ -53,7 +49,7 @@ def tables(judgements: Sequence[Judgement]) -> tuple[Block, ...]:
     if not (told and rest):
         return (table(judgements),) if judgements else ()
     counts = Counter(each.verdict for each in rest)
-    title = f"What else the source says: {_listed([f'{count} {verdict}' for verdict, count in counts.items()])}"
+    title = f"What else the source says: {listed([f'{count} {verdict}' for verdict, count in counts.items()])}"
     return table(told), Fold(title, (replace(table(rest).filled(), name="claims-open"),))
 
 
@@ -127,9 +123,22 @@ def _that(judgements: Sequence[Judgement], verdict: str, several: bool) -> str:
             words = f"{nickname(each.dataset)}: {_measured(each)}" if several else _measured(each)
             places.setdefault(each.claim.text.rstrip("."), []).append(words)
     told = [f"{text} ({'; '.join(where)})" for text, where in places.items()]
-    if len(told) > MOST:
-        return f"{', that '.join(told[:MOST])}, and likewise {len(told) - MOST} more"
-    return " and that ".join(filter(None, (", that ".join(told[:-1]), *told[-1:])))
+    more = [f"{len(told) - MOST} more"] if len(told) > MOST else []
+    return listed([*(f"that {each}" for each in told[:MOST]), *more])
+
+
+def _untold(judgements: Sequence[Judgement]) -> str:
+    """How many claims have no verdict, and why."""
+    parts = []
+    if own := [each for each in judgements if each.verdict == "cannot tell"]:
+        seeds = "" if any(each.reason for each in own) else f" from {_seeds(sorted({each.n for each in own}))}"
+        parts.append(f"{len(own)} cannot be told{seeds}")
+    counts = Counter(each.verdict for each in judgements)
+    kinds = [kind for kind in ("open", "not judged") if counts[kind]]
+    if kinds:
+        count = sum(counts[kind] for kind in kinds)
+        parts.append(f"{count} {'is' if count == 1 else 'are'} {' or '.join(kinds)}")
+    return listed(parts)
 
 
 def _measured(each: Judgement) -> str:
@@ -156,15 +165,6 @@ def _number(value: float) -> str:
 
 def _in_unit(text: str, each: Judgement) -> str:
     return f"{text} {each.unit}" if each.unit else text
-
-
-def _remark(alike: Sequence[Judgement]) -> str:
-    """What is to be said of all that are open, or that cannot be told for want of seeds."""
-    if alike[0].verdict == "open":
-        return f" on {_listed(list(dict.fromkeys(nickname(each.dataset) for each in alike)))}"
-    if alike[0].verdict == "cannot tell" and not any(each.reason for each in alike):
-        return f" from {_seeds(sorted({each.n for each in alike}))}"
-    return ""
 
 
 def _here(each: Judgement) -> str:
@@ -210,10 +210,6 @@ def _word(each: Judgement) -> str:
 def _seeds(counts: Sequence[int]) -> str:
     words = " or ".join(map(str, counts))
     return f"{words} seed" if words == "1" else f"{words} seeds"
-
-
-def _listed(parts: Sequence[str]) -> str:
-    return " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))
 
 
 def _name(side: Side) -> str:

@@ -14,6 +14,7 @@ from bench.report.claims import Judgement
 from bench.report.tables import unless_test
 from bench.study.definition import Study
 from bench.study.naming import nickname
+from bench.text import listed
 
 LEGEND = (
     "The place by the mean over the seeds, and ± half the width of its 95 % interval; ≈ is tied with the first by a paired "
@@ -30,25 +31,32 @@ def found(study: Study, table: pd.DataFrame, judgements: Sequence[Judgement]) ->
 
 
 def leading(study: Study, table: pd.DataFrame) -> str:
-    """A sentence for every data set on which more than one variant was measured: the best, and what is tied with it."""
-    metric, sentences = study.objective, []
+    """A sentence of the best on every data set where more than one variant was measured, and of what is tied with it."""
+    metric = study.objective
     name, (factor, unit) = metric.name, told_in(study, metric)
     most = {"lower": "lowest", "higher": "highest", "neither": ""}[metric.better]
+    alike: dict[tuple[str, str], list[tuple[str, str]]] = {}  # the best and a remark: data sets and values
     for place, rows in _places(study, table).items():
         if not most or len(rows) < 2:
             continue
         first = rows.iloc[int((metric.sign * rows[f"{name}_mean"]).argmin())]
-        value = " ".join(filter(None, (f"{factor * first[f'{name}_mean']:.4g}", unit)))
-        if not first[f"{name}_best"]:
-            sentences.append(
-                f"On {place} one seed says nothing of which is best; {first['variant']} has the {most} {name}, {value}."
-            )
-            continue
-        spread = f"± {factor * first[f'{name}_interval']:.2g} at 95 %, n = {first[f'{name}_n']:.0f}"
         tied = list(rows.loc[rows[f"{name}_tied"], "variant"])
-        others = f"; tied with it: {', '.join(tied)}" if tied else ""
-        sentences.append(f"On {place} {first['variant']} has the {most} {name}, {value} ({spread}){others}.")
-    return " ".join(sentences)
+        if not first[f"{name}_best"]:
+            remark = ": one seed says nothing of which is best"
+        elif len(tied) == len(rows) - 1:
+            remark = ", but it cannot be told from any other"
+        else:
+            remark = f", tied with {listed(tied)}" if tied else ""
+        half = first[f"{name}_interval"]
+        spread, at = ("", "") if math.isnan(half) else (f" ± {factor * half:.2g}", "at 95 %")
+        value = " ".join(filter(None, (f"{factor * first[f'{name}_mean']:.4g}{spread}", unit, at)))
+        alike.setdefault((first["variant"], remark), []).append((place, f"{value}, n = {first[f'{name}_n']:.0f}"))
+    parts = []
+    for (best, remark), found in alike.items():
+        values = "; ".join(value for _, value in found)
+        parts.append(f"on {listed([place for place, _ in found])} {best} has the {most} {name} ({values}){remark}")
+    text = "; ".join(parts)
+    return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
 def ranking(study: Study, table: pd.DataFrame) -> Table | None:
