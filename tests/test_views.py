@@ -196,7 +196,7 @@ def test_what_the_runs_tell_is_told_of_a_store_of_an_earlier_version(
     lines = ["[[claims]]", *(f"{name} = {json.dumps(value)}" for name, value in claim.items())]
     file.write_text("\n".join((file.read_text(), *lines)))
     make_ready(paths, known, store)
-    assert told(store).answer.startswith("On digits it does not hold that a wider one loses less (")
+    assert told(store).answer.startswith("It does not hold on digits that a wider one loses less (")
 
 
 def test_a_store_that_cannot_be_written_is_shown_as_it_is(
