@@ -79,6 +79,13 @@ def test_clipped_measures_are_those_of_a_second_implementation() -> None:
     assert 0.3 < found.clipped_coverage < 1 > found.clipped_density > 0.3
 
 
+@pytest.mark.parametrize("side", [0.1, 0.2, 0.3, 0.5, 0.7, 0.9])
+def test_no_rounding_takes_its_edge_from_a_ball_of_the_median_reach(side: float) -> None:
+    """Two vectors reach to each other; of some distances the root's square is less."""
+    pair = torch.tensor([[0, 0], [1, side]], dtype=torch.float64)
+    assert manifolds(pair, pair, neighbours=1).clipped_density == 1
+
+
 def test_the_expected_coverage_with_one_neighbour_has_a_closed_form() -> None:
     """A ball of 1/N of the mass on average, as Beta(1, N - 1), holds none of m with probability (N - 1) / (N - 1 + m)."""
     m = torch.arange(10_001, dtype=torch.float64)

@@ -58,7 +58,7 @@ def manifolds(real: Tensor, generated: Tensor, neighbours: int = NEIGHBOURS) -> 
     real, generated = real.double(), generated.double()
     (own, places), (generated_own, _) = (_nearest(features, neighbours) for features in (real, generated))
     reach, generated_reach = own.amax(dim=1), generated_own.amax(dim=1)
-    clipped_reach = torch.minimum(reach, reach.sqrt().quantile(0.5).square())
+    clipped_reach = torch.minimum(reach, _median(reach))
     inside, inside_clipped, recalled = [], [], []
     nearest, filled = torch.full_like(reach, math.inf), torch.zeros_like(reach)
     for part, part_reach in zip(generated.split(ROWS), generated_reach.split(ROWS), strict=True):
@@ -109,6 +109,17 @@ def _share(counts: Tensor, most: int) -> float:
 
 def _log_beta(a: Tensor, b: Tensor) -> Tensor:
     return torch.lgamma(a) + torch.lgamma(b) - torch.lgamma(a + b)
+
+
+def _median(squares: Tensor) -> Tensor:
+    """The square of the median of their roots.
+
+    Two vectors that are each other's last neighbour have one reach, and it may be the median: rounding must not fall below it,
+    or both balls would lose what lies at their edge.
+    """
+    ordered = squares.sort().values
+    low, high = ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]
+    return ((low.sqrt() + high.sqrt()) / 2).square().clamp(low, high)
 
 
 def _nearest(features: Tensor, neighbours: int) -> tuple[Tensor, Tensor]:
