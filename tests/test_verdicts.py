@@ -332,6 +332,12 @@ def test_a_relative_effect_is_told_in_percent(known: Catalogue) -> None:
     assert "latent_dim=10 against latent_dim=2: -26.34 ± 0.71 % (n = 3)" in markdown([found])
 
 
+def test_a_mean_beside_a_number_is_told_once_with_its_interval(known: Catalogue) -> None:
+    """111.2, and 4.30 (Student's t of two degrees) times its error, 1.124 / sqrt(3): the difference has no other."""
+    found = judged(known, runs_of(FALLING), order=None, less=["latent_dim=10", 115.5])
+    assert "| latent_dim=10: 111.2 ± 2.8 nats, against 115.5 (n = 3) " in markdown([found])
+
+
 def test_what_is_open_is_folded_beneath_what_was_told(judgements: list[Judgement]) -> None:
     told, rest = tables(judgements)
     assert isinstance(told, Table)

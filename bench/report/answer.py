@@ -172,6 +172,14 @@ def _here(each: Judgement) -> str:
     if not each.means:
         return ""
     first, second = (side if isinstance(side, str) else f"{each.factor * side:g}" for side in each.pair)
+    if (
+        len(each.means) == 1
+        and isinstance(each.pair[1], float | int)
+        and not (each.claim.relative or math.isnan(each.half))
+    ):
+        ((name, mean),) = each.means  # less a number, so its interval is the effect's
+        told = _in_unit(_rounded(each.factor * mean, each.factor * each.half), each)
+        return f"{name}: {told}, against {second} (n = {each.n})"
     means = ", ".join(f"{name}: {_number(each.factor * mean)}" for name, mean in each.means)
     compared = f"; {first} against {second}: {_effect(each)}" if _effect(each) else f" (n = {each.n})"
     return _in_unit(means, each) + compared
@@ -187,12 +195,16 @@ def _effect(each: Judgement) -> str:
 
 
 def _signed(effect: float, half: float) -> str:
-    """An effect to the place of the second digit of its interval; of one seed, which has none, to three digits."""
+    return _rounded(effect, half, "+")
+
+
+def _rounded(value: float, half: float, sign: str = "") -> str:
+    """A number to the place of the second digit of its interval; of one seed, which has none, to three digits."""
     if math.isnan(half):
-        return f"{effect:+.3g}"
+        return f"{value:{sign}.3g}"
     digits = max(0, 1 - math.floor(math.log10(half))) if half else 3
-    style = f".{digits}f" if max(abs(effect), half) < 1e6 else ".3e"
-    return f"{effect:+{style}} ± {half:{style}}"
+    style = f".{digits}f" if max(abs(value), half) < 1e6 else ".3e"
+    return f"{value:{sign}{style}} ± {half:{style}}"
 
 
 def _because(each: Judgement) -> str:
