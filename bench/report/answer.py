@@ -133,10 +133,9 @@ def _untold(judgements: Sequence[Judgement]) -> str:
     if own := [each for each in judgements if each.verdict == "cannot tell"]:
         seeds = "" if any(each.reason for each in own) else f" from {_seeds(sorted({each.n for each in own}))}"
         parts.append(f"{len(own)} cannot be told{seeds}")
-    counts = Counter(each.verdict for each in judgements)
-    kinds = [kind for kind in ("open", "not judged") if counts[kind]]
-    if kinds:
-        count = sum(counts[kind] for kind in kinds)
+    counts = Counter(each.verdict for each in judgements if each.verdict in ("open", "not judged"))
+    kinds = sorted(counts, reverse=True)
+    if count := counts.total():
         parts.append(f"{count} {'is' if count == 1 else 'are'} {' or '.join(kinds)}")
     return listed(parts)
 
