@@ -7,12 +7,33 @@ import math
 import torch
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
-from bench.networks.losses import bce_fake, bce_real, bernoulli_nll, gaussian_kl, image_of, pixel_errors, squared_error
+from bench.networks.losses import (
+    bce_fake,
+    bce_real,
+    bernoulli_nll,
+    bernoulli_nll_of,
+    gaussian_kl,
+    image_of,
+    pixel_errors,
+    squared_error,
+)
 
 
 def test_bernoulli_nll_of_an_even_chance_is_log_two_per_pixel() -> None:
     images = torch.rand(5, 1, 4, 3)
     assert bernoulli_nll(torch.zeros(5, 1, 4, 3), images).item() == torch.tensor(12 * math.log(2)).item()
+
+
+def test_bernoulli_nll_of_probabilities_is_torchs_cross_entropy() -> None:
+    """Of grey images and of black and white ones, and where a decoder is certain: a pixel that it has wrong is 100 nats."""
+    probabilities = torch.rand(4, 1, 28, 28)
+    probabilities[0, 0, 0], probabilities[1, 0, 0] = 0, 1
+    for images in (torch.rand(4, 1, 28, 28), torch.rand(4, 1, 28, 28).round()):
+        expected = torch.nn.functional.binary_cross_entropy(probabilities, images, reduction="none").flatten(1).sum(1)
+        torch.testing.assert_close(bernoulli_nll_of(probabilities, images), expected)
+    black, white = torch.zeros(1, 1, 2, 2), torch.ones(1, 1, 2, 2)
+    assert bernoulli_nll_of(black, white).item() == bernoulli_nll_of(white, black).item() == 400
+    assert bernoulli_nll_of(white, white).item() == bernoulli_nll_of(black, black).item() == 0
 
 
 def test_bernoulli_nll_agrees_with_torch_distributions() -> None:
