@@ -58,8 +58,7 @@ def open_storage(url: str, *, anew: bool = False) -> Storage:
         databases.have(file, TABLES, lambda beside: Storage(beside).engine.dispose())
     # A server that was restarted has closed every connection: each is tried before it is used.
     options: dict[str, Any] = {"pool_pre_ping": True} if file is None else {"connect_args": {"timeout": LOCK_SECONDS}}
-    if url.startswith("postgresql+psycopg"):
-        options["connect_args"] = HEARD
+    options |= _heard(url)
     try:
         with _maker(url):
             storage = Storage(url, engine_kwargs=options)
@@ -70,14 +69,17 @@ def open_storage(url: str, *, anew: bool = False) -> Storage:
     return storage
 
 
+def _heard(url: str) -> dict[str, Any]:
+    return {"connect_args": HEARD} if url.startswith("postgresql+psycopg") else {}
+
+
 @contextlib.contextmanager
 def _maker(url: str) -> Iterator[None]:
     """Alone among the drivers of all machines in making the tables in PostgreSQL: Optuna looks first, and then makes."""
     if not url.startswith("postgresql"):
         yield
         return
-    engine = create_engine(url, poolclass=NullPool)
-    with engine.connect() as connection:  # whose end is the lock's
+    with create_engine(url, poolclass=NullPool, **_heard(url)).connect() as connection:  # whose end is the lock's
         connection.execute(text("select pg_advisory_lock(hashtext('bench'))"))
         yield
 
@@ -92,7 +94,7 @@ def sole_of_all(url: str, study: str) -> Iterator[None]:
     if not url.startswith("postgresql"):
         yield
         return
-    with create_engine(url, poolclass=NullPool).connect() as connection:
+    with create_engine(url, poolclass=NullPool, **_heard(url)).connect() as connection:
         ask = text("select pg_try_advisory_lock(hashtext('bench'), hashtext(:study))")
         held = connection.execute(ask, {"study": study}).scalar()
         connection.commit()  # the lock is the connection's, and no transaction stays open
