@@ -228,7 +228,7 @@ def test_a_share_is_told_in_percent_where_its_source_has_percent(known: Catalogu
     head, first, *_ = rows_of(text, "| variant ")
     assert head[1:4] == ["test_error ↓ (%)", "test_error, 95 %", "recall ↑ (share)"]
     assert first[1] == "**12.10 ± 0.10**"
-    assert rows_of(text, "| source said ")[1][2].startswith("latent_dim=2: 12.1 %; latent_dim=2 against 12.5: ")
+    assert rows_of(text, "| source said ")[1][3].startswith("latent_dim=2: 12.1 %; latent_dim=2 against 12.5: ")
 
 
 def test_nothing_that_is_blank_throughout_is_shown(known: Catalogue) -> None:

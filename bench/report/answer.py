@@ -17,8 +17,9 @@ from bench.study.claims import Claim, Side
 from bench.study.naming import nickname
 from bench.text import listed
 
-COLUMNS = ("source said", "data set", "here", "verdict")
+COLUMNS = ("source said", "data set", "measure", "here", "verdict")
 MOST = 2  # claims of a verdict that a sentence tells in full
+NAMING = ("nats", "dB", "s", "%")  # units by which a reader knows what was measured
 SMALLEST = 0.0001  # p-value that is told as a number
 LEGEND = (
     "± is half the width of an effect's 95 % interval over the seeds. A claim holds where the interval lies wholly where the "
@@ -61,7 +62,9 @@ def table(judgements: Sequence[Judgement]) -> Table:
         claim = "" if each.claim == said else f"{each.claim.text} ({each.claim.where})"
         said = each.claim
         told = each.verdict in ("holds", "does not hold")
-        rows.append((Cell(claim), Cell(place), Cell(_here(each)), Cell(_word(each), strong=told, after=_because(each))))
+        measure = _measure(each.claim) if each.means else ""
+        verdict = Cell(_word(each), strong=told, after=_because(each))
+        rows.append((Cell(claim), Cell(place), Cell(measure), Cell(_here(each)), verdict))
     return Table("claims", COLUMNS, tuple(rows), LEGEND if any(each.test for each in judgements) else "")
 
 
@@ -70,7 +73,8 @@ def plain(found: str, judgements: Sequence[Judgement], width: int = WIDTH) -> st
     if not judgements:
         return ""
     rows = [(each.claim.text, place, _effect(each), _word(each)) for each, place in _rows(judgements)]
-    shown = Table("claims", COLUMNS, tuple(tuple(map(Cell, row)) for row in rows))
+    columns = tuple(name for name in COLUMNS if name != "measure")
+    shown = Table("claims", columns, tuple(tuple(map(Cell, row)) for row in rows))
     return "\n".join((*textwrap.wrap(found, width), "", plain_table(shown, width)))
 
 
@@ -143,7 +147,7 @@ def _untold(judgements: Sequence[Judgement]) -> str:
 def _measured(each: Judgement) -> str:
     """What decides, in short: the means along an order, else the two that are compared, or a share as such.
 
-    The measure is named where no unit tells what it is.
+    A metric is named where its unit does not tell what it is; of a curve the claim says it.
     """
     if each.claim.relative:
         return _signed(100 * each.effect, 100 * each.half) + " %"
@@ -152,9 +156,15 @@ def _measured(each: Judgement) -> str:
         told = " → ".join(map(_number, means.values()))
     else:
         first, second = (means[side] if isinstance(side, str) else each.factor * side for side in each.pair)
-        told = f"{_number(first)} against {_number(second)}"
-    kind, _, rest = each.claim.metric.partition("/")  # the slope or the gap of a loss, else a metric
-    return f"{f'{kind} of {rest}' if rest else kind} {told}" if each.unit in ("", "share") else _in_unit(told, each)
+        told = _number(first) + (f" against {_number(second)}" if second != 0 else "")
+    told = told if each.unit == "share" else _in_unit(told, each)
+    return told if each.unit in NAMING or "/" in each.claim.metric else f"{each.claim.metric} {told}"
+
+
+def _measure(claim: Claim) -> str:
+    """A metric, or what of which curve: ``slope of train/loss``."""
+    kind, _, rest = claim.metric.partition("/")
+    return claim.metric if kind in ("train", "train_eval", "test", "validation") or not rest else f"{kind} of {rest}"
 
 
 def _number(value: float) -> str:
@@ -198,10 +208,10 @@ def _signed(effect: float, half: float) -> str:
 
 
 def _rounded(value: float, half: float, sign: str = "") -> str:
-    """A number to the place of the second digit of its interval; of one seed, which has none, to three digits."""
-    if math.isnan(half):
+    """A number to the place of the second digit of its interval; to three digits where it has none, or one of no width."""
+    if math.isnan(half) or half == 0:
         return f"{value:{sign}.3g}"
-    digits = max(0, 1 - math.floor(math.log10(half))) if half else 3
+    digits = max(0, 1 - math.floor(math.log10(half)))
     style = f".{digits}f" if max(abs(value), half) < 1e6 else ".3e"
     return f"{value:{sign}{style}} ± {half:{style}}"
 
@@ -209,7 +219,8 @@ def _rounded(value: float, half: float, sign: str = "") -> str:
 def _because(each: Judgement) -> str:
     """The test that a verdict rests on, or why there is none."""
     if each.test:
-        return f": {each.test}, p {f'= {each.p:.2g}' if each.p >= SMALLEST else f'< {SMALLEST}'}"
+        p = f", p = {each.p:.2g}" if each.p >= SMALLEST else f", p < {SMALLEST}"
+        return f": {each.test}{'' if math.isnan(each.p) else p}"
     return f": {each.reason}" if each.reason else ""
 
 

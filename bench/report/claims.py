@@ -24,6 +24,9 @@ from bench.study.definition import Study
 
 UNITS = {"seconds_per_epoch": "s", "images_per_second": "images/s", "peak_megabytes": "MB"}
 """Of what every run has beside its metrics."""
+IN_UNITS = {"settling": (1, "epochs"), "slope": (100, "% per epoch"), "rise": (100, "%")}
+"""Factor and unit of what a curve comes to, where it is not the curve's own."""
+CONSTANT = "the same of every seed"
 LOSSES = ("train/loss", "train_eval/loss", "test/loss", "validation/loss", "gap/loss")
 
 Verdict = Literal["holds", "does not hold", "cannot tell", "not judged", "open"]
@@ -37,8 +40,8 @@ class Judgement:
         dataset: empty where the claim is judged on none.
         reason: why there was no test; empty where there was.
         n: the seeds that decide: those that every two compared have in common.
-        test: its name; empty where none was made.
-        p: after Holm's correction; the smaller it is, the surer the verdict, whichever it is.
+        test: its name, or that none is needed; empty where none could be made.
+        p: after Holm's correction; the smaller it is, the surer the verdict, whichever it is. NaN without a test.
         means: of everything compared, over its seeds.
         pair: the comparison that decides: of several that must all hold the least certain, or the one that does not.
         effect: the mean of the first of the pair less the second, over the seeds; a share of the second where the margin is one.
@@ -95,7 +98,9 @@ def judge(study: Study, runs: pd.DataFrame, curves: pd.DataFrame) -> list[Judgem
 
 
 def _told_in(study: Study, name: str) -> tuple[int, str]:
-    """The factor and the unit of a metric or a cost; a curve of the loss has those of ``test_loss``, another term has none."""
+    """The factor and the unit of a metric, of a cost, or of what a curve comes to; a loss has those of ``test_loss``."""
+    if (curve := curve_of(name)) and curve[0] in IN_UNITS:
+        return IN_UNITS[curve[0]]
     name = "test_loss" if name in LOSSES else name
     metric = next((metric for metric in study.metrics if metric.name == name), None)
     return told_in(study, metric) if metric else (1, UNITS.get(name, ""))
@@ -128,13 +133,14 @@ def _judged(claim: Claim, dataset: str, runs: pd.DataFrame, curves: pd.DataFrame
     surest = min(range(len(each)), key=lambda index: each[index][1])
     deciding = surest if fails < holds else max(range(len(each)), key=lambda index: each[index][0])
     contrast = contrasts[deciding]
+    constant = all(differences.nunique() == 1 for differences in contrasts)  # which leaves nothing to a test
     return Judgement(
         claim,
         "holds" if holds < fails else "does not hold",
         dataset,
         n=n,
-        test=_test(claim),
-        p=min(holds, fails),
+        test=CONSTANT if constant else _test(claim),
+        p=math.nan if constant else min(holds, fails),
         means=means,
         pair=claim.pairs[deciding],
         effect=float(contrast.mean()),
@@ -145,10 +151,9 @@ def _judged(claim: Claim, dataset: str, runs: pd.DataFrame, curves: pd.DataFrame
 def _test(claim: Claim) -> str:
     """The test by which a claim is judged, in words."""
     number = next((side for side in claim.sides if not isinstance(side, str)), None)
-    kind = "paired t-test" if number is None else "t-test"
+    kind = "paired t-test" if number is None else "one-sample t-test"
     if claim.relation == "equal":
-        kind = f"two one-sided {kind}s"
-    kind += "" if number is None else f" against {number:g}"
+        kind = f"two one-sided {kind.removeprefix('one-sample ')}s"
     if len(claim.pairs) == 1:
         return kind
     return f"{kind} of every {'step' if claim.ordered else 'pair'}"
