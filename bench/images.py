@@ -106,20 +106,20 @@ def gif(frames: Sequence[Picture], milliseconds: int = GIF_MILLISECONDS) -> byte
     return _saved(images[0], format="GIF", save_all=True, append_images=images[1:], duration=pauses, loop=0)
 
 
-def side_by_side(pictures: Mapping[str, Picture], columns: int = 3) -> Picture:
+def side_by_side(pictures: Mapping[str, Picture], columns: int = 3, letters: int = FONT) -> Picture:
     """Pictures in rows, each under its name, on a sheet of the width that all of a report's have.
 
     A picture that is wider than its place is made smaller; any other is enlarged by a whole factor as far as there is room, the
-    same for all, and stands in the middle of its place. One alone has half of the sheet.
+    same for all, and stands in the middle of its place. One alone has half of the sheet. Names are ``letters`` pixels high.
     """
-    font = ImageFont.load_default(FONT)
+    font, leading = ImageFont.load_default(letters), LEADING * letters // FONT
     columns = min(columns, len(pictures))
     place = (WIDTH - MARGIN) // max(2, columns) - MARGIN
     widest = max(each.shape[1] for each in pictures.values())
     sized = {name: _sized(each, place, max(1, place // widest)) for name, each in pictures.items()}
     height = max(each.shape[0] for each in sized.values())
     names = {name: _wrapped(name, font, place) for name in pictures}
-    caption = LEADING * max(map(len, names.values())) + 6
+    caption = leading * max(map(len, names.values())) + 6
     rows = math.ceil(len(pictures) / columns)
     sheet = Image.new("RGB", (WIDTH, rows * (height + caption + MARGIN) + MARGIN), "white")
     pen = ImageDraw.Draw(sheet)
@@ -128,7 +128,7 @@ def side_by_side(pictures: Mapping[str, Picture], columns: int = 3) -> Picture:
         left = margin + index % columns * (place + MARGIN)
         top = MARGIN + index // columns * (height + caption + MARGIN)
         for line, text in enumerate(names[name]):
-            pen.text((left + place / 2, top + 3 + LEADING * (line + 0.5)), text, "black", font, "mm")
+            pen.text((left + place / 2, top + 3 + leading * (line + 0.5)), text, "black", font, "mm")
         corner = (left + (place - each.shape[1]) // 2, top + caption + (height - each.shape[0]) // 2)
         sheet.paste(Image.fromarray(each), corner)
     return np.asarray(sheet)

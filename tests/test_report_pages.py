@@ -184,7 +184,7 @@ def test_five_measures_decide_and_the_others_are_folded(known: Catalogue, tmp_pa
     taken = {f"metric.{name}": 0.5 for name in names if name != "fid"} | {f"protocol.{n}": PROTOCOL for n in names}
     text = page.write(study, three(FALLING, **taken), NO_CURVES, {}, tmp_path).read_text()
     heads = [cell.split()[0].rstrip(",") for cell in rows_of(text, "| variant ")[0]]
-    assert heads[:7] == ["variant", "test_loss", "test_loss", "density", "psnr", "ssim", "recall"]
+    assert heads[:7] == ["variant", "test_loss", "95", "density", "psnr", "ssim", "recall"]
     folded = text[text.index("<summary>The other measures</summary>") :]
     assert rows_of(folded, "| variant ")[0] == ["variant", "precision ↑ (share)"]
     assert "fid" not in text[: text.index("## Blanks and failures")]
@@ -199,7 +199,7 @@ def test_what_is_a_diagnostic_is_not_among_those_that_decide_and_a_share_stands_
     taken |= {f"protocol.{name}": json.dumps({"stands_as": "a diagnostic"}) for name in ("precision", "recall")}
     text = page.write(study, three(FALLING, **taken), NO_CURVES, {}, tmp_path).read_text()
     heads = [cell.split()[0].rstrip(",") for cell in rows_of(text, "| variant ")[0]]
-    decide = ["variant", "test_loss", "test_loss", "recognised", "recognised_held_out", "psnr", "ssim", "precision"]
+    decide = ["variant", "test_loss", "95", "recognised", "recognised_held_out", "psnr", "ssim", "precision"]
     assert heads[: len(decide)] == decide
 
 
@@ -207,7 +207,7 @@ def test_a_column_of_other_seeds_or_epochs_says_so(known: Catalogue) -> None:
     study = make(known, metrics=["test_loss"])
     runs = three({2: (1.0, 2.0), 5: (3.0, 5.0), 10: (7.0,)})
     uneven = measures(study, summary(study, runs), study.metrics, "m")
-    assert [r[1].text for r in uneven.rows] == ["1.500 ± 0.707", "4.000 ± 1.414 ≈", "7.000 untested (n = 1)"]
+    assert [r[1].text for r in uneven.rows] == ["1.50 ± 0.71", "4.0 ± 1.4 ≈", "7.000 untested (n = 1)"]
     assert "epochs" not in uneven.columns
     runs.loc[(runs["variant"] == "latent_dim=5") & (runs["seed"] == 1), "seed"] = 7
     runs.loc[runs["variant"] == "latent_dim=5", "epochs"] = 9
@@ -226,7 +226,7 @@ def test_a_share_is_told_in_percent_where_its_source_has_percent(known: Catalogu
     runs = three(FALLING, **taken).assign(**{"metric.test_error": lambda rows: 0.12 + rows["seed"] / 1000})
     text = page.write(study, runs, NO_CURVES, {}, tmp_path).read_text()
     head, first, *_ = rows_of(text, "| variant ")
-    assert head[1:4] == ["test_error ↓ (%)", "test_error, 95 %", "recall ↑ (share)"]
+    assert head[1:4] == ["test_error ↓ (%)", "95 % interval (%)", "recall ↑ (share)"]
     assert first[1] == "**12.10 ± 0.10**"
     assert rows_of(text, "| source said ")[1][3].startswith("latent_dim=2: 12.1 %; latent_dim=2 against 12.5: ")
 

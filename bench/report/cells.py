@@ -29,8 +29,8 @@ def measures(study: Study, rows: pd.DataFrame, metrics: Sequence[Metric], name: 
         columns[heading(study, metric, rows)] = [_cell(study, metric, row, own) for row in own]
         halves = rows[f"{metric.name}_interval"]
         if metric == study.objective and halves.notna().any():
-            factor, _ = told_in(study, metric)
-            columns[f"{metric.name}, 95 %"] = [
+            factor, unit = told_in(study, metric)
+            columns["95 % interval" + (f" ({unit})" if unit else "")] = [
                 Cell() if pd.isna(h) else Cell(f"± {factor * h:.3g}", value=h) for h in halves
             ]
     if costs:
@@ -81,12 +81,15 @@ def laid_out(table: Table) -> Table:
 
 
 def with_spread(mean: float, std: float) -> str:
-    """Four digits of the mean and the standard deviation to the same place, or both to one more that it needs."""
+    """A mean and its standard deviation to the place of that one's second digit, at the most four digits or one more."""
     largest = max(abs(mean), 0.0 if pd.isna(std) else std)
     places = max(0, 3 - math.floor(math.log10(largest))) if largest else 3
     places += 10.0 ** -(places + 1) <= std < 10.0**-places
+    if std > 0:
+        places = min(places, max(0, 1 - math.floor(math.log10(std))))
     style = f".{places}f" if largest < 1e6 else ".3e"
-    return f"{mean:{style}}" + ("" if pd.isna(std) else f" ± {std:{style}}")
+    spread = "" if pd.isna(std) else f" ± {std:{style}}" if std else " ± 0"
+    return f"{mean:{style}}{spread}"
 
 
 def _cell(study: Study, metric: Metric, row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Cell:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.images import picture, png, side_by_side
+from bench.images import FONT, picture, png, side_by_side
 from bench.report.blocks import Picture
 from bench.report.cells import titled, told_in
 from bench.report.plots import Curve, Effect, Panels, curves, effects
@@ -27,6 +27,8 @@ PICTURES = {
     "interpolation.png": "Interpolations between held-out images; between noises where a model encodes none",
     "manifold.png": "The latent plane, at quantiles of its prior",
 }
+ABREAST = ("samples.png", "reconstructions.png")  # two that stand beside one another ...
+LARGER = 3 * FONT // 2  # ... each in half of a page, and so has larger letters
 TERMS = {
     "loss": "what the model minimises",
     "reconstruction": "what of an image is lost on the way through its code",
@@ -141,7 +143,10 @@ def sheets(
             each = {variant: picture(files[name]) for variant, files in drawn.items() if name in files}
             columns = 3
         if each:
-            found[name] = Picture(f"{stem}-{name}", title), png(side_by_side(each, columns))
+            found[name] = (
+                Picture(f"{stem}-{name}", title),
+                png(side_by_side(each, columns, LARGER if name in ABREAST else FONT)),
+            )
     return found
 
 

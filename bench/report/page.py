@@ -41,7 +41,6 @@ from bench.study.definition import Study
 from bench.study.naming import nickname
 
 DECIDE = 5  # measures that a table shows before it is unfolded
-ABREAST = ("samples.png", "reconstructions.png")
 
 
 def describe(
@@ -190,8 +189,8 @@ def _compared(
     """What one data set has to show: pictures abreast, the measures that decide, the rest folded."""
     sheets = illustrations.sheets(rows, trials, pictures, stem)
     curve = illustrations.curve_plot(rows, trials, curves, stem)
-    abreast = tuple(sheets[name][0] for name in ABREAST if name in sheets)
-    folded = tuple(each for name, (each, _) in sheets.items() if name not in ABREAST)
+    abreast = tuple(sheets[name][0] for name in illustrations.ABREAST if name in sheets)
+    folded = tuple(each for name, (each, _) in sheets.items() if name not in illustrations.ABREAST)
     rest = [metric for metric in study.metrics if metric not in deciding]
     more = laid_out(measures(study, rows, rest, f"rest-{stem}", costs=False))
     blocks = some(
