@@ -178,7 +178,7 @@ def test_the_best_is_bold_in_its_own_direction(study: Study, runs: pd.DataFrame)
     assert "test_loss ↓" in lines[0]
     assert "psnr ↑" in lines[0]
     assert "**90.00 ± 0**" in lines[4]
-    assert "**30.00 ± 0.00**" in lines[4]
+    assert "**30.00 ± 0**" in lines[4]
     assert "150.0 ± 2.8" in lines[2]
 
 
