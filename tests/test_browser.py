@@ -278,3 +278,45 @@ def test_a_report_runs_the_suite_s_own_script_and_nothing_else_in_it(seen: Seen)
     assert page.locator("tbody tr:has(th)").all_inner_texts() == ["\t".join(row) for row in ROWS]
     assert [text for text in seen.wrong if "violates the following Content Security Policy" in text] == seen.wrong != []
     seen.wrong.clear()
+
+
+PUBLISHED = Path(__file__).parent.parent / "reports"
+
+
+@pytest.fixture
+def published(browser: Any) -> Iterator[Seen]:
+    """A browser for the committed pages, which are files and may ask for no other."""
+    context = browser.new_context(viewport={"width": 640, "height": 900})
+    seen = Seen(context.new_page(), PUBLISHED.as_uri())
+    yield seen
+    context.close()
+    assert seen.wrong == []
+
+
+@pytest.mark.parametrize("study", sorted(file.parent.name for file in PUBLISHED.glob("*/report.html")))
+def test_a_published_page_asks_for_nothing_and_fits_half_a_window(study: str, published: Seen) -> None:
+    page = published.open(f"/{study}/report.html")
+    facts = json.loads((PUBLISHED / study / "report.json").read_text())
+    assert page.locator("h1").inner_text() == facts["question"]
+    assert page.locator("p.lead").inner_text() == facts["answer"]
+    assert page.evaluate("document.documentElement.scrollWidth") <= 640
+    assert page.evaluate("[...document.images].every(each => each.id || !each.src || each.naturalWidth > 0)")
+
+
+def test_a_published_page_has_tabs_and_tables_that_sort_and_pictures_that_enlarge(published: Seen) -> None:
+    page = published.open("/latent_dim/report.html")
+    assert page.get_by_role("tab").all_inner_texts() == ["digits", "mnist"]
+    digits, mnist = page.locator("#measures-digits-test"), page.locator("#measures-mnist-test")
+    assert (digits.is_visible(), mnist.is_visible()) == (True, False)
+    page.get_by_role("tab", name="mnist").click()
+    assert (digits.is_visible(), mnist.is_visible()) == (False, True)
+    losses = "rows => rows.map(row => Number(row.cells[1].dataset.value))"
+    found = mnist.locator("tbody tr").evaluate_all(losses)
+    mnist.locator("thead th").nth(1).click()
+    assert mnist.locator("tbody tr").evaluate_all(losses) == sorted(found) != found
+    mnist.evaluate("table => { table.parentElement.scrollLeft = 9999 }")  # the variant's name stays
+    assert mnist.locator("tbody th").first.evaluate("cell => cell.getBoundingClientRect().left") >= 0
+    page.get_by_role("searchbox").first.fill("generated images get better")
+    assert page.locator("#claims tbody tr:visible").count() == 2
+    page.locator("button.picture:visible").first.click()
+    assert page.locator("dialog#large[open] img").evaluate("each => each.naturalWidth") > 640
