@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from bench import registry
 from bench.contract import ImageSpec
@@ -39,6 +41,7 @@ IN = {
 }
 MNIST = ImageSpec(1, 28, 28, tuple("0123456789"))
 OF_ALL = "leaderboard"
+NARROW = 16  # a layer of fewer is a channel of the image, a logit of a class, or the two numbers of a code
 
 
 def test_every_model_has_a_card() -> None:
@@ -47,13 +50,35 @@ def test_every_model_has_a_card() -> None:
 
 @pytest.mark.parametrize("name", sorted(CARDS))
 def test_a_card_says_what_its_model_is(name: str) -> None:
-    facts = dict(re.findall(r"^\* (\w+): (.*?)$", CARDS[name], re.MULTILINE))
-    assert list(facts) == ["minimises", "size", "source", "known", "studies"]
+    facts = facts_of(name)
+    assert list(facts) == ["minimises", "size", "network", "source", "known", "studies"]
     with torch.device("meta"):
         players = model_class(name)(MNIST).players()
+    told = facts["network"] + "".join(facts_of(other)["network"] for other in named_in(facts["network"], CARDS))
+    widths = {width for network in players.values() for width in widths_of(network) if width >= NARROW}
+    assert widths <= set(map(int, re.findall(r"\d+", told)))
     said = {player: int(size.replace(",", "")) for player, size in re.findall(r"(\w+) ([\d,]+\d)", facts["size"])}
     assert said == {player: parameter_count(network) for player, network in players.items()}  # type: ignore[arg-type]
     assert set(re.findall(r"`(\w+)`", facts["studies"])) == trained_in(name)
+
+
+def facts_of(name: str) -> dict[str, str]:
+    """What a card says in its list."""
+    return dict(re.findall(r"^\* (\w+): (.*?)(?=\n\*|\n\n|\Z)", CARDS[name], re.MULTILINE | re.DOTALL))
+
+
+def named_in(text: str, names: Iterable[str]) -> list[str]:
+    return [name for name in names if f"`{name}`" in text]
+
+
+def widths_of(network: nn.Module) -> set[int]:
+    """Into how many numbers or channels its layers go."""
+    kinds = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+    return {
+        int(each.weight.shape[isinstance(each, nn.ConvTranspose2d)])
+        for each in network.modules()
+        if isinstance(each, kinds)
+    }
 
 
 def values() -> dict[str, tuple[str, str]]:
