@@ -123,6 +123,31 @@ def test_a_run_arrives_whole(inside: Paths, elsewhere: Path) -> None:
     assert "10 rows" in command("apply", "generate", key, "--set", "count=10").output
 
 
+def test_pictures_that_came_without_thumbnails_get_them(inside: Paths, elsewhere: Path, tmp_path: Path) -> None:
+    """A published file holds the pictures alone, and MLflow's UI lays out their thumbnails; what is no picture has none."""
+
+    def published(members: dict[str, bytes]) -> None:
+        for name in [name for name in members if name.endswith("compressed.webp")]:
+            del members[name]
+        start = next(name for name in members if "/artifacts/images/" in name).rpartition("/")[0]
+        header = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (2**20).to_bytes(4, "big") * 2
+        for name, content in {"empty": b"", "text": b"none" * 9, "cut": header[:20], "endless": header}.items():
+            members[f"{start}/{name}.png"] = content
+        members[f"{start}/folder.png/file"] = b""
+
+    file = rewritten(elsewhere / FILE, tmp_path / "published.zip", published)
+    result = command("import", str(file))
+    assert "smoke: 2 runs taken in" in result.output
+    there, here = (
+        {run.tags["key"]: store.artifacts(run.run_id) for run in store.chosen()}
+        for store in (opened(elsewhere / "mlruns", None, "smoke"), opened(inside.store, None, "smoke"))
+    )
+    for key, folder in there.items():
+        drawn = {each.name: each.read_bytes() for each in (folder / "images").glob("*.webp")}
+        assert drawn
+        assert {each.name: each.read_bytes() for each in (here[key] / "images").glob("*.webp")} == drawn
+
+
 def test_a_file_is_taken_in_once_and_handed_on(inside: Paths, elsewhere: Path) -> None:
     command("import", str(elsewhere / FILE))
     assert "smoke: 0 runs taken in, 2 known already" in command("import", str(elsewhere / FILE)).output

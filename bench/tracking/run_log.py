@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
-from PIL import Image
 
 from bench.files import sha256
 from bench.score import Score
@@ -31,12 +30,12 @@ from bench.tracking.reader import Run
 from bench.tracking.rows import COMMIT, FILES, PROTOCOL, REASON, STATUS, Record
 from bench.tracking.run_files import local_folder, put
 from bench.tracking.store import Store
+from bench.tracking.thumbnails import thumbnail, thumbnail_of
 from bench.tracking.words import NOTE, note, title
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as Entity
 
-THUMBNAIL = 256  # pixels of its longest side
 # What MLflow writes in one go: params or tags, and metrics beside them. The rest it would write after the tags.
 WORDS, METRICS = 100, 800
 
@@ -222,18 +221,16 @@ class RunLog:
         of the two would be all.
         """
         key = uuid.uuid5(uuid.NAMESPACE_URL, f"{self.run_id} {name} {epoch}")
-        stem = f"images/images~{name.replace('/', '~')}+step+{epoch}+timestamp+{self._started}+{key}"
-        if self._folder is None and {f"{stem}.png", f"{stem}+compressed.webp"} <= self._drawn:
+        picture = f"images/images~{name.replace('/', '~')}+step+{epoch}+timestamp+{self._started}+{key}.png"
+        small = thumbnail_of(picture)
+        if self._folder is None and {picture, small} <= self._drawn:
             return
         if not self._illustrated:
             self._new_tags["mlflow.loggedImages"] = "true"
             self._illustrated = True
-        picture, thumbnail = Image.open(io.BytesIO(png)), io.BytesIO()
-        picture.thumbnail((THUMBNAIL, THUMBNAIL))
-        picture.save(thumbnail, format="WEBP")
-        self._put(f"{stem}.png", png)
-        self._put(f"{stem}+compressed.webp", thumbnail.getvalue())
-        self._drawn |= {f"{stem}.png", f"{stem}+compressed.webp"}
+        self._put(picture, png)
+        self._put(small, thumbnail(io.BytesIO(png)))
+        self._drawn |= {picture, small}
 
     def _put(self, path: str, content: bytes) -> None:
         put(self.run_id, self._address, path, content, self.store.uri)

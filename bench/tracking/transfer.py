@@ -22,6 +22,7 @@ from bench.tracking.rows import FILES, ORIGIN, TRAINED_IN, record, row, scores, 
 from bench.tracking.run_log import RunLog, write_scores
 from bench.tracking.shared import elsewhere
 from bench.tracking.store import Store
+from bench.tracking.thumbnails import add_thumbnails
 
 ENDED = ("finished", "failed", "pruned")  # what another machine cannot go on with, and need not
 SOURCE = "mlflow.source.name"  # the command that trained a run
@@ -216,6 +217,7 @@ def _write(store: Store, archive: Archive, run: Portable) -> None:
                 (Path(folder) / before).unlink(missing_ok=True)
             told[NAMED], content = packed(facts)
             (Path(folder) / told[NAMED]).write_bytes(content)
+        add_thumbnails(Path(folder))  # which a published file goes without
         client.log_artifacts(run_id, folder)
     tags = sorted(
         told.items() - facts.items(), key=lambda tag: (tag[0] == "key", tag)
