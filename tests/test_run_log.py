@@ -6,7 +6,7 @@ import io
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,10 @@ from bench.study.file import build
 from bench.tracking import run_log
 from bench.tracking.client import run_of
 from bench.tracking.rows import state
-from bench.tracking.run_log import RunLog
+from bench.tracking.run_log import RunLog, write_scores
 from bench.tracking.store import Store
+from bench.tracking.views import write_views
+from bench.tracking.words import NOTE
 
 PNG = io.BytesIO()
 Image.fromarray(np.arange(300 * 280 * 3, dtype=np.uint32).reshape(300, 280, 3).astype(np.uint8)).save(PNG, format="PNG")
@@ -319,3 +321,60 @@ def test_a_trial_whose_data_lie_elsewhere_by_now_goes_on_in_its_run(make: Callab
     (run,) = store.client.search_runs([str(store.experiment_id)])
     assert run.data.params["dataset"] == "/a/x.npz"
     assert run.data.tags["dataset"] == "/b/x.npz"
+
+
+def test_a_run_that_refers_to_another_shows_what_that_one_has(make: Callable[[str], Store], trial: Trial) -> None:
+    """MLflow knows nothing of references: its charts lacked the variant. Whoever reads runs here still reads the other alone."""
+    there = make("shared")
+    log = write(there, trial)
+    here = Store(there.folder, None, "y", "?", create=True)
+    own = replace(trial, variant="wide", varied={"latent_dim": 2})
+    (record,) = there.records().values()
+    for _ in range(2):  # the second time as one whose answer was lost
+        RunLog(here, own, COMMAND).refer(record)
+    (run,) = facts(here)
+    other = facts(there)[0]
+    assert run.metrics == other.metrics
+    assert run.params == {**other.params, "latent_dim": "2"}
+    drawn = [name for name in other.files if name.startswith("images/")]
+    assert run.files == {name: other.files[name] for name in drawn}
+    assert run.tags["mlflow.loggedImages"] == "true"
+    (entity,) = here.client.search_runs([str(here.experiment_id)])
+    assert entity.info.run_name == "wide, seed 0, digits"
+    first, *_, last = run.tags["mlflow.note.content"].split("\n\n")
+    assert first.startswith("vae in the study y: trained on digits")
+    assert last == f"Trained in the study x, in its run {log.run_id}. What stands here is a copy."
+    files = [store.artifacts(run_id) / "images" for store, run_id in ((there, log.run_id), (here, entity.info.run_id))]
+    assert len({(each / next(each.glob("*.png")).name).stat().st_ino for each in files}) == 1  # it takes no room
+    (seen,) = here.records().values()
+    assert (seen.run_id, seen.study) == (log.run_id, "x")
+    assert len(here.table()) == 1
+    assert set(here.curves([seen.run_id])["run_id"]) == {log.run_id}
+
+
+def test_a_run_that_refers_to_another_follows_what_is_measured_of_it_later(
+    make: Callable[[str], Store], trial: Trial
+) -> None:
+    """And gets what an earlier version did not write of it."""
+    there = make("later")
+    write(there, trial)
+    here = Store(there.folder, None, "y", "?", create=True)
+    (record,) = there.records().values()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_log, "show", lambda *_: None)
+        RunLog(here, trial, COMMAND).refer(record)
+    (bare,) = here.client.search_runs([str(here.experiment_id)])
+    here.client.set_tag(bare.info.run_id, NOTE, f"Trained in the study y, in its run {record.run_id}.")
+    assert not bare.data.metrics
+    write_views(here, [], lambda trial: {})
+    assert facts(here)[0].metrics == facts(there)[0].metrics
+    assert "Trained in the study x, in its run" in facts(here)[0].tags[NOTE]
+    here.client.set_tag(bare.info.run_id, NOTE, "my own")
+    write_scores(there, there.chosen()[0], {"fid": Score(3.0), "test_loss": Score(7.25)})
+    write_views(here, [], lambda trial: {})
+    now = here.client.get_run(bare.info.run_id).data
+    assert (now.metrics["final/fid"], now.metrics["final/test_loss"], now.tags[NOTE]) == (3.0, 7.25, "my own")
+    there.client.delete_run(record.run_id)
+    here.close_orphans()
+    assert facts(here) == []
+    assert not list((here.folder / "artifacts" / "y").iterdir())

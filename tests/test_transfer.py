@@ -176,6 +176,40 @@ def test_a_run_that_two_studies_have_travels_under_both_and_is_one_again(
     assert len(list((other / "mlruns").rglob("model.safetensors"))) == 2
 
 
+def test_a_run_that_comes_in_another_study_s_file_is_called_and_told_of_by_its_own(
+    inside: Paths, tmp_path_factory: pytest.TempPathFactory, empty_database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The twin borrows a run under another variant's name; where its file is taken in first, the run lies with the twin."""
+    twin = SMOKE.replace("hidden_dims = [16]", "latent_dim = 2").replace("latent_dim = [2, 3]", "hidden_dims = [[16]]")
+    (inside.studies / "twin.toml").write_text(twin)
+    bench.run("smoke", seeds=1)
+    bench.run("twin", seeds=1)
+    command("export", "twin", FILE)
+    command("export", "smoke", "own.zip")
+
+    def older(members: dict[str, bytes]) -> None:  # which wrote the name that the run has in the study that trained it
+        of_runs(name="latent_dim=2, seed 0, digits")(members)
+
+    file = rewritten(Path(FILE), Path("older.zip"), older).resolve()
+    other = place(tmp_path_factory.mktemp("other") / "place", empty_database)
+    (other / "studies" / "twin.toml").write_text(twin)
+    monkeypatch.chdir(other)
+    command("import", str(file))
+    command("import", str(inside.studies.parent / "own.zip"))
+    own, borrowed = (opened(Path("mlruns"), None, study) for study in ("smoke", "twin"))
+    (run,) = borrowed.chosen()
+    assert run.name == "hidden_dims=16, seed 0, digits"
+    notes = [each.tags["mlflow.note.content"] for each in own.reader.runs([str(own.experiment_id)])]
+    (told,) = (note for note in notes if "copy" in note)
+    where = f"it lies in the study twin, in its run {run.run_id}. What stands here is a copy."
+    assert told.endswith(f"Trained in the study smoke; {where}")
+    assert list(bench.table("smoke", wide=True)["trained_in"]) == ["", ""]
+    assert list(bench.table("twin", wide=True)["trained_in"]) == ["smoke"]
+    assert command("export", "twin", "smoke", "again.zip").output.startswith("3 runs: ")
+    with Archive(Path("again.zip")) as archive:
+        assert {study: len(ids) for study, ids in archive.studies().items()} == {"smoke": 2, "twin": 1}
+
+
 def test_a_run_that_failed_is_told_of_and_begins_anew(inside: Paths, elsewhere: Path) -> None:
     """Its epochs of another machine and those of this one would be one curve."""
     command("import", str(elsewhere / FILE))

@@ -23,7 +23,9 @@ from bench.score import Score
 from bench.study.definition import Failure, Trial
 from bench.study.naming import nickname
 from bench.text import escaped
+from bench.tracking.borrowed import show
 from bench.tracking.client import run_of
+from bench.tracking.errors import StoreError
 from bench.tracking.names import FINAL, REFERS
 from bench.tracking.protocols import NAMED, facts_in, packed, remove_others, unpacked
 from bench.tracking.reader import Run
@@ -31,7 +33,7 @@ from bench.tracking.rows import COMMIT, FILES, PROTOCOL, REASON, STATUS, Record
 from bench.tracking.run_files import local_folder, put
 from bench.tracking.store import Store
 from bench.tracking.thumbnails import thumbnail, thumbnail_of
-from bench.tracking.words import NOTE, note, title
+from bench.tracking.words import ILLUSTRATED, NOTE, note, settled, title
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as Entity
@@ -99,7 +101,7 @@ class RunLog:
         self._facts = facts_in(unpacked(run, self.store.uri).tags)
         self._started = run.started
         self._params = set(run.params)
-        self._illustrated = "mlflow.loggedImages" in run.tags
+        self._illustrated = ILLUSTRATED in run.tags
         self._finals = {name: value for name, value in run.metrics.items() if name.startswith(FINAL)}
         if self._folder is not None and not self.finished:
             with suppress(OSError):
@@ -108,7 +110,6 @@ class RunLog:
     def refer(self, other: Record) -> None:
         """Let a run stand for that of another study, which trained the trial."""
         refers = {REFERS: other.run_id, "state": "finished"}
-        refers[NOTE] = f"Trained in the study {other.study}, in its run {other.run_id}."
         client, experiment = self.store.client, str(self.store.experiment_id)
         ours = f"tags.key = '{self.trial.key}' and tags.`{REFERS}` = '{other.run_id}'"
         found = client.search_runs([experiment], ours, max_results=1)
@@ -119,13 +120,14 @@ class RunLog:
         )
         self.run_id = run.info.run_id
         client.set_terminated(self.run_id, STATUS["finished"])
+        there = run_of(client.get_run(other.run_id))
+        with suppress(StoreError):  # what is lacking then is written with the views, and nothing else rests on it
+            show(self.store, run_of(run), there)
 
     def facts(self, tags: Mapping[str, str], params: Mapping[str, Any], data: Mapping[str, str]) -> None:
         """What the trial's process says of itself before it trains; ``params`` are the settings that tell it from others."""
-        trial = self.trial
-        named = {"model": trial.model, "dataset": trial.dataset, "seed": trial.seed, **params}
-        texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in named.items()}
-        self._note = note(trial, self.store.study, {name: texts[name] for name in params})
+        trial, texts = self.trial, settled(self.trial, params)
+        self._note = note(trial, self.store.study, texts)
         new = {name: text for name, text in texts.items() if name not in self._params}  # MLflow changes none
         self._new_params |= new
         self._new_tags |= {**tags, NOTE: self._note}
@@ -226,7 +228,7 @@ class RunLog:
         if self._folder is None and {picture, small} <= self._drawn:
             return
         if not self._illustrated:
-            self._new_tags["mlflow.loggedImages"] = "true"
+            self._new_tags[ILLUSTRATED] = "true"
             self._illustrated = True
         self._put(picture, png)
         self._put(small, thumbnail(io.BytesIO(png)))

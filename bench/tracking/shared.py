@@ -1,6 +1,7 @@
 """What the studies of one store share: a trial that one of them has finished is finished for all.
 
-The study that asks for it has a run that refers to the run that trained it, and holds nothing else: one truth, in one place.
+The study that asks for it has a run that refers to the run that trained it: one truth, in one place. What that run holds besides
+is a copy for MLflow's UI (`bench.tracking.borrowed`), and nothing here reads it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bench.tracking.names import REFERS
+from bench.tracking.names import REFERS, RUN_NAME
 from bench.tracking.protocols import unpacked
 from bench.tracking.reach import asking
 from bench.tracking.reader import Reader, Run
@@ -18,7 +19,8 @@ from bench.tracking.rows import TRAINED_IN, Record, record, state
 if TYPE_CHECKING:
     from bench.tracking.store import Store
 
-OWN = ("study", "variant", "dataset", "split", "trial", "mlflow.source.name")  # tags that stay those of whoever refers
+# Tags that stay those of whoever refers.
+OWN = ("study", "variant", "dataset", "split", "trial", "mlflow.source.name", RUN_NAME)
 
 
 @asking()
@@ -48,4 +50,8 @@ def _under_its_names(run: Run, other: Run | None) -> Run | None:
     if other is None or state(other) != "finished" or not other.readable:
         return None
     own = {name: run.tags[name] for name in OWN if name in run.tags}
-    return replace(other, tags={**other.tags, TRAINED_IN: other.tags.get(TRAINED_IN, other.tags["study"]), **own})
+    trained = other.tags.get(TRAINED_IN, other.tags["study"])
+    tags = {name: value for name, value in other.tags.items() if name != TRAINED_IN}
+    if trained != run.tags["study"]:  # it came back, in the file of another study that had it from this one
+        tags[TRAINED_IN] = trained
+    return replace(other, name=run.name, tags={**tags, **own})

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from bench import databases
+from bench.tracking.names import RUN_NAME
 from bench.tracking.reader import DataNote, Experiment, Point, Run
 
 SCHEMAS = ("dc11669786a5",)  # of MLflow, as its table alembic_version names them, that these queries were written for
@@ -118,7 +119,7 @@ class SqlReader:
             Run(
                 run,
                 str(experiment),
-                name or tags[run].get("mlflow.runName", ""),
+                name or tags[run].get(RUN_NAME, ""),
                 status,
                 started,
                 ended,

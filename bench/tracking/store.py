@@ -125,7 +125,7 @@ class Store:
         own = self._own()
         for run, there in zip(own, meant(self.reader, own), strict=True):
             if there is None:
-                self.client.delete_run(run.run_id)
+                self.remove(run.run_id)
                 continue
             if "key" in run.tags and run.tags.get("state", "running") == "running":
                 self.client.set_tag(run.run_id, "state", "interrupted")

@@ -14,7 +14,7 @@ from bench.files import sha256
 from bench.study.definition import LONGEST_TRIAL
 from bench.text import reason
 from bench.tracking.archive import Archive, ArchiveError, Exporter, Portable
-from bench.tracking.names import REFERS
+from bench.tracking.names import REFERS, RUN_NAME
 from bench.tracking.protocols import NAMED, facts_in, named_in, packed
 from bench.tracking.reach import answered
 from bench.tracking.reader import DataNote, Run
@@ -23,6 +23,7 @@ from bench.tracking.run_log import RunLog, write_scores
 from bench.tracking.shared import elsewhere
 from bench.tracking.store import Store
 from bench.tracking.thumbnails import add_thumbnails
+from bench.tracking.words import own_name
 
 ENDED = ("finished", "failed", "pruned")  # what another machine cannot go on with, and need not
 SOURCE = "mlflow.source.name"  # the command that trained a run
@@ -197,9 +198,8 @@ def _write(store: Store, archive: Archive, run: Portable) -> None:
     from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 
     client = store.client
-    created = client.create_run(
-        str(store.experiment_id), start_time=run.started, tags={ORIGIN: run.origin}, run_name=run.name
-    )
+    name = own_name(run.name, run.trial, run.tags)
+    created = client.create_run(str(store.experiment_id), run.started, {ORIGIN: run.origin}, name)
     run_id = created.info.run_id
     for params in _parts([Param(name, value) for name, value in run.params.items()], AT_ONCE):
         client.log_batch(run_id, params=params)
@@ -211,7 +211,7 @@ def _write(store: Store, archive: Archive, run: Portable) -> None:
         client.log_inputs(run_id, datasets=[DatasetInput(dataset, [InputTag("mlflow.data.context", "train")])])
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         archive.unpack(run, Path(folder))
-        told = {name: text for name, text in run.tags.items() if name != NAMED}
+        told = {tag: text for tag, text in run.tags.items() if tag not in (NAMED, RUN_NAME)}
         if facts := facts_in(told):  # in a file of today, whatever wrote them; what was checked is the tags
             if before := named_in(run.tags):
                 (Path(folder) / before).unlink(missing_ok=True)

@@ -22,6 +22,7 @@ from bench.score import LARGEST, Metric
 from bench.study.definition import Trial
 from bench.study.naming import nickname
 from bench.text import is_name
+from bench.tracking.borrowed import show_borrowed
 from bench.tracking.names import FINAL
 from bench.tracking.reach import asking
 from bench.tracking.rows import Record
@@ -31,7 +32,7 @@ from bench.tracking.words import present
 VIEW = "mlflow.sharedViewState."
 GROUP_COLOURS = "group colours"  # of the experiment: the colour of every group that its views make, as JSON
 SHOWN = "shown"  # of the experiment: a hash of the runs that its views were made from
-LOOK = 2  # raised where views of the same runs come to look otherwise, so that they are written anew
+LOOK = 3  # raised where views of the same runs come to look otherwise, so that they are written anew
 OBJECTIVES = 6  # measures that a view opens with; the rest are folded
 COSTS = ("time/epoch_s", "time/images_per_s", "memory/peak_mb")
 ENERGY = ("energy/processor_wh", "energy/gpu_wh")  # which few machines can tell
@@ -64,7 +65,7 @@ def group_colours(store: Store) -> dict[str, str]:
 def write_views(store: Store, metrics: Sequence[Metric], chosen: Callable[[Trial], Mapping[str, Any]]) -> bool:
     """Save the views of every data set that the study has runs on, and give each run its name, note and colour.
 
-    Nothing is written where no run has come, gone or changed its state since; whether one has.
+    Nothing is written where no run has come, gone, changed its state or been measured again since; whether one has.
 
     Args:
         metrics: the study's, the objective first; of one without a file, none.
@@ -76,7 +77,7 @@ def write_views(store: Store, metrics: Sequence[Metric], chosen: Callable[[Trial
     records = sorted(store.records().values(), key=lambda record: record.started)
     if store.experiment_id is None or not records:
         return False
-    now = [[record.run_id, record.state] for record in records]
+    now = [[each.run_id, each.state, {name: score.value for name, score in each.scores.items()}] for each in records]
     shown = hashlib.sha256(json.dumps([LOOK, now, [metric.name for metric in metrics]]).encode()).hexdigest()[:16]
     tags = store.tags()
     if tags.get(SHOWN) == shown:
@@ -103,6 +104,7 @@ def write_views(store: Store, metrics: Sequence[Metric], chosen: Callable[[Trial
             name = _link(store, view, dataset).name
             kept = {"name": name, "createdAt": moment, "updatedAt": moment, "state": json.dumps(state)}
             written[f"{VIEW}{_id(view, dataset)}"] = json.dumps(kept)
+    show_borrowed(store)
     present(store, colours, chosen)
     for name, value in {**written, SHOWN: shown}.items():  # the hash last: what was stopped before is begun again
         if tags.get(name) != value:

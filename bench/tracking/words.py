@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,12 +12,15 @@ from bench.study.definition import Trial
 from bench.study.naming import nickname
 from bench.text import escaped
 from bench.tracking.reach import asking
+from bench.tracking.rows import TRAINED_IN
 
 if TYPE_CHECKING:
     from bench.tracking.store import Store
 
 NOTE = "mlflow.note.content"  # of a run or an experiment: Markdown that the UI shows beside its name
 COLOUR = "mlflow.runColor"
+ILLUSTRATED = "mlflow.loggedImages"  # of a run: it has pictures for the UI to lay out
+UNTOLD = ("model", "dataset", "seed", "parameters")  # params that no note repeats
 ANSWER = "answer"  # of an experiment: what its report says was found
 
 
@@ -33,22 +37,35 @@ def title(trial: Trial) -> str:
     return f"{trial.variant}, seed {trial.seed}, {nickname(trial.dataset)}"
 
 
+def settled(trial: Trial, chosen: Mapping[str, Any]) -> dict[str, str]:
+    """A run's params: what was trained, on what and from which seed, and the ``chosen`` settings."""
+    named = {"model": trial.model, "dataset": trial.dataset, "seed": trial.seed}
+    params = {**named, **chosen, **named}
+    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in params.items()}
+
+
 def note(trial: Trial, study: str, chosen: Mapping[str, Any]) -> str:
     """A run's note: what was trained and how, and how it is named to be put to use.
 
     Args:
-        chosen: its settings that are not the defaults, and those that its study varies.
+        chosen: its settings that are not the defaults, and those that its study varies; or all of its params.
     """
     epochs = trial.settings["training"]["epochs"]
     lines = [
         f"{trial.model} in the study {study}: trained on {nickname(trial.dataset)} for {epochs} epochs from seed {trial.seed}, "
         f"measured on {trial.held_out} images."
     ]
-    settings = [f"{name} = {value}" for name, value in chosen.items() if name != "parameters"]
+    settings = [f"{name} = {value}" for name, value in chosen.items() if name not in UNTOLD]
     if settings:
         lines.append(f"Other than by default: {', '.join(settings)}.")
     lines.append(f"To put it to use: bench apply APPLICATION {trial.key}")
     return "\n\n".join(map(escaped, lines))
+
+
+def own_name(name: str, trial: Trial, tags: Mapping[str, str]) -> str:
+    """What a run is called: by its title where its name is of an earlier version, or is of another study's variant."""
+    borrowed = TRAINED_IN in tags and name.endswith(title(trial).removeprefix(trial.variant))
+    return title(trial) if borrowed or name == trial.name else name
 
 
 def present(store: Store, colours: Mapping[str, str], chosen: Callable[[Trial], Mapping[str, Any]]) -> None:
@@ -65,8 +82,8 @@ def present(store: Store, colours: Mapping[str, str], chosen: Callable[[Trial], 
             COLOUR: colours.get(trial.variant, run.tags.get(COLOUR, "")),
             NOTE: run.tags.get(NOTE) or note(trial, store.study, chosen(trial)),
         }
-        if run.name == trial.name != title(trial):
-            store.client.update_run(run.run_id, name=title(trial))
+        if run.name != (name := own_name(run.name, trial, run.tags)):
+            store.client.update_run(run.run_id, name=name)
         new = {name: value for name, value in wanted.items() if value != run.tags.get(name, "")}
         if new:
             write_tags(store, run.run_id, new)
