@@ -31,13 +31,14 @@ Image.fromarray(np.zeros((300, 300, 3), np.uint8)).save(PNG, format="PNG")
 METRICS = [Metric("psnr", "higher"), Metric("fid", "lower"), Metric("test_loss", "lower")]
 
 
-def finish(store: Store, trial: Trial, chosen: dict[str, Any], *, loss: float = 0.0) -> RunLog:
+def finish(store: Store, trial: Trial, chosen: dict[str, Any], *, loss: float = 0.0, pictures: bool = True) -> RunLog:
     """A finished run of two epochs, whose loss falls by much in the first."""
     log = RunLog(store, trial, {})
     log.start(1)
     log.facts({}, chosen, {"sha256": "f" * 64})
     for epoch, value in LOSSES.items():
-        log.epoch(epoch, {"test/loss": value + loss, "time/epoch_s": 0.5}, {"samples": PNG.getvalue()}, 1)
+        drawn = {"samples": PNG.getvalue()} if pictures else {}
+        log.epoch(epoch, {"test/loss": value + loss, "time/epoch_s": 0.5}, drawn, 1)
     log.finish({"test_loss": Score(20.0 + loss), "fid": Score(None, "no weights"), "psnr": Score(10.0)}, {}, 1)
     return log
 
@@ -119,6 +120,56 @@ def test_one_view_shows_the_pictures_of_the_last_epoch_from_one_seed(store: Stor
     # Every curve and bar that the UI would add by itself is there, and is not shown.
     hidden = {each["metricKey"] for each in state["compareRunCharts"] if each["deleted"]}
     assert hidden >= {"test/loss", "time/epoch_s", "final/test_loss", "final/psnr"}
+
+
+def searched(study: Study, known: Catalogue, seed: int, split: str, latent_dim: int) -> Trial:
+    """A trial of a search, which proposes on one split and confirms on another."""
+    trial = replace(next(study.grid(known, {})), seed=seed, variant=f"latent_dim={latent_dim}")
+    data = {**trial.settings["data"], "validation": split == "validation"}
+    params = {**trial.settings["params"], "latent_dim": latent_dim}
+    return replace(trial, settings={**trial.settings, "data": data, "params": params})
+
+
+@pytest.mark.parametrize(("objective", "rises"), [("test_loss", True), ("psnr", False)])
+def test_a_search_shows_what_it_confirmed_and_the_best_first(
+    objective: str, rises: bool, paths: Paths, study: Study, known: Catalogue
+) -> None:
+    """Its bars were means of what one configuration came to on two splits, and its pictures those of a run that had none."""
+    store = Store(paths.store, None, "smoke", study.question, create=True)
+    metrics = sorted(METRICS, key=lambda metric: metric.name != objective)
+    proposed = [searched(study, known, 0, "validation", latent_dim) for latent_dim in (4, 5, 6)]
+    for trial in proposed:
+        finish(store, trial, {}, pictures=False)
+    write_views(store, metrics, lambda trial: {})
+    assert view(store, "variants-digits")["searchFilter"] == ""  # there is one split alone
+    running = RunLog(store, searched(study, known, 1, "test", 4), {})
+    running.start(1)
+    write_views(store, metrics, lambda trial: {})
+    assert view(store, "variants-digits")["searchFilter"] == "tags.split = 'validation'"
+    finish(store, searched(study, known, 1, "test", 6), {}, pictures=False)
+    for latent_dim in (4, 5):
+        finish(store, searched(study, known, 2, "test", latent_dim), {})
+    write_views(store, metrics, lambda trial: {})
+    variants, pictures = view(store, "variants-digits"), view(store, "pictures-digits")
+    assert variants["searchFilter"] == "tags.split = 'test'"
+    assert variants["groupsExpanded"].keys() == {f"tag.variant.latent_dim={n}" for n in (4, 5, 6)}
+    assert pictures["searchFilter"] == "tags.split = 'test' and params.seed = '2'"  # the first that drew
+    assert pictures["compareRunSections"][0]["name"] == "What it draws after epoch 2, seed 2"
+    for state in (variants, pictures):
+        assert state["orderByKey"] == f"metrics.`final/{objective}`"
+        assert store.client.search_runs(  # as the UI asks for them
+            [str(store.experiment_id)], state["searchFilter"], order_by=[f"{state['orderByKey']} ASC"]
+        )
+    # Bars stand below one another from the first run on, pictures the other way round.
+    assert (variants["orderByAsc"], pictures["orderByAsc"]) == (rises, not rises)
+
+
+def test_a_picture_whose_run_has_a_long_name_has_a_row_of_its_own(store: Store) -> None:
+    """The UI makes it as wide as the name; a card hides what it has no room for."""
+    one = next(each for each in store.records().values() if each.trial.seed == 0)
+    long = replace(one, trial=replace(one.trial, variant="latent_dim=9 hidden_dims=512 learning_rate=0.0052"))
+    state = pictures_view([long, one], 0, store.curves([]), {("images/samples", 2)})
+    assert state["compareRunSections"][0]["cardHeight"] == 100 + 2 * 550
 
 
 def test_every_variant_has_a_colour_and_its_runs_and_groups_have_it(store: Store) -> None:

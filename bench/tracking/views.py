@@ -27,16 +27,18 @@ from bench.tracking.names import FINAL
 from bench.tracking.reach import asking
 from bench.tracking.rows import Record
 from bench.tracking.store import Store
-from bench.tracking.words import present
+from bench.tracking.words import present, title
 
 VIEW = "mlflow.sharedViewState."
 GROUP_COLOURS = "group colours"  # of the experiment: the colour of every group that its views make, as JSON
 SHOWN = "shown"  # of the experiment: a hash of the runs that its views were made from
-LOOK = 3  # raised where views of the same runs come to look otherwise, so that they are written anew
+LOOK = 4  # raised where views of the same runs come to look otherwise, so that they are written anew
 OBJECTIVES = 6  # measures that a view opens with; the rest are folded
 COSTS = ("time/epoch_s", "time/images_per_s", "memory/peak_mb")
 ENERGY = ("energy/processor_wh", "energy/gpu_wh")  # which few machines can tell
 ABREAST = 2  # pictures that have room beside one another in a window 1,400 pixels wide; a card hides what does not fit
+LONG_NAME = 50  # letters, from which on a picture, as wide as its run's name, has a row of its own
+HEIGHT, HEIGHT_OF_LONG = 300, 550  # pixels of a row, of each of them
 MARGIN = 0.05  # of the range that curves come to, left free above and below
 
 State = dict[str, Any]
@@ -88,18 +90,24 @@ def write_views(store: Store, metrics: Sequence[Metric], chosen: Callable[[Trial
     datasets = list(dict.fromkeys(record.trial.dataset for record in records))
     for dataset in datasets:
         own = [record for record in records if record.trial.dataset == dataset]
-        curves = store.curves(record.run_id for record in own if record.state == "finished")
-        seed = min(record.trial.seed for record in own)
-        first = [record for record in own if record.trial.seed == seed and record.state == "finished"]
-        drawn = store.drawn(first[0].run_id) if first else {}
+        splits = {record.trial.held_out for record in own}
+        if len(splits) > 1:  # a search's, whose bars would be means of what was proposed and what was confirmed
+            own = [record for record in own if record.trial.held_out == _last_split(own)]
+        finished = sorted((record for record in own if record.state == "finished"), key=lambda each: each.trial.seed)
+        curves = store.curves(record.run_id for record in finished)
+        # Who first drew: of runs that came in a file some have pictures, and not all.
+        seeds = ((record.trial.seed, drawn) for record in finished if (drawn := store.drawn(record.run_id)))
+        seed, drawn = next(seeds, (min(record.trial.seed for record in own), {}))
         states = {
             "variants": variants_view(own, metrics, curves, {name for name, _ in drawn}),
             "pictures": pictures_view(own, seed, curves, drawn),
         }
+        filters = [f"tags.dataset = {_quoted(dataset)}"] if len(datasets) > 1 else []
+        if len(splits) > 1:
+            filters.append(f"tags.split = '{own[0].trial.held_out}'")
+            _by_objective(states, metrics)
         for number, (view, state) in enumerate(states.items()):
-            if len(datasets) > 1:
-                only = f"tags.dataset = {_quoted(dataset)}"
-                state["searchFilter"] = " and ".join(filter(None, (only, state["searchFilter"])))
+            state["searchFilter"] = " and ".join(filter(None, (*filters, state["searchFilter"])))
             moment = records[-1].started - number  # the UI lists the newest first
             name = _link(store, view, dataset).name
             kept = {"name": name, "createdAt": moment, "updatedAt": moment, "state": json.dumps(state)}
@@ -110,6 +118,20 @@ def write_views(store: Store, metrics: Sequence[Metric], chosen: Callable[[Trial
         if tags.get(name) != value:
             store.client.set_experiment_tag(store.experiment_id, name, value)
     return True
+
+
+def _last_split(records: Iterable[Record]) -> str:
+    """The split that a search confirms on, once it has; before that the one it proposes on."""
+    confirmed = any(each.state == "finished" and each.trial.held_out == "test" for each in records)
+    return "test" if confirmed else "validation"
+
+
+def _by_objective(states: Mapping[str, State], metrics: Sequence[Metric]) -> None:
+    """Have the best of a search stand first: in the order in which it began, its runs tell nothing."""
+    if metrics and metrics[0].directed:
+        for state in states.values():
+            state["orderByKey"] = f"metrics.`{FINAL}{metrics[0].name}`"
+            state["orderByAsc"] ^= metrics[0].better == "higher"
 
 
 def variants_view(
@@ -159,8 +181,10 @@ def pictures_view(
         *(_line(name, last, None) for name in (*dict.fromkeys(curves["name"]), *COSTS, *ENERGY)),
     ]
     state = _state({section: [_image(name, last) for name in names]}, opened=1, hidden=hidden, ascending=False)
-    rows = math.ceil(sum(each.trial.seed == seed for each in records) / ABREAST)
-    state["compareRunSections"][0] |= {"columns": 1, "cardHeight": 100 + 300 * min(rows, 3)}
+    shown = [title(each.trial) for each in records if each.trial.seed == seed]
+    long = max(map(len, shown), default=0) > LONG_NAME
+    rows, height = (len(shown), HEIGHT_OF_LONG) if long else (math.ceil(len(shown) / ABREAST), HEIGHT)
+    state["compareRunSections"][0] |= {"columns": 1, "cardHeight": 100 + height * min(rows, 3)}
     return state | {"searchFilter": f"params.seed = '{seed}'", "groupBy": None}
 
 
