@@ -20,6 +20,7 @@ from bench.tracking.reader import Run
 from bench.tracking.rows import TRAINED_IN, state
 from bench.tracking.run_files import file_of, listed, local_folder, put
 from bench.tracking.store import Store
+from bench.tracking.thumbnails import complete
 from bench.tracking.words import ILLUSTRATED, NOTE, note, settled
 
 BARE = "Trained in the study "  # how the whole note of such a run began in earlier versions, which wrote nothing else of it
@@ -54,6 +55,7 @@ def show(store: Store, run: Run, other: Run) -> None:
     tags = {} if NOTE in run.tags and not run.tags[NOTE].startswith(BARE) else {NOTE: _note(store.study, run, other)}
     points = []
     if run.metrics != other.metrics:
+        complete([other])
         if pictures := listed(other.run_id, other.artifacts, "images", store.uri):
             _lend(pictures, run, other, store.uri)
             tags[ILLUSTRATED] = "true"

@@ -5,10 +5,16 @@ from __future__ import annotations
 import io
 import logging
 import struct
+from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
 from PIL import Image
+
+from bench.files import write_whole
+from bench.tracking.reader import Run
+from bench.tracking.rows import ORIGIN
+from bench.tracking.run_files import local_folder
 
 SIDE = 256  # pixels of its longest side
 LARGEST = 2**25  # pixels of a picture that one is made of: a file of another's may unpack to any number
@@ -48,7 +54,14 @@ def add_thumbnails(folder: Path) -> None:
         except UNREADABLE as error:
             log.warning("%s has no thumbnail: %s", file.name, " ".join(str(error).split())[:100])
         else:
-            place.write_bytes(small)
+            write_whole(place, small)
+
+
+def complete(runs: Iterable[Run]) -> None:
+    """Make those that lack of the runs among these that came in a file, as earlier versions took them in, where they lie here."""
+    for run in runs:
+        if ORIGIN in run.tags and (folder := local_folder(run.artifacts)) is not None:
+            add_thumbnails(folder)
 
 
 def _pixels(png: BinaryIO) -> int:

@@ -27,12 +27,13 @@ from bench.tracking.names import FINAL
 from bench.tracking.reach import asking
 from bench.tracking.rows import Record
 from bench.tracking.store import Store
+from bench.tracking.thumbnails import complete
 from bench.tracking.words import present, title
 
 VIEW = "mlflow.sharedViewState."
 GROUP_COLOURS = "group colours"  # of the experiment: the colour of every group that its views make, as JSON
 SHOWN = "shown"  # of the experiment: a hash of the runs that its views were made from
-LOOK = 4  # raised where views of the same runs come to look otherwise, so that they are written anew
+LOOK = 5  # raised where views of the same runs come to look otherwise, so that they are written anew
 OBJECTIVES = 6  # measures that a view opens with; the rest are folded
 COSTS = ("time/epoch_s", "time/images_per_s", "memory/peak_mb")
 ENERGY = ("energy/processor_wh", "energy/gpu_wh")  # which few machines can tell
@@ -112,6 +113,7 @@ def write_views(store: Store, metrics: Sequence[Metric], chosen: Callable[[Trial
             name = _link(store, view, dataset).name
             kept = {"name": name, "createdAt": moment, "updatedAt": moment, "state": json.dumps(state)}
             written[f"{VIEW}{_id(view, dataset)}"] = json.dumps(kept)
+    complete(store.reader.runs([store.experiment_id]))
     show_borrowed(store)
     present(store, colours, chosen)
     for name, value in {**written, SHOWN: shown}.items():  # the hash last: what was stopped before is begun again
