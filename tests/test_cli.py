@@ -134,6 +134,15 @@ def test_the_nearest_to_a_wrong_name_is_told(words: str, meant: str, inside: Pat
     assert meant in result.output
 
 
+@pytest.mark.parametrize("words", ["", "run", "show"])
+def test_a_group_without_a_command_shows_its_help(words: str) -> None:
+    """As the option does, line by line: click raises it as an error, and errors are made one line."""
+    result = bench(*words.split())
+    assert result.output == bench(*words.split(), "--help").output
+    assert result.output.startswith("Usage: ")
+    assert result.exit_code == 2
+
+
 def test_what_is_near_to_nothing_is_told_nothing() -> None:
     result = bench("xyzzy")
     assert result.exit_code == 2

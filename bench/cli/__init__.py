@@ -41,6 +41,8 @@ def shown_safely() -> Iterator[None]:
     """Whatever is told of an error is one line, or where nobody foresaw it a traceback, and holds no password."""
     try:
         yield
+    except click.exceptions.NoArgsIsHelpError:  # a group without a command: the help, which has lines
+        raise
     except click.UsageError as error:
         text = error.format_message()
         if isinstance(error, click.MissingParameter):  # which lists what there is to choose from, a line each
