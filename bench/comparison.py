@@ -161,9 +161,12 @@ def _place(name: str) -> tuple[int, str]:
 
 
 def sheet(runs: Sequence[Compared]) -> bytes:
-    """The runs' pictures in one PNG, a column for each run and a row for each that two of them have; empty where none is."""
+    """The runs' pictures in one PNG, a column for each run; empty where none has any.
+
+    A row is for each that two of them have, or where no two share one, for each that there is.
+    """
     counts = Counter(name for each in runs for name in each.pictures)
-    names = sorted((name for name in counts if counts[name] > 1), key=_place)
+    names = sorted([name for name in counts if counts[name] > 1] or counts, key=_place)
     rows = []
     for name in names:
         placed = {}

@@ -230,6 +230,19 @@ class TestCompare:
         )  # half of the sheet is three times 200 wide; the manifold, which one has, is left out
         assert sheet([Compared(run, {}, {}) for run in runs]) == b""
 
+    def test_pictures_that_one_run_has_are_shown_and_the_other_named(
+        self, paths: Paths, runs: list[Glimpse], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As of an imported run beside one that came without its files: four pictures were called none."""
+        first, other = runs[0], runs[2]
+        whole = Store.pictures
+        bare = {other.run_id: dict[str, bytes]()}
+        monkeypatch.setattr(Store, "pictures", lambda store, ids: {**whole(store, ids), **bare})
+        target = tmp_path / "one.png"
+        result = bench("compare", first.run_id[:8], other.run_id[:8], "--out", str(target))
+        assert result.output.splitlines()[-1] == f"pictures: {target}; {other.run_id[:8]} has none"
+        assert Image.open(io.BytesIO(target.read_bytes())).size[0] == WIDTH
+
 
 class TestEnding:
     """What the study's run printed last."""

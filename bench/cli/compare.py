@@ -12,7 +12,7 @@ from bench.cli.common import UsageLine, one_line
 from bench.cli.layout import described, table, terminal, wrapped
 from bench.cli.names import completing, examples
 from bench.cli.place import here, near, surroundings
-from bench.text import line
+from bench.text import line, listed
 from bench.tracking.names import SHORT
 
 if TYPE_CHECKING:
@@ -54,7 +54,9 @@ def compare(runs: tuple[str, ...], out: Path | None) -> None:
             )
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
-            click.echo(f"pictures: {near(target.absolute())}")
+            without = [one.run.run_id[:SHORT] for one in each if not one.pictures]
+            lacking = f"; {listed(without)} {'has' if len(without) == 1 else 'have'} none" if without else ""
+            click.echo(f"pictures: {near(target.absolute())}{lacking}")
         else:
             click.echo("pictures: none of these runs has any")
 
