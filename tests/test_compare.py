@@ -17,6 +17,7 @@ from PIL import Image
 
 from bench import comparison
 from bench.cli import main
+from bench.cli.runs import _of_one
 from bench.comparison import Compared, ahead, alike, sheet
 from bench.images import WIDTH, png
 from bench.paths import Paths
@@ -123,10 +124,36 @@ class TestList:
             cells = [run.run_id[:8], run.trial.varied["latent_dim"], run.trial.seed, f"{run.scores['test_loss']:.4g}"]
             assert line.split()[:4] == list(map(str, cells))
 
-    def test_all_runs_show_their_study_and_name(self, paths: Paths, runs: list[Glimpse]) -> None:
+    def test_all_runs_show_their_study_and_what_they_are(self, paths: Paths, runs: list[Glimpse]) -> None:
         output = bench("list", "runs").output
         for run in runs:
-            assert re.search(rf"^  {run.run_id[:8]}  smoke  {run.trial.name}  finished  ", output, re.MULTILINE)
+            words = rf"smoke +{run.trial.variant} +{run.trial.seed} +digits +finished  "
+            assert re.search(rf"^  {run.run_id[:8]}  {words}", output, re.MULTILINE)
+
+    def test_a_narrow_terminal_keeps_the_run_and_the_objective(
+        self, paths: Paths, runs: list[Glimpse], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Of 36 columns the age is the first to go; the objective was a column of one letter in 80."""
+        monkeypatch.setattr("bench.cli.runs.terminal", lambda: 36)
+        lines = bench("list", "runs", "smoke").output.splitlines()
+        titles, rows = lines[2:4], lines[4:-1]
+        assert [line.split() for line in titles] == [["latent_", "test_"], ["run", "dim", "seed", "loss"]]
+        assert [row.split()[::3] for row in rows] == [[r.run_id[:8], f"{r.scores['test_loss']:.4g}"] for r in runs]
+        assert lines[-1] == "  in a wider terminal also: started"
+        assert max(map(len, lines)) <= 36
+
+    def test_named_variants_come_before_the_settings_that_make_them(self, runs: list[Glimpse]) -> None:
+        """Which are the first to go: settings that the data set tells already, then those that the variant does."""
+        named = []
+        for run, variant, dataset in zip(runs, ("wide", "wide", "thin", "thin"), ("digits", "mnist") * 2, strict=True):
+            params = {**run.trial.settings["params"], "hidden_dims": [512 if variant == "wide" else 128]}
+            training = {**run.trial.settings["training"], "epochs": 50 if dataset == "mnist" else 100}
+            settings = {**run.trial.settings, "params": params, "training": training}
+            trial = replace(run.trial, variant=variant, dataset=dataset, seed=0, settings=settings, varied={})
+            named.append(replace(run, trial=trial))
+        shown = [" ".join(_of_one(named, "test_loss", width)) for width in (None, 64, 54, 44)]
+        left_out = ["", "started", "started, epochs", "started, epochs, hidden_dims"]
+        assert [" ".join(text.partition("also: ")[2].split()) for text in shown] == left_out
 
     def test_what_is_not_tracked_is_a_line(self, paths: Paths, inside_nothing: None) -> None:
         assert "no run is tracked yet; begin with: bench run study latent_dim" in bench("list", "runs").output

@@ -12,7 +12,7 @@ from rich.console import Console
 
 import bench.cli.progress as progress
 from bench.checkpoint import Progress
-from bench.cli.layout import cells, cut, described, reflowed, table, wrapped
+from bench.cli.layout import cells, cut, described, reflowed, roomy, table, wrapped
 from bench.cli.remaining import Remaining, clock
 from bench.run.events import Epoch, Event, Finished, Started
 from bench.run.plan import Plan
@@ -72,6 +72,22 @@ class TestLayout:
     def test_without_a_terminal_nothing_is_cut(self) -> None:
         assert LONG.strip() in table([("a", LONG)], None)[0]
         assert described([("a", LONG)], None) == [f"  a  {LONG.strip()}"]
+
+    @widths
+    def test_a_table_goes_without_what_is_spare_before_anything_is_cut(self, width: int) -> None:
+        columns = {
+            "run": ["1f5ba4c4"],
+            "learning_rate": ["1"],
+            "b": ["x" * 20],
+            "c": ["y" * 20],
+            "test_loss": ["247.3"],
+        }
+        lines = roomy(columns, ["c", "b"], ["run", "test_loss"], width)
+        assert max(map(cells, lines)) <= width
+        assert "1f5ba4c4" in lines[-2] + lines[-1]
+        assert "247.3" in lines[-2] + lines[-1]
+        assert not any("…" in line for line in lines)
+        assert ("learning_" in lines[0].split()) == ("rate" in lines[1].split())  # broken behind the sign, in two lines
 
     @widths
     def test_sentences_are_wrapped_beside_their_names_and_lose_no_word(self, width: int) -> None:

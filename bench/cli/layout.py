@@ -6,12 +6,13 @@ import inspect
 import re
 import sys
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from bench.text import printable
 
 CUT = "…"
-NARROWEST = 8  # cells that a column keeps when a table is made to fit
+NARROWEST = 8  # cells that a column keeps when a table is made to fit ...
+READABLE = 20  # ... and below which it is not cut where another can be left out
 GAP = "  "
 BEGINS = re.compile(
     r"[ *-]|\w+: "
@@ -104,19 +105,69 @@ def described(rows: Sequence[Sequence[str]], width: int | None, indent: str = GA
     return [line.rstrip() for line in lines]
 
 
+def roomy(
+    columns: Mapping[str, Sequence[str]], spare: Sequence[str], whole: Collection[str], width: int | None
+) -> list[str]:
+    """A table, each column under its name, without as many of the ``spare`` ones, the first first, as there is no room for.
+
+    A name that is wider than what stands below it is broken behind its underscores before a column is left out; what is left
+    out is named below. The columns that are ``whole`` are not cut.
+    """
+    for number in range(len(spare) + 1):
+        kept = {name: values for name, values in columns.items() if name not in spare[:number]}
+        room = {name: max(map(cells, values), default=0) for name, values in kept.items()}
+        broken = [_broken(name, room[name]) for name in kept]
+        for heads in ([[name] for name in kept], broken):
+            sizes = [max(room[name], *map(cells, lines)) for name, lines in zip(kept, heads, strict=True)]
+            least = [size if name in whole else min(size, READABLE) for name, size in zip(kept, sizes, strict=True)]
+            if width is None or len(GAP) * len(kept) + sum(least) <= width:
+                return _under(heads, kept, whole, width, spare[:number])
+    return _under(broken, kept, whole, width, spare)
+
+
+def _under(
+    heads: Sequence[Sequence[str]],
+    columns: Mapping[str, Sequence[str]],
+    whole: Collection[str],
+    width: int | None,
+    left_out: Sequence[str],
+) -> list[str]:
+    """Columns under their heads, which may have several lines and end on the last of them."""
+    high = max(map(len, heads))
+    titles = zip(*([*[""] * (high - len(lines)), *lines] for lines in heads), strict=True)
+    rows = [*titles, *zip(*columns.values(), strict=True)]
+    lines = table(rows, width, whole=[n for n, name in enumerate(columns) if name in whole])
+    also = f"{GAP}in a wider terminal also: {', '.join(left_out)}"
+    return [*lines, *(wrapped(printable(also), width, GAP) if left_out else ())]
+
+
+def _broken(name: str, room: int) -> list[str]:
+    """A name in lines of ``room`` cells, or of as many as its longest word takes with the sign behind it."""
+    words = re.findall(r"[^_.]+[_.]*|[_.]+", name)
+    room, lines = max(room, *map(cells, words)), [""]
+    for word in words:
+        lines = [*lines[:-1], lines[-1] + word] if cells(lines[-1] + word) <= room else [*lines, word]
+    return lines
+
+
 def table(
-    rows: Sequence[Sequence[str]], width: int | None, indent: str = GAP, numbers: Sequence[int] = ()
+    rows: Sequence[Sequence[str]],
+    width: int | None,
+    indent: str = GAP,
+    numbers: Sequence[int] = (),
+    whole: Collection[int] = (),
 ) -> list[str]:
     """Rows, the first of them the titles, with every column lined up: the widest are cut until a line fits the terminal.
 
     Args:
         numbers: the columns that are lined up on the right.
+        whole: the columns that are not cut.
     """
     rows = [[printable(cell) for cell in row] for row in rows]
     sizes = [max(map(cells, column)) for column in zip(*rows, strict=True)]
     over = 0 if width is None else len(indent) + sum(sizes) + len(GAP) * (len(sizes) - 1) - width
-    while over > 0 and max(sizes) > NARROWEST:
-        widest = sizes.index(max(sizes))
+    while over > 0 and max((size for n, size in enumerate(sizes) if n not in whole), default=0) > NARROWEST:
+        widest = max((n for n in range(len(sizes)) if n not in whole), key=sizes.__getitem__)
         sizes[widest] -= 1
         over -= 1
     lines = []

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.cli.common import UsageLine
-from bench.cli.layout import table, terminal, wrapped
+from bench.cli.layout import roomy, terminal, wrapped
 from bench.registry import unknown
-from bench.study.naming import short
+from bench.study.naming import nickname, short
 from bench.text import line
 from bench.tracking.names import SHORT
 
@@ -30,10 +30,10 @@ def listed(paths: Paths, study: str | None) -> list[str]:
     found = glance(paths.store, paths.tracking, study, most=MOST)
     if not found:
         raise UsageLine(_nothing(paths, study))
-    rows = _of_one(found, _objective(paths, study)) if study is not None else _of_all(found)
-    lines = table(rows, terminal())
+    width = terminal()
+    lines = _of_one(found, _objective(paths, study), width) if study is not None else _of_all(found, width)
     if study is not None:
-        lines = [*wrapped(line(f"{study}: {_shared(found)}"), terminal(), "  "), *lines]
+        lines = [*wrapped(line(f"{study}: {_shared(found)}"), width, "  "), *lines]
     if len(found) == MOST:
         lines.append(f"  these are the newest {MOST}")
     return lines
@@ -48,23 +48,55 @@ def _nothing(paths: Paths, study: str | None) -> str:
     return "no run is tracked yet; begin with: bench run study latent_dim"
 
 
-def _of_all(found: Sequence[Glimpse]) -> list[tuple[str, ...]]:
-    rows = [("run", "study", "name", "state", "started")]
-    return [*rows, *((r.run_id[:SHORT], r.study, r.trial.name, _state(r), _age(r.started)) for r in found)]
+def _of_all(found: Sequence[Glimpse], width: int | None) -> list[str]:
+    columns = {
+        "run": [run.run_id[:SHORT] for run in found],
+        "study": [run.study for run in found],
+        "variant": [run.trial.variant for run in found],
+        "seed": [str(run.trial.seed) for run in found],
+        "dataset": [nickname(run.trial.dataset) for run in found],
+        "state": [_state(run) for run in found],
+        "started": [_age(run.started) for run in found],
+    }
+    return roomy(columns, ["started"], ["run"], width)
 
 
-def _of_one(found: Sequence[Glimpse], objective: str) -> list[tuple[str, ...]]:
-    """A row for every run, and a column for all in which they differ, but for what they came to."""
-    facts = differing([run.trial for run in found])
-    states = [_state(run) for run in found]
-    columns: dict[str, list[str]] = {"run": [run.run_id[:SHORT] for run in found], **facts}
-    if len(set(states)) > 1:
-        columns["state"] = states
+def _of_one(found: Sequence[Glimpse], objective: str, width: int | None) -> list[str]:
+    """A row for every run, and a column for all in which they differ, but for what they came to.
+
+    What a terminal has no room for is left out, what matters least first; the run and the objective never are.
+    """
+    found = sorted(found, key=lambda run: _natural(run.trial))
+    trials = [run.trial for run in found]
+    facts = differing(trials)
+    variants = [trial.variant for trial in trials]
+    columns: dict[str, list[str]] = {"run": [run.run_id[:SHORT] for run in found]}
+    if len(set(variants)) > 1 and variants != facts.get("model") and not any(trial.varied for trial in trials):
+        columns["variant"] = variants
+    columns |= facts
+    if len({_state(run) for run in found}) > 1:
+        columns["state"] = [_state(run) for run in found]
     if any(objective in run.scores for run in found):
         columns[objective] = [f"{run.scores[objective]:.4g}" if objective in run.scores else "" for run in found]
     columns["started"] = [_age(run.started) for run in found]
-    order = sorted(range(len(found)), key=lambda place: _natural(found[place].trial))
-    return [tuple(columns), *(tuple(values[place] for values in columns.values()) for place in order)]
+    return roomy(columns, _spare(columns, list(facts), trials), ["run", objective], width)
+
+
+def _spare(columns: Mapping[str, Sequence[str]], facts: Sequence[str], trials: Sequence[Trial]) -> list[str]:
+    """The columns that a list may go without, what matters least first: when, then what another column tells already."""
+    varied = [name for name in facts if any(name in trial.varied for trial in trials)]
+    own = [name for name in facts if name not in ("model", "dataset", "seed", *varied)]
+
+    def told(name: str) -> int:
+        """How a setting is told by another column: by the data set, by the variant, not at all."""
+        by = [
+            set(zip(columns[other], columns[name], strict=True)) for other in ("dataset", "variant") if other in columns
+        ]
+        return next((n for n, pairs in enumerate(by) if len(pairs) == len({first for first, _ in pairs})), len(by))
+
+    settings = [name for n in range(3) for name in reversed(own) if told(name) == n]
+    last = ["model", *reversed(varied)] if "variant" in columns else [*reversed(varied), "model"]
+    return [name for name in ("started", *settings, *last, "state", "dataset", "seed") if name in columns]
 
 
 def _shared(found: Sequence[Glimpse]) -> str:
