@@ -13,11 +13,10 @@ from bench.files import Weights
 from bench.paths import Paths
 from bench.registry import RegistryError
 from bench.report import illustrations, page, ranking, search
-from bench.report.answer import plain
 from bench.report.claims import judge
+from bench.report.console import console
 from bench.report.folder import ARCHIVE, lost
 from bench.report.index import write_index
-from bench.report.plain import WIDTH, console
 from bench.report.selection import selected, size_of, tracked_on
 from bench.report.tables import prepared, summary
 from bench.study.catalogue import Catalogue
@@ -41,7 +40,7 @@ class Written:
 
     Attributes:
         path: of its ``README.md``.
-        text: its answer and its tables in plain text.
+        text: its answer, and the measures that decide, in plain text.
         left_out: a line on tracked trials of other settings; empty where there are none.
     """
 
@@ -129,8 +128,7 @@ def write_report(
         write_index(paths.reports, _asked(known, paths))
     found = ranking.found(study, table, judgements)
     present(study, known, store, found)
-    parts = plain(found, judgements, width or WIDTH), console(study, wanted, width, table=table)
-    return Written(path, "\n\n".join(filter(None, parts)), left_out)
+    return Written(path, console(study, wanted, found, judgements, width, table=table), left_out)
 
 
 def _followed(study: Study, store: Store, run_id: str) -> dict[int, str]:

@@ -21,8 +21,8 @@ from bench.cli import main
 from bench.images import png, side_by_side
 from bench.paths import Paths
 from bench.report import page
+from bench.report.console import console
 from bench.report.index import write_index
-from bench.report.plain import console
 from bench.report.plots import curves
 from bench.run.plan import Plan
 from bench.run.worker import Epoch, Finished

@@ -19,11 +19,15 @@ from scipy import stats
 
 from bench.images import WIDTH, Picture, picture, png
 from bench.report import illustrations, markdown, page
+from bench.report.blocks import Cell, Table
 from bench.report.cells import laid_out, legend, measures, with_spread
-from bench.report.plain import console
+from bench.report.claims import Judgement
+from bench.report.console import console
+from bench.report.plain import plain_table
 from bench.report.tables import notes, prepared, summary
 from bench.score import Metric
 from bench.study.catalogue import Catalogue
+from bench.study.claims import Claim
 from bench.study.definition import Study, StudyError
 from bench.study.file import build
 
@@ -260,7 +264,7 @@ def test_few_variants_with_many_measures_stand_side_by_side(study: Study, runs: 
     assert page[0] == ["measure", "latent_dim=2", "latent_dim=5", "latent_dim=10"]
     assert page[2] == ["test_loss ↓ (nats)", "150.0 ± 2.8", "120.0 untested (n = 1)", "**90.00 ± 0**"]
     assert not any(row[0].startswith("fid") for row in page)  # which was taken of none
-    lines = console(wide, runs).splitlines()
+    lines = console(wide, runs, width=80).splitlines()
     assert " ".join(lines[3].split()) == "test_loss ↓ (nats) 150.0 ± 2.8 120.0 untested (n = 1) 90.00 ± 0 *"
     assert not any(line.startswith("fid ↓") for line in lines)
     several = pd.concat([runs[:1].assign(variant=f"v{n}", configuration=f"{n}", seed=0) for n in range(7)])
@@ -547,6 +551,48 @@ def test_a_printed_table_fits_a_terminal_and_lacks_no_row(known: Catalogue, stud
     table = lines[: lines.index("")]
     assert max(map(len, table)) <= 120
     assert " ".join(" ".join(line[:60].split("  ")[0] for line in table[3:]).split()) == name
+
+
+def test_what_is_printed_is_what_decides_and_where_the_rest_is(study: Study, runs: pd.DataFrame) -> None:
+    """Five measures of eleven, the verdicts with a test, how many have none; with all measures it was pages."""
+    many = [f"m{n}" for n in range(8)]
+    wide = dataclasses.replace(study, metrics=(*study.metrics, *(Metric(name, "lower") for name in many)))
+    taken = runs[1:].assign(**{f"metric.{name}": runs["metric.psnr"] for name in many})
+    judged = [
+        Judgement(Claim("claim 0", "p. 1"), "holds", "digits", test="a test", p=0.01, effect=2.0),
+        Judgement(Claim("claim 1", "p. 1"), "open", "mnist"),
+        Judgement(Claim("claim 2", "p. 1"), "open", "mnist"),
+        Judgement(Claim("claim 3", "p. 1"), "not judged"),
+    ]
+    text = console(wide, taken, "What was found.", judged, 80)
+    assert text.startswith("What was found.\n\nsource said")
+    assert "claim 0" in text
+    assert "claim 1" not in text
+    assert "what else the source says: 2 open and 1 not judged; on the page" in text
+    assert "m2" in text
+    assert "m3" not in text
+    assert "parameters" not in text
+    assert text.endswith("on the page: 5 more measures, curves, pictures, costs")
+    assert max(map(len, text.splitlines())) <= 80
+    nothing_told = console(wide, taken, "Nothing can be told.", judged[1:], 80)
+    assert nothing_told.startswith("Nothing can be told.\nwhat else the source says: 2 open")
+    assert console(wide, taken).startswith(f"{study.name} on digits")
+
+
+def test_words_are_wrapped_where_all_columns_have_room_then() -> None:
+    """A number holds together with its interval; of columns that have no room in any way nothing is wrapped."""
+    cells = (
+        "the training loss falls as the latent dimension grows",
+        "+0.163 ± 0.034 times held-out (n = 3)",
+        "cannot tell",
+    )
+    table = Table("x", ("source said", "here", "verdict"), (tuple(map(Cell, cells)),))
+    lines = plain_table(table, 66).splitlines()
+    assert lines[2].endswith("+0.163 ± 0.034 times  cannot tell")
+    assert lines[3].endswith("held-out (n = 3)")
+    assert max(map(len, lines)) <= 66
+    assert len(plain_table(table, 120).splitlines()) == 3
+    assert plain_table(table, 50).count("source said") == 2
 
 
 def test_no_place_of_this_machine_is_in_a_report(

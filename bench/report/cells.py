@@ -15,6 +15,24 @@ from bench.study.definition import Study
 
 SIDE_BY_SIDE = 6  # variants that a table may have as columns ...
 COLUMNS = 10  # ... once it has more columns than this
+DECIDE = 5  # measures that a reader is shown first
+HELD_OUT = "_held_out"  # ends the name of what a measure of generated images is of held-out ones
+
+
+def deciding(study: Study, table: pd.DataFrame) -> list[Metric]:
+    """The measures that decide, as far as any was taken, each with what it is of held-out images where that is a measure.
+
+    The objective is first, then those of the claims, then others in the study's order, diagnostics last.
+    """
+    claimed = {claim.metric for claim in study.claims}
+
+    def place(metric: Metric) -> tuple[bool, bool, bool]:
+        return metric != study.objective, metric.name not in claimed, bool(table[f"{metric.name}_diagnostic"].any())
+
+    taken = [metric for metric in study.metrics if table[f"{metric.name}_mean"].notna().any()]
+    real = {metric.name.removesuffix(HELD_OUT): metric for metric in taken if metric.name.endswith(HELD_OUT)}
+    chosen = sorted((metric for metric in taken if metric not in real.values()), key=place)[:DECIDE]
+    return [each for metric in chosen for each in (metric, real.get(metric.name)) if each]
 
 
 def measures(study: Study, rows: pd.DataFrame, metrics: Sequence[Metric], name: str, *, costs: bool = True) -> Table:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from bench.images import FONT, picture, png, side_by_side
 from bench.report.blocks import Picture
-from bench.report.cells import titled, told_in
+from bench.report.cells import HELD_OUT, titled, told_in
 from bench.report.plots import Curve, Effect, Panels, curves, effects
 from bench.report.tables import ROW, values_of
 from bench.score import LARGEST, Metric
@@ -19,7 +19,6 @@ from bench.study.naming import nickname
 TRAINING = "training.png"
 CURVES = "curves.png"
 EFFECTS = "effects.png"
-HELD_OUT = "_held_out"  # ends the name of what a measure of generated images is of held-out ones
 PICTURES = {
     "samples.png": "Samples, from the same noise in every variant",
     "reconstructions.png": "Held-out images over their reconstructions",

@@ -27,7 +27,7 @@ from bench.report.blocks import (
     mapped,
     some,
 )
-from bench.report.cells import laid_out, measures
+from bench.report.cells import HELD_OUT, deciding, laid_out, measures
 from bench.report.claims import Judgement, judge
 from bench.report.folder import RUNS, placeless, replace_files
 from bench.report.html import html
@@ -39,8 +39,6 @@ from bench.report.tables import TOP, notes, prepared, summary, unless_test
 from bench.score import Metric
 from bench.study.definition import Study
 from bench.study.naming import nickname
-
-DECIDE = 5  # measures that a table shows before it is unfolded
 
 
 def describe(
@@ -63,9 +61,9 @@ def describe(
     table = summary(study, runs) if table is None else table
     judgements = judge(study, runs, curves) if judgements is None else judgements
     found = ranking.found(study, table, judgements)
-    deciding = _deciding(study, table)
+    chosen = deciding(study, table)
     files: dict[str, bytes] = {}
-    effects = illustrations.effect_plot(study, table, runs, deciding)
+    effects = illustrations.effect_plot(study, table, runs, chosen)
     if effects:
         files[illustrations.EFFECTS] = effects
     sections = []
@@ -76,7 +74,7 @@ def describe(
         stems[stem] += 1
         stem += f"-{stems[stem]}" if stems[stem] > 1 else ""  # two paths may end alike
         shown = rows.head(TOP) if study.is_search else rows
-        blocks, beside = _compared(study, shown, trials, deciding, curves, pictures, stem)
+        blocks, beside = _compared(study, shown, trials, chosen, curves, pictures, stem)
         if study.is_search and split != "test":
             more, drawn = search.searched(study, trials, importances.get(str(dataset), {}), stem)
             blocks, beside = (*more, *blocks), {**beside, **drawn}
@@ -97,7 +95,7 @@ def describe(
         Text(f"Study {study.name}: {facts['data']}, n = {facts['n']}, {facts['date']}."),
         Quote(study.source),
         Text(f"At size {study.size} on {', '.join(smaller)}: {study.sizes[study.size].reason}") if smaller else None,
-        _effects(study, deciding) if effects else None,
+        _effects(study, chosen) if effects else None,
         Tabs(tuple(sections)),
         Section("Blanks and failures", (Bullets(tuple(remarks)),)) if remarks else None,
         Section("How it was measured", (measured(study, runs),)),
@@ -160,28 +158,11 @@ def write(
     return folder / "README.md"
 
 
-def _deciding(study: Study, table: pd.DataFrame) -> list[Metric]:
-    """The measures that decide, as far as any was taken, each with what it is of held-out images where that is a measure.
-
-    The objective is first, then those of the claims, then others in the study's order, diagnostics last.
-    """
-    claimed = {claim.metric for claim in study.claims}
-
-    def place(metric: Metric) -> tuple[bool, bool, bool]:
-        return metric != study.objective, metric.name not in claimed, bool(table[f"{metric.name}_diagnostic"].any())
-
-    taken = [metric for metric in study.metrics if table[f"{metric.name}_mean"].notna().any()]
-    held_out = illustrations.HELD_OUT
-    real = {metric.name.removesuffix(held_out): metric for metric in taken if metric.name.endswith(held_out)}
-    chosen = sorted((metric for metric in taken if metric not in real.values()), key=place)[:DECIDE]
-    return [each for metric in chosen for each in (metric, real.get(metric.name)) if each]
-
-
 def _compared(
     study: Study,
     rows: pd.DataFrame,
     trials: pd.DataFrame,
-    deciding: Sequence[Metric],
+    chosen: Sequence[Metric],
     curves: pd.DataFrame,
     pictures: Mapping[str, Mapping[str, bytes]],
     stem: str,
@@ -191,11 +172,11 @@ def _compared(
     curve = illustrations.curve_plot(rows, trials, curves, stem)
     abreast = tuple(sheets[name][0] for name in illustrations.ABREAST if name in sheets)
     folded = tuple(each for name, (each, _) in sheets.items() if name not in illustrations.ABREAST)
-    rest = [metric for metric in study.metrics if metric not in deciding]
+    rest = [metric for metric in study.metrics if metric not in chosen]
     more = laid_out(measures(study, rows, rest, f"rest-{stem}", costs=False))
     blocks = some(
         Row(abreast) if abreast else None,
-        measures(study, rows, deciding, f"measures-{stem}"),
+        measures(study, rows, chosen, f"measures-{stem}"),
         Fold("The other measures", (more,)) if len(more.columns) > 1 else None,
         curve[0] if curve else None,
         Fold("More pictures", folded) if folded else None,
@@ -204,10 +185,10 @@ def _compared(
     return blocks, {each.file: content for each, content in drawn}
 
 
-def _effects(study: Study, deciding: Sequence[Metric]) -> Picture:
+def _effects(study: Study, chosen: Sequence[Metric]) -> Picture:
     what = " and ".join(study.vary)
     note = "Dots are seeds, marks their means, bars the 95 % intervals of the means by Student's t."
-    if any(metric.name.endswith(illustrations.HELD_OUT) for metric in deciding):
+    if any(metric.name.endswith(HELD_OUT) for metric in chosen):
         note += " A dotted line is what held-out images have."
     return Picture(illustrations.EFFECTS, f"What {what} does" if what else "How they compare", note)
 
