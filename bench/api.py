@@ -33,6 +33,7 @@ from bench.study.definition import FULL, Failure
 from bench.study.file import load as load_study
 from bench.tracking.errors import StoreError
 from bench.tracking.store import Store
+from bench.tracking.words import title
 
 log = logging.getLogger("bench")
 
@@ -117,9 +118,9 @@ def run(
         with closing(driver.run(plan, executor, resources)) as events:
             for trial, event in events:
                 if isinstance(event, Finished):
-                    log.info("%s: finished", trial.name)
+                    log.info("%s: finished", title(trial))
                 elif isinstance(event, Failure):
-                    log.warning("%s: %s: %s", trial.name, event.kind, event.reason)
+                    log.warning("%s: %s: %s", title(trial), event.kind, event.reason)
         for note in driver.outcome.notes:
             log.warning("%s", note)
         if driver.outcome.broken:

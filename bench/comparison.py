@@ -20,6 +20,7 @@ from bench.tracking.errors import StoreError
 from bench.tracking.glance import Glimpse, glance, measured
 from bench.tracking.names import SHORT
 from bench.tracking.store import Store
+from bench.tracking.words import title
 
 FIRST = ("samples.png", "reconstructions.png")  # of the pictures, the rest by name
 BLANK: Picture = np.full((1, 1, 3), 255, dtype=np.uint8)
@@ -104,7 +105,7 @@ class Compared:
     @property
     def name(self) -> str:
         """How it is called beside others."""
-        return f"{self.run.run_id[:SHORT]} {self.run.trial.name}"
+        return f"{self.run.run_id[:SHORT]} {title(self.run.trial)}"
 
 
 def found(name: str, paths: Paths) -> Glimpse:
@@ -115,11 +116,11 @@ def found(name: str, paths: Paths) -> Glimpse:
     """
     runs = glance(paths.store, paths.tracking, begin=name) if name else []
     if not runs:
-        runs = [run for run in glance(paths.store, paths.tracking) if run.trial.name == name]
+        runs = [run for run in glance(paths.store, paths.tracking) if name in (title(run.trial), run.trial.name)]
     by_key = {run.key: run for run in sorted(runs, key=lambda run: (run.state == "finished", run.started))}
     if len(by_key) == 1:
         return next(iter(by_key.values()))
-    names = ", ".join(f"{run.run_id[:SHORT]} {run.study} {run.trial.name}" for run in list(by_key.values())[:5])
+    names = ", ".join(f"{run.run_id[:SHORT]} {run.study} {title(run.trial)}" for run in list(by_key.values())[:5])
     several = f"{len(by_key)} trials answer to it: {names}"
     raise StoreError(f"no run {name!r}: {several if by_key else 'bench list runs shows those there are'}")
 

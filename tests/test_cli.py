@@ -259,7 +259,7 @@ class TestInside:
         assert "smoke: 2 trials, 2 finished already, nothing to train" in again.output
         dry = bench("run", "study", "smoke", "--dry-run")
         assert "smoke: 4 trials, 2 finished already, 2 to train" in dry.output
-        assert re.search(r"ld=003 s1 digits +\d\d,\d\d\d parameters  [0-9a-f]{16}  to run", dry.output)
+        assert re.search(r"latent_dim=3, seed 1, digits +\d\d,\d\d\d parameters  [0-9a-f]{16}  to run", dry.output)
         assert re.search(r"about \d+\.\d minutes with \d+ at a time, by 2 earlier runs", dry.output)
         before = (report / "summary.csv").read_bytes()
         for words in (("report", "smoke"), ("report", "--all")):

@@ -26,6 +26,7 @@ from bench.tracking.database import settle
 from bench.tracking.errors import StoreError
 from bench.tracking.glance import Glimpse, glance
 from bench.tracking.store import Store
+from bench.tracking.words import title
 from tests.conftest import SMOKE
 
 
@@ -182,7 +183,7 @@ class TestCompare:
         result = bench("compare", first.run_id[:8], other.key[:10], "--out", str(target))
         assert result.exit_code == 0, result.output
         lines = result.output.splitlines()
-        assert next(line.split() for line in lines if "latent_dim" in line) == ["latent_dim", "2", "3"]
+        assert next(line.split() for line in lines if line.startswith("  latent_dim ")) == ["latent_dim", "2", "3"]
         assert not any("hidden_dims" in line or "seed" in line for line in lines[3:6])
         row = next(line.split() for line in lines if "test_loss" in line)
         values = [first.scores["test_loss"], other.scores["test_loss"]]
@@ -197,8 +198,10 @@ class TestCompare:
     def test_a_run_is_found_by_its_name_and_the_pictures_by_their_place(
         self, paths: Paths, runs: list[Glimpse]
     ) -> None:
-        result = bench("compare", runs[0].trial.name, runs[1].trial.name)
+        result = bench("compare", title(runs[0].trial), runs[1].trial.name)  # in words, and as earlier versions told it
         assert result.exit_code == 0, result.output
+        assert "latent_dim=2, seed 0, digits, finished" in result.output
+        assert "ld=002" not in result.output
         place = f"applied/compare-{runs[0].run_id[:8]}-{runs[1].run_id[:8]}.png"
         assert result.output.endswith(f"pictures: {place}\n")
         assert (Path.cwd() / place).is_file()

@@ -285,7 +285,7 @@ class TestShared:
             list(events)
         other.join(60)
         assert [trial.name for trial in second.begun] == ["ld=004 s0 digits"]
-        assert done[0].notes == ["ld=003 s0 digits: finished in study one"]
+        assert done[0].notes == ["latent_dim=3, seed 0, digits: finished in study one"]
         assert rows(paths, "two")["metric.psnr"].tolist() == [3.0, 9.0]
         assert not (paths.store / "checkpoints" / key).exists()
         assert set(queue_states(paths)) == {TrialState.COMPLETE}

@@ -146,7 +146,7 @@ def test_a_full_disk_stops_the_study_in_a_line_and_the_trial_goes_on_later(insid
     assert stopped.exit_code == 1
     assert len(player.begun) == 1
     assert stopped.stderr.splitlines()[-3:] == [
-        "ld=002 s0 digits: disk full: OSError: [Errno 28] No space left on device",
+        "latent_dim=2, seed 0, digits: disk full: OSError: [Errno 28] No space left on device",
         "1 of 2 trials failed",
         "smoke was stopped: the disk is full; with room on it the same command goes on",
     ]

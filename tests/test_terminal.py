@@ -230,12 +230,21 @@ class TestDisplay:
         screen = Screen(trials, width, monkeypatch)
         screen.show(trials[1], Started(1, {}, {}), *map(epoch, range(4)))
         line = screen.bars[1]
-        assert line.split("  ")[0] == "short s0 digits"
+        assert line.split("  ")[0] == "short, seed 0, digits"
         for word in ("loss 104.5", "12,346 img/s", *words):
             assert word in line
         assert "kl" not in line
         screen.show(trials[1], *map(epoch, range(4, 11)))
         assert "measuring" in screen.bars[1]
+
+    def test_a_name_keeps_its_seed_before_a_bar_grows(self, known: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+        """In 80 columns: a third of the room was the bar's, and trials of one variant were told alike."""
+        tables = {"question": "?", "source": "none", "model": "vae", "datasets": ["digits"], "metrics": ["test_loss"]}
+        study = build({**tables, "seeds": 2, "vary": {"latent_dim": [10]}}, Path("studies/x.toml"), known)
+        screen = Screen(list(study.grid(known, {})), 80, monkeypatch)
+        for trial in study.grid(known, {}):
+            screen.show(trial, Started(1, {}, {}), *map(epoch, range(4)))
+        assert [line.partition("seed ")[2][0] for line in screen.bars[1:]] == ["0", "1"]
 
     def test_the_study_s_time_is_there_from_the_first_epoch_on(
         self, trials: list[Trial], monkeypatch: pytest.MonkeyPatch
@@ -255,7 +264,8 @@ class TestDisplay:
         screen.show(trials[1], Started(1, {}, {}), epoch(0), Finished({"test_loss": Score(104.5), **scores}, {}))
         (line,) = screen.seen.getvalue().splitlines()
         assert cells(line) <= width
-        assert line.startswith("short s0 digits  finished: test_loss 104.5"[: width - 1])
+        name = "short, seed 0, digits" if width > 40 else "short, seed 0, …"
+        assert line.startswith(f"{name}  finished: test_loss 104.5"[: width - 1])
         screen.show(trials[0], Started(1, {}, {}), epoch(0), Finished({"test_loss": Score(104.5)}, {}))
         line = screen.seen.getvalue().splitlines()[-1]
         assert cells(line) <= width
@@ -280,8 +290,8 @@ class TestDisplay:
         lines = screen.seen.getvalue().splitlines()
         milestones = [line for line in lines if "epoch" in line]
         assert [line.split("epoch ")[1].split("/")[0] for line in milestones] == ["0", "1", "2", "5", "10"]
-        assert milestones[1] == "short s0 digits  epoch 1/10  test: reconstruction 90  kl 14.5  loss 104.5"
-        assert lines[-1] == "short s0 digits  finished: test_loss 104.5  (1/2, 0:22 left)"
+        assert milestones[1] == "short, seed 0, digits  epoch 1/10  test: reconstruction 90  kl 14.5  loss 104.5"
+        assert lines[-1] == "short, seed 0, digits  finished: test_loss 104.5  (1/2, 0:22 left)"
 
     def test_a_terminal_is_left_as_it_was(self, trials: list[Trial], monkeypatch: pytest.MonkeyPatch) -> None:
         screen = Screen(trials, 80, monkeypatch)

@@ -14,6 +14,7 @@ from bench.cli.names import completing, examples
 from bench.cli.place import here, near, surroundings
 from bench.text import line, listed
 from bench.tracking.names import SHORT
+from bench.tracking.words import title
 
 if TYPE_CHECKING:
     from bench.comparison import Compared
@@ -34,7 +35,8 @@ CAUTION = (
 def compare(runs: tuple[str, ...], out: Path | None) -> None:
     """Put runs side by side: the settings that differ, the measures, and their pictures in one PNG.
 
-    RUN is the beginning of a run's ID or of its trial's key, as `bench list runs` shows it, or a run's name.
+    RUN is the beginning of a run's ID or of its trial's key, as `bench list runs` shows it, or a run's name in words, as in
+    "latent_dim=10, seed 0, digits".
     """
     from bench.comparison import compared, found, sheet
 
@@ -65,7 +67,7 @@ def _settings(runs: Sequence[Compared]) -> list[str]:
     """Who is compared, and the settings in which they differ."""
     from bench.cli.runs import differing
 
-    rows = [(each.run.run_id[:SHORT], each.run.study, f"{each.run.trial.name}, {_state(each)}") for each in runs]
+    rows = [(each.run.run_id[:SHORT], each.run.study, f"{title(each.run.trial)}, {_state(each)}") for each in runs]
     facts = differing([each.run.trial for each in runs])
     if not facts:
         return [*described(rows, terminal()), "", "  no setting differs"]

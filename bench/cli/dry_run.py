@@ -10,6 +10,7 @@ import click
 from bench.cli.layout import table, terminal, wrapped
 from bench.cli.remaining import clock
 from bench.cli.study_page import space
+from bench.tracking.words import title
 
 if TYPE_CHECKING:
     from bench.executors import Resources
@@ -49,7 +50,7 @@ def describe(study: Study, plan: Plan, driver: Driver, resources: Resources) -> 
         record = driver.records.get(trial.key)
         waiting = record.state if record else "to run"
         state = "finished" if trial.key in plan.done else waiting
-        rows.append((trial.name, f"{plan.parameters[trial.key]:,} parameters", trial.key, state))
+        rows.append((title(trial), f"{plan.parameters[trial.key]:,} parameters", trial.key, state))
     click.echo("\n".join([*lines, *(table(rows, terminal(), numbers=[1]) if rows else ())]))
     if plan.todo or study.is_search:
         for line in wrapped(_time(study, plan, driver, resources), terminal(), "  "):

@@ -75,12 +75,13 @@ def _runs(paths: Paths, begin: str) -> Iterator[CompletionItem]:
     from click.shell_completion import CompletionItem
 
     from bench.tracking.glance import glance
+    from bench.tracking.words import title
 
     if paths.tracking is None:  # a server would have to be asked through MLflow, for seconds
         for run in glance(paths.store, None, begin=begin, most=MOST):
             beginning = run.run_id if run.run_id.startswith(begin) else run.key
             shown = beginning[: max(SHORT, len(begin))]
-            yield CompletionItem(shown, help=printable(f"{run.study} {run.trial.name}, {run.state}"))
+            yield CompletionItem(shown, help=printable(f"{run.study}: {title(run.trial)}, {run.state}"))
 
 
 class Choice(click.Choice[str]):

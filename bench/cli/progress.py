@@ -19,6 +19,7 @@ from bench.previews import picture_epochs
 from bench.run.events import Epoch, Event, Finished, Started
 from bench.study.definition import Failure, Trial
 from bench.text import printable
+from bench.tracking.words import title as named
 
 if TYPE_CHECKING:
     from bench.run.plan import Plan
@@ -64,7 +65,7 @@ class Display:
             "1:00:00 left" if roomy else MEASURING,
         )
         self._widths = dict(zip(PARTS, map(len, expected), strict=True))
-        self._longest = max(cells(printable(each)) for each in (title, *(trial.name for trial in plan.todo)))
+        self._longest = max(cells(printable(each)) for each in (title, *map(named, plan.todo)))
         self._lock = threading.Lock()  # the terminal is drawn by a thread of its own
         self._moving = self._console.is_terminal and not self._console.is_dumb_terminal
         self._live = Live(
@@ -96,7 +97,7 @@ class Display:
                 epochs = _epochs(trial)
                 if not self._moving and progress.epoch in picture_epochs(epochs):
                     losses = GAP.join(f"{name} {value:.4g}" for name, value in progress.held_out.items())
-                    self._line(f"{trial.name}  epoch {progress.epoch}/{epochs}  {trial.held_out}: {losses}")
+                    self._line(f"{named(trial)}  epoch {progress.epoch}/{epochs}  {trial.held_out}: {losses}")
             case Failure(kind, reason):
                 self._failed += 1
                 self._ended(trial, f"{kind}: {reason}", whole=False, style="bold red")
@@ -112,7 +113,7 @@ class Display:
         with self._lock:
             running = self._remaining.end(trial, self._now(), whole=whole)
             self._seen.pop(running.key, None)
-        name, width = printable(trial.name), self._console.width
+        name, width = printable(named(trial)), self._console.width
         if self._moving and cells(name) + len(GAP) + cells(text) > width:
             name = cut(name, max(NAME, width * 2 // 5))
         line = Text(name + GAP).append(printable(text), style)
@@ -162,11 +163,10 @@ class Display:
 
     @staticmethod
     def _shares(room: int, longest: int) -> tuple[int, int]:
-        """The cells of a name and of a bar: the bar has a third of the room, and what the names leave of the rest."""
+        """The cells of a name and of a bar: the name's seed stands behind what is varied, so the bar has what the names leave."""
         if room < NAME + len(GAP) + SHORTEST_BAR:
             return max(1, room), 0
-        bar = max(SHORTEST_BAR, (room - len(GAP)) // 3)
-        name = min(longest, room - len(GAP) - bar)
+        name = min(longest, room - len(GAP) - SHORTEST_BAR)
         return name, min(BAR, room - len(GAP) - name)
 
     def _bar(self, done: float, size: int) -> tuple[str, str]:
@@ -193,7 +193,7 @@ class Display:
         left = MEASURING if epoch == epochs else _left(self._remaining.of(running, now), roomy)
         count = f"{'epoch ' if roomy else ''}{epoch}/{epochs}"
         parts = {"count": count, "loss": loss, "speed": rate, "left": left}
-        return printable(running.trial.name), epoch / epochs, parts
+        return printable(named(running.trial)), epoch / epochs, parts
 
 
 def one_loss(terms: Mapping[str, float]) -> str:

@@ -123,6 +123,7 @@ def _run(kind: str, name: str, study: Study, known: Catalogue, paths: Paths, opt
     from bench.run.command import command_line
     from bench.run.driver import Driver
     from bench.run.resources import AUTO, share_out
+    from bench.tracking.words import title
 
     registry.load("executors", options["executor"])
     command = command_line(
@@ -170,7 +171,7 @@ def _run(kind: str, name: str, study: Study, known: Catalogue, paths: Paths, opt
                 tell(write_report(study, known, paths, driver.store, width=terminal()), publish)
             tell_next(study, known, driver.store)
         for trial, failure in outcome.failed:
-            click.echo(line(f"{trial.name}: {failure.kind}: {failure.reason}"), err=True)
+            click.echo(line(f"{title(trial)}: {failure.kind}: {failure.reason}"), err=True)
         if outcome.failed:
             click.echo(f"{len(outcome.failed)} of {len(plan.trials) or plan.proposals} trials failed", err=True)
         if outcome.broken:

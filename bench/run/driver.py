@@ -34,6 +34,7 @@ from bench.tracking.rows import Record
 from bench.tracking.run_files import WEIGHTS
 from bench.tracking.shared import elsewhere
 from bench.tracking.store import Store
+from bench.tracking.words import title
 
 if TYPE_CHECKING:
     from bench.datasets import Track
@@ -221,7 +222,7 @@ class Driver:
             self._borrowed.append(trial)
             self._writer.refer(trial, found)
             queue.tell(trial, found.scores.get(self.study.objective.name, Score(None)).value)
-            self.outcome.notes.append(f"{trial.name}: finished in study {found.study}")
+            self.outcome.notes.append(f"{title(trial)}: finished in study {found.study}")
             return False
         if queue.trains and record and self._finished(trial) and trial.key not in self._attempts:
             if record.redone:
@@ -272,7 +273,7 @@ class Driver:
         self._end(trial)
         self._locks.give_back(trial.key)
         if failure.retriable and queue.retry(trial):
-            self.outcome.notes.append(f"{trial.name}: {failure.kind}: {failure.reason}; tried again")
+            self.outcome.notes.append(f"{title(trial)}: {failure.kind}: {failure.reason}; tried again")
             return
         self.outcome.failed.append((trial, failure))
         if failure.kind == "disk full":

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from bench.run.lock import TrialLocks
 from bench.run.trial_queue import TrialQueue
 from bench.study.definition import Trial
+from bench.tracking.words import title
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ class Feed:
         for queue in queues:
             while (trial := queue.next()) is not None:
                 if not self._locks.take(trial.key):
-                    log.warning("%s waits: %s has it", trial.name, self._locks.holder(trial.key))
+                    log.warning("%s waits: %s has it", title(trial), self._locks.holder(trial.key))
                     self._elsewhere.append((trial, queue))
                 elif self._started(trial, queue):
                     return trial

@@ -15,6 +15,7 @@ from bench.run.plan import Plan, Planner
 from bench.run.probe import few, probe
 from bench.run.resources import AUTO, cores
 from bench.study.definition import Failure, StudyError, Trial
+from bench.tracking.words import title
 
 SECONDS = 4.0  # that each of those at once trains for
 MOST_BATCHES = 1000
@@ -102,7 +103,7 @@ def rehearse(trial: Trial, work: Rehearsal, resources: Resources) -> Rehearsed:
         if candidate.gpus and (not rates[number] or rates[number] < GAIN * before):
             break
     if not any(rates.values()):
-        raise StudyError(f"{trial.name}: no number of workers could be tried: {why}")
+        raise StudyError(f"{title(trial)}: no number of workers could be tried: {why}")
     # The fewest that come near the best: more hold more memory.
     fewest = min(number for number, rate in rates.items() if rate * GAIN >= max(rates.values()))
     return Rehearsed(next(each for each in _candidates(resources) if each.slots == fewest), rates)

@@ -91,7 +91,7 @@ class Trial:
 
     @property
     def name(self) -> str:
-        """The run's name: varied values first, zero-padded so that names sort (``ld=010 s2 mnist``)."""
+        """A short name, zero-padded so that names sort (``ld=010 s2 mnist``); a reader is told `bench.tracking.words.title`."""
         own = self.variant.split("=")[0].rpartition(" ")[0] if self.varied else self.variant
         values = [f"{initials(name)}={short(value)}" for name, value in self.varied.items()]
         return " ".join(filter(None, (own, *values, f"s{self.seed}", nickname(self.dataset))))
