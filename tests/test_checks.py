@@ -206,7 +206,7 @@ def test_a_guest_that_cannot_be_imported_is_broken_in_one_line_and_listed(inside
 
 def test_what_there_is_not_to_check_is_one_line(inside: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "no component 'latent_dmi' (did you mean 'latent_dim'?)" in bench("check", "latent_dmi").output
-    assert "no component 'models/digits'; there are: acai," in bench("check", "models/digits").output
+    assert "no model 'digits'; there are: acai," in bench("check", "models/digits").output
     inside.study("smoke").unlink()
     result = bench("check")
     assert result.exit_code == 2

@@ -126,6 +126,11 @@ def test_every_command_has_help_and_stands_on_the_page_of_them(name: str) -> Non
         ("show dataset mnits", "no data set 'mnits' (did you mean 'mnist'?)"),
         ("show application interpolat", "no application 'interpolat' (did you mean 'interpolate'?)"),
         ("export latent_dmi x.zip", "no run of a study 'latent_dmi'"),
+        ("check model vaee", "model: a kind stands before its name, as in: bench check models/vaee"),
+        ("check vaee", "no component 'vaee' (did you mean 'vae'?); bench list shows those there are"),
+        ("check models/vaee", "no model 'vaee' (did you mean 'vae'?); there are: acai, "),
+        ("show runs", "No such command 'runs'. Did you mean 'bench list runs'?"),
+        ("datasets", "No such command 'datasets'. Did you mean 'bench list datasets'?"),
     ],
 )
 def test_the_nearest_to_a_wrong_name_is_told(words: str, meant: str, inside: Paths) -> None:
@@ -141,6 +146,10 @@ def test_a_group_without_a_command_shows_its_help(words: str) -> None:
     assert result.output == bench(*words.split(), "--help").output
     assert result.output.startswith("Usage: ")
     assert result.exit_code == 2
+
+
+def test_an_option_that_has_only_its_dashes_in_common_is_not_offered() -> None:
+    assert bench("run", "trial", "vae", "--metric", "fid").output.endswith("Error: No such option '--metric'.\n")
 
 
 def test_what_is_near_to_nothing_is_told_nothing() -> None:

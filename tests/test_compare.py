@@ -207,6 +207,20 @@ class TestCompare:
         assert (Path.cwd() / place).is_file()
         shutil.rmtree("applied")
 
+    def test_the_nearest_run_or_study_is_told(self, paths: Paths, runs: list[Glimpse]) -> None:
+        run = runs[0]
+        near = f"{run.run_id[:7]}x"
+        for words in (
+            ["compare", near, runs[1].run_id],
+            ["apply", "generate", near],
+            ["apply", "generate", f"{run.key}x"],
+        ):
+            result = bench(*words)
+            assert result.exit_code == 2
+            assert f"did you mean {run.run_id[:8]} (latent_dim=2, seed 0, digits)?" in result.output
+        for words in (["ui", "smoek"], ["export", "smoek", "x.zip"]):
+            assert "'smoek' (did you mean 'smoke'?); there are: smoke\n" in bench(*words).output
+
     @pytest.mark.parametrize(
         ("words", "message"),
         [

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from bench.cli.names import Group, examples
+from bench.cli.names import Group, examples, hint
 from bench.text import line, without_passwords
 
 COMMANDS = {
@@ -43,6 +43,12 @@ def shown_safely() -> Iterator[None]:
         yield
     except click.exceptions.NoArgsIsHelpError:  # a group without a command: the help, which has lines
         raise
+    except click.NoSuchOption as error:
+        # Without the dashes, which all options share: they made --set the nearest to --metric.
+        near = {each for each in error.possibilities or () if hint(error.option_name.strip("-"), [each.strip("-")])}
+        raise click.UsageError(
+            line(error.message + "".join(f" Did you mean {each!r}?" for each in sorted(near)[:1])), error.ctx
+        ) from None
     except click.UsageError as error:
         text = error.format_message()
         if isinstance(error, click.MissingParameter):  # which lists what there is to choose from, a line each

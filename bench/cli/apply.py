@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli.common import UsageLine, one_line, read_settings
+from bench.cli.common import UsageLine, nearest_told, one_line, read_settings
 from bench.cli.names import completing, examples
 from bench.cli.place import here, near, surroundings
 
@@ -46,7 +46,8 @@ def apply(application: str, run: str, files: tuple[Path, ...], settings: tuple[s
         paths = surroundings()
         module = registry.load("applications", application)
         options = _options(module, application, read_settings(settings), files)
-        folder = find_run(run, paths)
+        with nearest_told(run, paths):
+            folder = find_run(run, paths)
         trial = read_trial(folder)
         model = load_trained(folder)
         applied = module.apply(model, load_data(trial, paths.data), **options)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bench.paths import Paths
 
 KINDS = ("models", "datasets", "metrics", "features", "applications", "executors", "studies")
+SINGULAR = {"studies": "study"}  # of the others it is without the s
 
 
 @click.command(epilog=examples("bench check", "bench check mine", "bench check models/vae"))
@@ -31,6 +32,8 @@ def check(names: tuple[str, ...]) -> None:
 
     with one_line():
         paths = surroundings()
+        if len(names) > 1 and (kind := _kind(names[0])):
+            raise UsageLine(f"{names[0]}: a kind stands before its name, as in: bench check {kind}/{names[1]}")
         chosen = [each for name in names for each in _named(name, paths)] if names else _own(paths)
         if not chosen:
             raise UsageLine("no components of your own beside studies/; name one, as in: bench check vae")
@@ -89,6 +92,11 @@ def _own(paths: Paths) -> list[tuple[str, str]]:
     return own + [("studies", name) for name, file in paths.study_files().items() if file.parent != shipped()]
 
 
+def _kind(word: str) -> str:
+    """The kind that a word is, in the singular or not; empty where it is none, or a component's name too."""
+    return next((kind for kind in KINDS if word in (kind, SINGULAR.get(kind, kind[:-1]))), "")
+
+
 def _named(name: str, paths: Paths) -> list[tuple[str, str]]:
     """The components that answer to a name, or to ``kind/name``."""
     from bench import registry
@@ -97,6 +105,8 @@ def _named(name: str, paths: Paths) -> list[tuple[str, str]]:
     known = {each: registry.names(each) for each in KINDS[:-1]} | {"studies": list(paths.study_files())}
     found = [(each, rest) for each in KINDS if rest in known[each] and kind in ("", each)]
     if not found:
-        kinds = [kind] if kind in known else list(KINDS)
-        raise UsageLine(registry.unknown("component", name, sorted({each for k in kinds for each in known[k]})))
+        if kind in known:
+            raise UsageLine(registry.unknown(registry.KINDS.get(kind, "study"), rest, known[kind]))
+        told = registry.unknown("component", name, sorted({each for names in known.values() for each in names}))
+        raise UsageLine(f"{told.partition('; ')[0]}; bench list shows those there are")  # some eighty
     return found

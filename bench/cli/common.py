@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import tomllib
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from bench.cli.names import completing
+from bench.cli.names import completing, nearest_run
 from bench.text import BadName, is_plain, line, read_toml, reason
+
+if TYPE_CHECKING:
+    from bench.paths import Paths
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -39,6 +42,24 @@ def one_line() -> Iterator[None]:
         raise
     except OSError as error:  # a place that cannot be read or written: its path stands in the message
         raise UsageLine(reason(error)) from None
+
+
+@contextlib.contextmanager
+def nearest_told(run: str, paths: Paths) -> Iterator[None]:
+    """Have the error on a run that is none name the nearest one."""
+    from bench.tracking.errors import StoreError
+
+    try:
+        yield
+    except StoreError as error:
+        raise StoreError(f"{error}{nearest_run(run, paths)}") from None
+
+
+def tracked(paths: Paths) -> list[str]:
+    """The studies that have runs in the store; there may be no store yet."""
+    from bench.tracking.lookup import studies
+
+    return studies(paths.store, paths.tracking) if paths.tracking or paths.store.is_dir() else []
 
 
 def settings_options(command: Command) -> Command:

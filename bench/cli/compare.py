@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli.common import UsageLine, one_line
+from bench.cli.common import UsageLine, nearest_told, one_line
 from bench.cli.layout import described, table, terminal, wrapped
 from bench.cli.names import completing, examples
 from bench.cli.place import here, near, surroundings
@@ -44,7 +44,10 @@ def compare(runs: tuple[str, ...], out: Path | None) -> None:
         paths = surroundings()
         if len(runs) < 2:
             raise UsageLine("name two runs or more; bench list runs shows those there are")
-        glimpses = [found(name, paths) for name in runs]
+        glimpses = []
+        for name in runs:
+            with nearest_told(name, paths):
+                glimpses.append(found(name, paths))
         if len({each.run_id for each in glimpses}) < len(glimpses):
             raise UsageLine(f"{' '.join(runs)}: one run is named twice")
         each = [compared(glimpse, paths) for glimpse in glimpses]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.cli.place import surroundings
+from bench.registry import KINDS
 from bench.registry import names as registered
 from bench.text import is_name, is_plain, printable
 from bench.tracking.names import SHORT
@@ -16,8 +17,10 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
     from bench.paths import Paths
+    from bench.tracking.glance import Glimpse
 
 MOST = 100  # runs that a shell is offered
+ALIKE = 0.75  # of an ID's letters: of two by chance, about half stand in the same order
 # What is written before a name of each kind that stands where a command should: `bench run latent_dim`.
 READINGS = {
     "": {"studies": "show study", "models": "show model", "datasets": "show dataset", "metrics": "show metric"},
@@ -30,6 +33,7 @@ READINGS = {
         "applications": "show application",
     },
 }
+LISTED = ("studies", *KINDS, "runs")  # what `bench list` has
 
 
 def examples(*lines: str) -> str:
@@ -84,6 +88,20 @@ def _runs(paths: Paths, begin: str) -> Iterator[CompletionItem]:
             yield CompletionItem(shown, help=printable(f"{run.study}: {title(run.trial)}, {run.state}"))
 
 
+def nearest_run(name: str, paths: Paths) -> str:
+    """The run whose ID, key or name is nearest to one that none has, as the end of a message."""
+    from difflib import get_close_matches
+
+    from bench.tracking.glance import glance
+    from bench.tracking.words import title
+
+    known: dict[str, Glimpse] = {}
+    for run in glance(paths.store, paths.tracking):
+        known |= {beginning[: len(name)]: run for beginning in (run.run_id, run.key)} | {title(run.trial): run}
+    near = [] if name in known else get_close_matches(name, known, n=1, cutoff=ALIKE)
+    return "".join(f"; did you mean {known[each].run_id[:SHORT]} ({title(known[each].trial)})?" for each in near)
+
+
 class Choice(click.Choice[str]):
     """One of a few words; the message on another has the nearest."""
 
@@ -105,7 +123,10 @@ class Group(click.Group):
         word = args[0] if args else ""
         if not word.startswith("-") and self.get_command(ctx, word) is None:
             path = ctx.command_path.partition(" ")[2]
-            near = hint(word, self.list_commands(ctx)) or _meant(word, READINGS.get(path, {}))
+            near = hint(word, self.list_commands(ctx))
+            if path in READINGS and word in LISTED:
+                near = f" Did you mean 'bench list {word}'?"
+            near = near or _meant(word, READINGS.get(path, {}))
             ctx.fail(f"No such command {printable(word)!r}.{near}")
         return super().resolve_command(ctx, args)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from bench.cli.common import UsageLine, one_line, read_settings, settings_options
+from bench.cli.common import UsageLine, one_line, read_settings, settings_options, tracked
 from bench.cli.layout import terminal
 from bench.cli.names import completing, examples
 from bench.cli.place import near, surroundings
@@ -42,7 +42,6 @@ def report(
     from bench.study.catalogue import catalogue
     from bench.study.definition import FULL, StudyError
     from bench.study.file import load
-    from bench.tracking.lookup import studies
     from bench.tracking.store import Store
 
     if (name is None) == (not every):
@@ -54,8 +53,8 @@ def report(
     with one_line():
         paths = surroundings()
         known = catalogue()
-        tracked = studies(paths.store, paths.tracking) if paths.tracking or paths.store.is_dir() else []
-        names = [name] if name else [study for study in paths.study_files() if study in tracked]
+        there = [] if name else tracked(paths)
+        names = [name] if name else [study for study in paths.study_files() if study in there]
         if not names:
             raise UsageLine("no study has tracked trials yet; begin with: bench run study latent_dim")
         refused = []

@@ -7,7 +7,7 @@ from typing import get_args
 
 import click
 
-from bench.cli.common import UsageLine, one_line
+from bench.cli.common import UsageLine, one_line, tracked
 from bench.cli.names import completing, examples
 from bench.cli.place import near, surroundings
 from bench.files import Weights
@@ -37,6 +37,7 @@ def export_runs(studies: tuple[str, ...], file: Path, weights: Weights, origin: 
     """
     import socket
 
+    from bench.registry import unknown
     from bench.run.saved import packing
     from bench.tracking.errors import StoreError
     from bench.tracking.lookup import opened
@@ -44,6 +45,10 @@ def export_runs(studies: tuple[str, ...], file: Path, weights: Weights, origin: 
 
     with one_line():
         paths = surroundings()
+        there = tracked(paths)
+        for each in studies:
+            if there and each not in there:
+                raise UsageLine(unknown("run of a study", each, there))
         stores = [opened(paths.store, paths.tracking, study) for study in studies]
         try:
             names = export(stores, file, origin or socket.gethostname(), packing=packing(weights))

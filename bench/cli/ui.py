@@ -39,6 +39,7 @@ def ui(study: str | None, host: str, port: int, allowed_hosts: tuple[str, ...]) 
     import os
     import sys
 
+    from bench.registry import unknown
     from bench.site.opening import make_ready
     from bench.study.catalogue import catalogue
     from bench.tracking.lookup import studies
@@ -55,7 +56,7 @@ def ui(study: str | None, host: str, port: int, allowed_hosts: tuple[str, ...]) 
             raise UsageLine(f"nothing is tracked in {paths.store} yet; begin with: bench run study latent_dim")
         names = studies(paths.store, paths.tracking)
         if study is not None and study not in names:
-            raise UsageLine(f"no tracked study {study!r}; there are: {', '.join(names) or 'none'}")
+            raise UsageLine(unknown("tracked study", study, names) if names else f"no tracked study {study!r}, nor any")
         _check_free(host, port)
         known = catalogue()
         place = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
