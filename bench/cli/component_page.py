@@ -40,6 +40,7 @@ def metric(name: str, paths: Paths, width: int | None) -> list[str]:
         rows.append(("features", f"{extractor}: {registry.first_line(doc('features', extractor))}"))
     rows += [("with it", ", ".join(together))] if together else []
     rows += [("file", _place("metrics", file)), ("studies", _studies(paths, "metrics", name))]
+    rows += [("compare", "when two of its numbers do: docs/measures.md")]
     return [*wrapped(line(f"{name}: {told(name, file)}"), width, "  "), *described(rows, width), *text]
 
 

@@ -19,7 +19,14 @@ if TYPE_CHECKING:
     from bench.results import Written
 
 
-@click.command(epilog=examples("bench report latent_dim", "bench report --all"))
+@click.command(
+    epilog=examples(
+        "bench report latent_dim",
+        "bench report --all",
+        "bench report latent_dim --publish --weights half",
+        "bench report latent_dim --latex",
+    ),
+)
 @click.argument("name", required=False, shell_complete=completing("studies"))
 @click.option("--all", "every", is_flag=True, help="Every study that has tracked trials.")
 @click.option("--publish", is_flag=True, help="Write into reports/ and its index, and not beside the store.")

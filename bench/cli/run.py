@@ -135,7 +135,7 @@ def _run(kind: str, name: str, study: Study, known: Catalogue, paths: Paths, opt
         options["smoke"],
         study.size,
     )
-    with Driver(study, known, paths, command, _track) as driver:
+    with Driver(study, known, paths, command, _track, looks=options["dry_run"]) as driver:
         plan = driver.plan(rerun=options["rerun"], remeasure=options["remeasure"])
         gpus = options["gpus"]
         if gpus is None and not plan.work:

@@ -30,16 +30,39 @@ def described(study: Study, known: Catalogue, width: int | None) -> list[str]:
     lines = [part for fact in facts for part in wrapped(line(fact), width, "  ")]
     for dataset in study.datasets:
         lines += _searches(study, known, dataset, width) if study.is_search else _grid(study, known, dataset, width)
+    for dataset in study.meant_for:
+        if dataset not in study.datasets:
+            lines += wrapped(f"  on {line(dataset)}: {_elsewhere(study, known, dataset)}", width, INDENT)
     return lines
+
+
+def _elsewhere(study: Study, known: Catalogue, dataset: str) -> str:
+    """What a data set that is not shown has of its own, in words: what all its trials share and those shown do not."""
+    here, there = (_shared(_trials(study, known, each)) for each in (study.datasets[0], dataset))
+    own = [
+        f"{name}={value}" for name, value in there.items() if name not in study.vary and here.get(name, ...) != value
+    ]
+    return ", ".join(own) or "the same settings"
+
+
+def _shared(trials: Sequence[Trial]) -> dict[str, Any]:
+    every = [flat(trial.settings) for trial in trials]
+    return {name: value for name, value in every[0].items() if all(each.get(name) == value for each in every)}
+
+
+def _trials(study: Study, known: Catalogue, dataset: str) -> list[Trial]:
+    """A trial of every variant on a data set; of a search one that stands for all its proposals."""
+    cells = [dict.fromkeys(study.vary)] if study.is_search else study.cells()
+    return [
+        study.trial(known, variant, dataset, 0, cell, proposal=study.is_search)
+        for variant in study.variants_on(dataset)
+        for cell in cells
+    ]
 
 
 def _grid(study: Study, known: Catalogue, dataset: str, width: int | None) -> list[str]:
     """What the variants on a data set share, and a line for each of them."""
-    trials = [
-        study.trial(known, variant, dataset, 0, cell)
-        for variant in study.variants_on(dataset)
-        for cell in study.cells()
-    ]
+    trials = _trials(study, known, dataset)
     own = differing(trials)
     lines = []
     rows = []

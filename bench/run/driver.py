@@ -17,7 +17,7 @@ from bench.executors import Gone, Resources
 from bench.paths import Paths
 from bench.run.events import Epoch, Event, Finished, Saved, Started, forget
 from bench.run.feed import Feed
-from bench.run.lock import TrialLocks, sole_driver
+from bench.run.lock import TrialLocks, folder_of_locks, sole_driver
 from bench.run.outcome import Outcome as Outcome
 from bench.run.outcome import Stopped
 from bench.run.plan import Plan, Planner
@@ -59,17 +59,25 @@ class Driver:
     """
 
     def __init__(
-        self, study: Study, catalogue: Catalogue, paths: Paths, command: str, track: Track | None = None
+        self,
+        study: Study,
+        catalogue: Catalogue,
+        paths: Paths,
+        command: str,
+        track: Track | None = None,
+        *,
+        looks: bool = False,
     ) -> None:
         """``command`` is the line that reproduces this invocation; it is remembered with every run.
 
-        ``track`` shows how far the reading of many files is.
+        ``track`` shows how far the reading of many files is. One that only ``looks`` is asked for a plan and not to run it.
         """
         self.study = study
         self.paths = paths
         self.command = command
         self.outcome = Outcome()
         self.planner = Planner(study, catalogue, paths.data, track)
+        self._looks = looks
         self._stack = contextlib.ExitStack()
         self._attempts: dict[str, int] = {}
         self._stored: set[str] = set()
@@ -84,7 +92,7 @@ class Driver:
         return self
 
     def _open(self) -> None:
-        locks = self.paths.store / "locks"
+        locks = self._stack.enter_context(folder_of_locks(self.paths.store, looks=self._looks))
         self._stack.enter_context(sole_driver(locks, self.study.name))
         self._locks = TrialLocks(locks, self.study.name)
         self._stack.callback(self._locks.close)
@@ -95,7 +103,7 @@ class Driver:
         check_address("--storage", self.paths.queue)
         self._storage: Storage | None = None  # where nothing needs it
         self._stack.callback(self._leave_storage)
-        queue_idle = partial(idle, self.paths.queue, self.study.name)
+        queue_idle = partial(idle, self.paths.queue, self.study.name, looks=self._looks)
         if not answered(self.paths.queue, queue_idle, start=True, what="the queue's database"):
             self._storage = self._open_storage()
             from bench.run.queue import sole_of_all

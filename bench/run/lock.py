@@ -5,12 +5,23 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from bench.study.definition import StudyError
+
+
+@contextlib.contextmanager
+def folder_of_locks(store: Path, *, looks: bool) -> Iterator[Path]:
+    """Where the locks of a store lie; elsewhere where there is no store and one only ``looks``, which leaves nothing."""
+    if store.exists() or not looks:
+        yield store / "locks"
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
 
 
 @contextlib.contextmanager

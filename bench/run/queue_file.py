@@ -33,8 +33,8 @@ def trouble() -> tuple[type[Exception], ...]:
     return tuple(getattr(sys.modules[module], name) for module, name in RAISED if module in sys.modules)
 
 
-def checked(url: str) -> Path | None:
-    """The file at the address of the queues' database; None where that is no SQLite.
+def checked(url: str, *, looks: bool = False) -> Path | None:
+    """The file at the address of the queues' database, in a folder that is made unless one only ``looks``; None of no SQLite.
 
     Raises:
         ValueError: it is no address of a database.
@@ -49,18 +49,19 @@ def checked(url: str) -> Path | None:
     if not url.startswith(SQLITE):
         return None
     file = _file(url)
-    file.parent.mkdir(parents=True, exist_ok=True)
+    if not looks:
+        file.parent.mkdir(parents=True, exist_ok=True)
     return file
 
 
-def idle(url: str, name: str) -> bool:
+def idle(url: str, name: str, *, looks: bool = False) -> bool:
     """Whether it is known that a dead driver left nothing open in the queue ``name``, nor in those of its search.
 
     Raises:
         ValueError: it is no address of a database.
         OSError: the file can lie nowhere.
     """
-    file = checked(url)
+    file = checked(url, looks=looks)
     if file is None or not file.exists():
         return file is not None
     try:
