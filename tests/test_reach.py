@@ -148,7 +148,7 @@ def test_an_address_of_no_store_is_one_line(tmp_path: Path, uri: str) -> None:
     ],
 )
 def test_a_queue_that_cannot_be_had_is_one_line(inside: Paths, storage: str, said: str) -> None:
-    result = CliRunner().invoke(main, ["run", "study", "smoke", "--dry-run", "--storage", storage])
+    result = CliRunner().invoke(main, ["run", "study", "smoke", "--storage", storage])
     assert result.exit_code == 2, result.output
     assert len(result.output.splitlines()) == 1
     assert said in result.output

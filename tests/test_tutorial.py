@@ -19,6 +19,7 @@ ROOT = Path(__file__).parent.parent
 # In what is quoted: names and files, and what click, the system and SQLite say.
 NAMES = {
     "study",
+    "latent",  # of latent_dim
     "process",
     "port",
     "trials",

@@ -8,9 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-from mlflow.entities import Metric, Param, RunTag
+from typing import TYPE_CHECKING, Any
 
 from bench.files import write_whole
 from bench.text import escaped
@@ -22,6 +20,9 @@ from bench.tracking.run_files import file_of, listed, local_folder, put
 from bench.tracking.store import Store
 from bench.tracking.thumbnails import complete
 from bench.tracking.words import ILLUSTRATED, NOTE, note, settled
+
+if TYPE_CHECKING:
+    from mlflow.entities import Metric
 
 BARE = "Trained in the study "  # how the whole note of such a run began in earlier versions, which wrote nothing else of it
 WORDS, METRICS = 100, 1000  # params, and metrics, that one call of MLflow's takes
@@ -51,6 +52,8 @@ def show(store: Store, run: Run, other: Run) -> None:
     Raises:
         StoreError: the store cannot be used.
     """
+    from mlflow.entities import Param, RunTag
+
     params = settled(run.trial, _params(run, other))
     tags = {} if NOTE in run.tags and not run.tags[NOTE].startswith(BARE) else {NOTE: _note(store.study, run, other)}
     points = []
@@ -70,6 +73,8 @@ def show(store: Store, run: Run, other: Run) -> None:
 
 
 def _lacking(store: Store, run: Run, other: Run) -> Iterator[Metric]:
+    from mlflow.entities import Metric
+
     standing, names = set(), list(other.metrics)
     for each in store.reader.histories([run.run_id], names):
         standing.add((each.name, each.step, each.moment))
