@@ -134,7 +134,7 @@ def _name(text: str) -> str:
 
 
 def _cell(cell: Cell) -> str:
-    text = (f"<b>{_text(cell.text)}</b>" if cell.strong else _text(cell.text)) + _text(cell.after)
+    text = (f"<b>{_name(cell.text)}</b>" if cell.strong else _name(cell.text)) + _text(cell.after)
     number = cell.value is not None and math.isfinite(cell.value)  # one that breaks nowhere
     together = TOGETHER.sub("\N{NO-BREAK SPACE}", text)
     return f"<td data-value={cell.value!r}>{text}</td>" if number else f"<td>{together}</td>"
