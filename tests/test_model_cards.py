@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -40,6 +41,7 @@ IN = {
     "": "",
 }
 MNIST = ImageSpec(1, 28, 28, tuple("0123456789"))
+REPORTS = ROOT / "reports"
 OF_ALL = "leaderboard"
 NARROW = 16  # a layer of fewer is a channel of the image, a logit of a class, or the two numbers of a code
 
@@ -51,7 +53,7 @@ def test_every_model_has_a_card() -> None:
 @pytest.mark.parametrize("name", sorted(CARDS))
 def test_a_card_says_what_its_model_is(name: str) -> None:
     facts = facts_of(name)
-    assert list(facts) == ["minimises", "size", "network", "source", "known", "studies"]
+    assert list(facts) == ["minimises", "size", "network", "source", "known", "ours", "studies"]
     with torch.device("meta"):
         players = model_class(name)(MNIST).players()
     told = facts["network"] + "".join(facts_of(other)["network"] for other in named_in(facts["network"], CARDS))
@@ -60,6 +62,22 @@ def test_a_card_says_what_its_model_is(name: str) -> None:
     said = {player: int(size.replace(",", "")) for player, size in re.findall(r"(\w+) ([\d,]+\d)", facts["size"])}
     assert said == {player: parameter_count(network) for player, network in players.items()}  # type: ignore[arg-type]
     assert set(re.findall(r"`(\w+)`", facts["studies"])) == trained_in(name)
+
+
+@pytest.mark.parametrize("name", sorted(CARDS))
+def test_our_numbers_on_a_card_are_those_of_the_published_reports(name: str) -> None:
+    told = " ".join(facts_of(name)["ours"].split())
+    if told == "no report yet":
+        assert not any((pd.read_csv(file)["model"] == name).any() for file in REPORTS.glob("*/summary.csv"))
+        return
+    for entry in told.split("; "):
+        found = re.fullmatch(r"(\w+) (\S+) on (\w+) \(`(\w+)`, (.+), (\d+) seeds?\)", entry)
+        assert found, entry
+        metric, number, dataset, study, variant, seeds = found.groups()
+        table = pd.read_csv(REPORTS / study / "summary.csv")
+        row = table[(table["variant"] == variant) & (table["dataset"] == dataset) & (table["split"] == "test")].iloc[0]
+        assert row["model"] == name
+        assert (f"{row[f'{metric}_mean']:.4g}", int(row[f"{metric}_n"])) == (number, int(seeds))
 
 
 def facts_of(name: str) -> dict[str, str]:
