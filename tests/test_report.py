@@ -304,7 +304,7 @@ def test_a_diagnostic_is_named_one(study: Study, runs: pd.DataFrame) -> None:
         (1234.5, float("nan"), "1234"),
         (9.0, 0.5, "9.00 ± 0.50"),
         (104.6, 0.04, "104.60 ± 0.04"),  # one place more, where the deviation would be 0
-        (5.0, 1e-16, "5.000 ± 0.000"),
+        (5.0, 1e-16, "5.000 ± 0"),
         (0.9286, 0.0, "0.9286 ± 0"),
         (0.0003, 0.5, "0.00 ± 0.50"),
         (0.0, float("nan"), "0.000"),

@@ -15,6 +15,7 @@ from bench.study.definition import Study
 
 SIDE_BY_SIDE = 6  # variants that a table may have as columns ...
 COLUMNS = 10  # ... once it has more columns than this
+ROUNDING = 1e-12  # of a mean: what is no more than that is of the sum, and not of the seeds
 DECIDE = 5  # measures that a reader is shown first
 HELD_OUT = "_held_out"  # ends the name of what a measure of generated images is of held-out ones
 
@@ -101,6 +102,7 @@ def laid_out(table: Table) -> Table:
 def with_spread(mean: float, std: float) -> str:
     """A mean and its standard deviation to the place of that one's second digit, at the most four digits or one more."""
     largest = max(abs(mean), 0.0 if pd.isna(std) else std)
+    std = 0.0 if std < ROUNDING * largest else std
     places = max(0, 3 - math.floor(math.log10(largest))) if largest else 3
     places += 10.0 ** -(places + 1) <= std < 10.0**-places
     if std > 0:
