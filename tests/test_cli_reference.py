@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -26,6 +27,8 @@ reference = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(reference)
 
 EVERY: dict[str, click.Command] = {context.command_path: command for command, context in reference.every()}
+RUN_ALREADY = ("cli.md", "tutorial.md", "questions.md")  # by what follows, and by tests/test_tutorial.py
+PAGES = [page for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))] if page.name not in RUN_ALREADY]
 EXAMPLES = [line for command in EVERY.values() for line in reference.examples(command)]
 KINDS = {"study": "studies", "trial": "models", "model": "models", "metric": "metrics", "dataset": "datasets"}
 
@@ -171,3 +174,23 @@ def test_the_lines_that_switch_it_on_are_those_of_the_page(shell: str) -> None:
     if shell == "bash" and not done.stdout:
         pytest.skip(f"no bash that click completes for: {done.stderr.strip()}")
     assert f"{shell}_complete" in done.stdout
+
+
+def lines_of(page: Path) -> list[str]:
+    """The commands in a page's blocks, without what is optional, other readings, and what is said beside them."""
+    text = page.read_text().replace("\\\n", " ")
+    blocks = re.findall(r"^```(?:sh|console|bash)?\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    lines = [re.sub(r"^\$ |^\.venv/bin/", "", line) for block in blocks for line in block.splitlines()]
+    commands = [re.split(r" \| | {2,}| #", re.sub(r" \[.*?\]", "", line))[0].strip() for line in lines]
+    return [line for line in commands if line.startswith("bench ")]
+
+
+@pytest.mark.parametrize("line", sorted({line for page in PAGES for line in lines_of(page)}))
+def test_every_line_of_the_pages_is_one_that_a_command_reads(
+    line: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for word in shlex.split(line):
+        if word.endswith(".zip"):
+            (tmp_path / word).touch()  # which the line before it has written
+    parsed(line)
