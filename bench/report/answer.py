@@ -51,11 +51,11 @@ def tables(judgements: Sequence[Judgement]) -> tuple[Block, ...]:
         return (table(judgements),) if judgements else ()
     counts = Counter(each.verdict for each in rest)
     title = f"What else the source says: {listed([f'{count} {verdict}' for verdict, count in counts.items()])}"
-    return table(told), Fold(title, (replace(table(rest).filled(), name="claims-open"),))
+    return table(told), Fold(title, (replace(table(rest), name="claims-open"),))
 
 
 def table(judgements: Sequence[Judgement]) -> Table:
-    """What the source said and what was found here, with its legend."""
+    """What the source said and what was found here, with its legend; without columns that hold nothing."""
     rows = []
     said: Claim | None = None
     for each, place in _rows(judgements):
@@ -65,7 +65,8 @@ def table(judgements: Sequence[Judgement]) -> Table:
         measure = _measure(each.claim) if each.means else ""
         verdict = Cell(_word(each), strong=told, after=_because(each))
         rows.append((Cell(claim), Cell(place), Cell(measure), Cell(_here(each)), verdict))
-    return Table("claims", COLUMNS, tuple(rows), LEGEND if any(each.test for each in judgements) else "")
+    legend = LEGEND if any(each.test for each in judgements) else ""
+    return Table("claims", COLUMNS, tuple(rows), legend).filled()
 
 
 def plain(found: str, judgements: Sequence[Judgement], width: int = WIDTH) -> str:
