@@ -29,7 +29,6 @@ from bench.tracking.views import write_views
 from bench.tracking.words import describe, told
 
 SAMPLES = "images/samples"  # which a run draws while it trains
-FINAL = [f"final/{name}" for name in illustrations.PICTURES]
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +122,8 @@ def write_report(
         from bench.run.saved import packing  # which reads torch
         from bench.tracking.transfer import export  # which reads MLflow
 
-        shown = {run_id: {*_followed(study, store, run_id).values(), *FINAL} for run_id in pictures}
+        final = [f"final/{name}" for name in illustrations.titles(study)]
+        shown = {run_id: {*_followed(study, store, run_id).values(), *final} for run_id in pictures}
         export([store], folder / ARCHIVE, socket.gethostname(), packing=packing(weights), shown=shown)
         write_index(paths.reports, _asked(known, paths))
     found = ranking.found(study, table, judgements)

@@ -23,7 +23,7 @@ from statistics import median
 from bench import registry
 from bench.executors import Resources
 from bench.run.away import Travelling
-from bench.run.events import Finished
+from bench.run.events import Asked, Finished
 from bench.study.catalogue import catalogue
 from bench.study.definition import Failure, Trial
 from bench.study.file import build
@@ -53,7 +53,7 @@ class Study:
 
     def __init__(self, executor: str, resources: Resources, store: Path, trials: Sequence[Trial]) -> None:
         self.busy = False
-        work = Travelling(METRICS, store / "data", store, {})
+        work = Travelling(Asked(METRICS), store / "data", store, {})
         self.events = registry.load("executors", executor).run(self._handed_out(trials), work, resources)
 
     def _handed_out(self, trials: Sequence[Trial]) -> Iterator[Trial | None]:

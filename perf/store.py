@@ -57,7 +57,10 @@ def play(
         for epoch in range(EPOCHS + 1):
             losses = dict.fromkeys(("loss", "reconstruction", "kl"), (trial.seed + 1) / (epoch + 1))
             yield trial, Epoch(Progress(epoch, losses, {"loss": losses["loss"]}, losses, 1.0, 1.0, 1.0), {})
-        yield trial, Finished({name: Score(float(trial.seed)) for name in work.metrics}, {"trial.toml": b"x = 1\n"})
+        yield (
+            trial,
+            Finished({name: Score(float(trial.seed)) for name in work.asked.metrics}, {"trial.toml": b"x = 1\n"}),
+        )
 
 
 def fill(folder: Path, trials: int) -> tuple[float, float]:

@@ -41,7 +41,7 @@ from bench.data import Data
 from bench.measure.context import Precision
 from bench.models import model_class
 from bench.optimizers import TrainingOptions
-from bench.run.events import Finished
+from bench.run.events import Asked, Finished
 from bench.run.worker import Work, load_data
 from bench.run.worker import build as untrained
 from bench.study.catalogue import catalogue
@@ -343,7 +343,7 @@ def trials(epochs: int, folder: Path) -> dict[str, Epoch]:
 
     def whole() -> None:
         place = folder / str(next(numbers))
-        *_, last = Work((), place, place, {})(trial)
+        *_, last = Work(Asked(), place, place, {})(trial)
         assert isinstance(last, Finished), last
 
     def alone() -> None:

@@ -40,7 +40,7 @@ class Player:
         for trial in trials:
             assert trial is not None, "nothing runs that could be waited for"
             if trial.key in work.again:
-                self.again[trial.key] = work.again[trial.key].metrics
+                self.again[trial.key] = work.again[trial.key].asked.metrics
                 yield trial, Finished({name: Score(7.0) for name in self.again[trial.key]}, {})
                 continue
             self.begun.append(trial)
@@ -53,7 +53,7 @@ class Player:
                 if (yield trial, Epoch(Progress(epoch, {}, {}, {"loss": self.value(trial)}, 1.0, 1.0, 1.0), {})):
                     break
             else:
-                scores = {name: Score(self.value(trial)) for name in work.metrics}
+                scores = {name: Score(self.value(trial)) for name in work.asked.metrics}
                 yield trial, Finished(scores, FILES)
 
 

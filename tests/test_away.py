@@ -18,7 +18,7 @@ from bench.checkpoint import CONTENTS
 from bench.executors import Kept, Travels
 from bench.run import away
 from bench.run.away import Travelling, Trip, edition
-from bench.run.events import Epoch, Finished, Saved, Started
+from bench.run.events import Asked, Epoch, Finished, Saved, Started
 from bench.study.catalogue import Catalogue
 from bench.study.definition import Failure, Trial
 from bench.study.file import build
@@ -71,7 +71,7 @@ def work(tmp_path: Path) -> Travelling:
     """Work with a metric of the user's own."""
     (tmp_path / "home" / "metrics").mkdir(parents=True)
     (tmp_path / "home" / "metrics" / "brightness.py").write_text(BRIGHTNESS)
-    return Travelling(METRICS, tmp_path / "data", tmp_path / "store", {}, guests=tmp_path / "home")
+    return Travelling(Asked(METRICS), tmp_path / "data", tmp_path / "store", {}, guests=tmp_path / "home")
 
 
 def travelled(work: Travelling, trial: Trial, done: dict[Any, int] | None = None) -> Generator[Any, None, None]:
@@ -177,9 +177,11 @@ def test_a_trained_model_is_measured_again_elsewhere(work: Travelling, trial: Tr
     assert isinstance(finished, Finished)
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(finished.files["model.safetensors"])
-    again = replace(work, again={trial.key: Saved(weights, "", ("fd_classifier",))})
+    again = replace(work, again={trial.key: Saved(weights, "", Asked(("fd_classifier",), ("interpolate", "classify")))})
     (event,) = travelled(again, trial)
     assert event.scores == {"fd_classifier": finished.scores["fd_classifier"]}
+    assert event.applied == {"interpolate": "", "classify": "VAE does not classify"}
+    assert list(event.files) == ["final/applied_interpolate.png"]
     weights.unlink()
     (event,) = travelled(again, trial)
     assert event == Failure(

@@ -130,7 +130,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, empty_database: Path, known:
         for epoch, loss in LOSSES.items():
             metrics = {"test/loss": loss + number, "time/epoch_s": 0.5}
             log.epoch(epoch, metrics, {"samples": png.getvalue(), "reconstructions": png.getvalue()}, 1)
-        log.finish({"test_loss": Score(20.0 + number), "psnr": Score(10.0 - number)}, {}, 1)
+        log.finish({"test_loss": Score(20.0 + number), "psnr": Score(10.0 - number)}, {}, {}, 1)
     return paths
 
 

@@ -18,7 +18,9 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from bench import __version__, registry
-from bench.report.illustrations import CURVES, PICTURES
+from bench.report.illustrations import CURVES, titles
+from bench.study.catalogue import Catalogue
+from bench.study.file import load
 
 ROOT = Path(__file__).parent.parent
 PAPERS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")
@@ -130,13 +132,13 @@ def test_commands_on_the_page_of_sources_name_what_there_is() -> None:
             assert flag != "--dataset" or value in registry.names("datasets"), command
 
 
-def test_reports_on_the_page_of_sources_are_those_that_are_written() -> None:
+def test_reports_on_the_page_of_sources_are_those_that_are_written(known: Catalogue) -> None:
     named = re.findall(r"reports/(\w+)/([a-z0-9]+)-test-([\w.]+)", SOURCES)
     assert named
     for study, dataset, picture in named:
         assert study in studies()
         assert dataset in registry.names("datasets")
-        assert picture in {CURVES, *PICTURES}
+        assert picture in {CURVES, *titles(load(ROOT / "studies" / f"{study}.toml", known))}
 
 
 def pins() -> dict[str, Version]:

@@ -24,14 +24,18 @@ from optuna.trial import TrialState
 from PIL import Image
 from safetensors.torch import load_file
 
+from bench import registry
 from bench.contract import Diverged, Generates
 from bench.executors import Resources
+from bench.files import sha256
 from bench.optimizers import TrainingOptions
 from bench.paths import Paths
+from bench.results import write_report
 from bench.run import worker
 from bench.run.driver import Driver, Outcome
+from bench.run.events import Asked
 from bench.run.saved import load_trained
-from bench.run.worker import Epoch, Finished, Started, Work
+from bench.run.worker import Epoch, Finished, Started, Work, load_data
 from bench.study.catalogue import Catalogue
 from bench.study.definition import Failure, Study, StudyError, Trial
 from bench.study.file import load
@@ -100,6 +104,34 @@ def test_a_metric_that_is_added_is_taken_of_the_saved_models(smoke: Study, known
     assert statuses(paths) == ["FINISHED"] * 4
 
 
+def test_what_a_study_puts_its_models_to_is_made_of_those_that_are_trained_too(
+    smoke: Study, known: Catalogue, paths: Paths
+) -> None:
+    """As `bench apply` makes it; what cannot be made says why, once, and all that the run had stays."""
+    one: dict[str, Any] = {"given": {"latent_dim": 2}, "seeds": 1}
+    _, outcome = drive(load(paths.study("smoke"), known, **one), known, paths)
+    (trial,), store = outcome.finished, Store(paths.store, None, "smoke", "", create=False)
+    before = store.records()[trial.key].files
+    text = paths.study("smoke").read_text()
+    paths.study("smoke").write_text(f'applications = ["interpolate", "pegasus"]\n{text}')
+    asking = load(paths.study("smoke"), known, **one)
+    events, _ = drive(asking, known, paths)
+    assert [(type(event), event.scores) for _, event in events] == [(Finished, {})]
+    record = store.records()[trial.key]
+    assert record.applied["interpolate"] == ""
+    assert record.applied["pegasus"].startswith("bodies and wings: name the classes to pair")
+    made = store.artifact(record.run_id, "final/applied_interpolate.png")
+    model, interpolate = load_trained(made.parent.parent), registry.load("applications", "interpolate")
+    assert made.read_bytes() == interpolate.apply(model, load_data(trial, paths.data)).grid
+    assert record.files == {**before, "final/applied_interpolate.png": sha256(made.read_bytes())}
+    assert drive(asking, known, paths)[0] == []
+    page = write_report(asking, known, paths, store).path.read_text()
+    assert 0 < page.index("digits-test-applied_interpolate.png") < page.index("<summary>More pictures")
+    assert "pegasus on digits is blank for vae: bodies and wings: name the classes" in page
+    ((_, event),) = drive(load(paths.study("smoke"), known, given={"latent_dim": 5}, seeds=1), known, paths)[0][-1:]
+    assert event.applied == record.applied  # of one that is trained now
+
+
 def test_an_epoch_that_is_named_for_a_picture_is_drawn_and_named_later_trains_nothing(
     known: Catalogue, paths: Paths
 ) -> None:
@@ -133,7 +165,7 @@ def test_a_trial_that_goes_on_draws_no_picture_of_an_epoch_that_is_past(
     """Epoch 3 is named while the trial rests at 4, whose weights are not those of 3."""
     monkeypatch.setattr(worker, "train", partial(train, checkpoint_seconds=0))
     trial = next(load(paths.study("smoke"), known, given={"epochs": 6}).grid(known, {}))
-    first = Work(("test_loss",), tmp_path, tmp_path, {})
+    first = Work(Asked(("test_loss",)), tmp_path, tmp_path, {})
     for event in first(trial):
         if isinstance(event, Epoch) and event.progress.epoch == 5:  # the checkpoint is of epoch 4
             break
@@ -334,7 +366,7 @@ def test_every_failure_has_its_class(
 
     monkeypatch.setattr(worker, "train", fail)
     trial = next(smoke.grid(known, {}))
-    *_, last = Work(("test_loss",), tmp_path, tmp_path, {})(trial)
+    *_, last = Work(Asked(("test_loss",)), tmp_path, tmp_path, {})(trial)
     assert isinstance(last, Failure)
     assert last.kind == kind
     assert "\n" not in last.reason

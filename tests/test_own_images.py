@@ -28,6 +28,7 @@ from bench.datasets import KEPT, Source, _files, centre_square, fingerprint, ope
 from bench.datasets._folders import WHOLE, Listing, divide
 from bench.datasets._images import extensions
 from bench.paths import Paths
+from bench.run.events import Asked
 from bench.run.worker import Work
 from bench.study.definition import SECTIONS, Failure, Trial
 
@@ -494,7 +495,7 @@ class TestKept:
     def test_a_trial_whose_images_have_changed_is_refused(self, tmp_path: Path) -> None:
         root = fill(tmp_path / "own", "")
         trial = Trial("a", "vae", str(root), 0, {section: {} for section in SECTIONS}, fingerprint="of other images")
-        events = list(Work((), tmp_path, tmp_path, {})(trial))
+        events = list(Work(Asked(), tmp_path, tmp_path, {})(trial))
         assert events == [Failure("data", f"{root} has changed since this study was started: run it again")]
 
 

@@ -47,7 +47,7 @@ def finish(store: Store, trial: Trial, scores: dict[str, Score]) -> Record:
     record = store.records().get(trial.key)
     log = RunLog(store, trial, {}, record.run_id if record else "")
     log.start(1)
-    log.finish(scores, {}, 1)
+    log.finish(scores, {}, {}, 1)
     return store.records()[trial.key]
 
 

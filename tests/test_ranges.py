@@ -21,6 +21,7 @@ from bench.models.gan import GAN
 from bench.models.vae import VAE
 from bench.optimizers import TrainingOptions
 from bench.ranges import LARGEST, Within
+from bench.run.events import Asked
 from bench.run.plan import Planner
 from bench.run.room import check_room
 from bench.run.worker import Work
@@ -163,7 +164,7 @@ class Greedy(Work):
 
 
 def test_a_processor_out_of_memory_is_that_and_tried_again(known: Catalogue, tmp_path: Path) -> None:
-    work = Greedy(metrics=(), data_dir=tmp_path, folder=tmp_path, again={})
+    work = Greedy(asked=Asked(), data_dir=tmp_path, folder=tmp_path, again={})
     (failure,) = work(trial_of(known, "vae"))
     assert isinstance(failure, Failure)
     assert failure.kind == "out of memory"

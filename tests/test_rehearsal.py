@@ -12,6 +12,7 @@ from bench.cli import main
 from bench.executors import Resources
 from bench.paths import Paths
 from bench.run import rehearsal
+from bench.run.events import Asked
 from bench.run.plan import Plan, Planner
 from bench.run.rehearsal import Rehearsal, longest_first, rehearse, rehearsed
 from bench.study.catalogue import Catalogue
@@ -85,7 +86,7 @@ def test_nothing_is_tried_where_nothing_is_to_be_trained(
     tried = playing({8: 1.0}, monkeypatch)
     planner = Planner(load(paths.study("smoke"), known), known, paths.data)
     keys = {trial.key for trial in trials}
-    again = Plan(trials, keys, dict.fromkeys(keys, ("psnr",)), {}, 0, {})
+    again = Plan(trials, keys, dict.fromkeys(keys, Asked(("psnr",))), {}, 0, {})
     todo = Plan(trials, set(), {}, {}, 0, {})
     for plan, asked in ((again, ("auto", "auto")), (todo, (3, "auto"))):
         found = rehearsed(planner, plan, None, Resources(workers=3), *asked)

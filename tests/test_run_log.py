@@ -32,6 +32,7 @@ from bench.tracking.words import NOTE
 PNG = io.BytesIO()
 Image.fromarray(np.arange(300 * 280 * 3, dtype=np.uint32).reshape(300, 280, 3).astype(np.uint8)).save(PNG, format="PNG")
 SCORES = {"test_loss": Score(7.5, "", {"split": "test"}), "fid": Score(None, "no weights")}
+APPLIED_TO = {"pegasus": "", "classify": "VAE does not classify"}
 FILES = {"trial.toml": b"x = 1\n", "model.safetensors": b"weights", "final/samples.png": PNG.getvalue()}
 COMMAND = {"mlflow.source.name": "bench run study x"}
 WRITES = ("create_run", "log_batch", "log_inputs", "update_run", "delete_tag", "set_terminated", "set_tag")
@@ -75,7 +76,7 @@ def write(store: Store, trial: Trial, moment: int = 1, *, gathered: bool = True)
         log.epoch(epoch, {"test/loss": 9.0 - epoch, "time/epoch_s": 0.5}, pictures, moment)
         if not gathered:
             log.flush()
-    log.finish(SCORES, FILES, moment)
+    log.finish(SCORES, FILES, APPLIED_TO, moment)
     return log
 
 
@@ -216,7 +217,7 @@ def test_a_write_whose_answer_is_lost_is_made_again_and_stands_there_once(
         measures = {"test/loss": 9.0 - epoch, "time/epoch_s": 0.5}
         steps.append(lambda e=epoch, m=measures, p=pictures: log.epoch(e, m, p, 1))  # type: ignore[misc]
         steps += [] if gathered else [log.flush]
-    steps.append(lambda: log.finish(SCORES, FILES, 1))
+    steps.append(lambda: log.finish(SCORES, FILES, APPLIED_TO, 1))
     for step in steps:
         count = disturbed(step, number, Lost, done=True)
         if 0 < number <= count:
@@ -237,7 +238,7 @@ def test_what_is_gathered_is_written_in_one_go_and_by_whole_epochs(
         log.facts({"device": "CPU"}, {"parameters": 3}, {"sha256": "f" * 64})
         for epoch in range(51):
             log.epoch(epoch, {f"m{number}": 1.0 for number in range(10)} | {"time/epoch_s": 0.5}, {}, 1)
-        log.finish(SCORES, {}, 1)
+        log.finish(SCORES, {}, {}, 1)
 
     assert disturbed(tell, 0, Killed, done=True) == 5  # one of them the file of what its values rest on
     batches: list[list[int]] = []
@@ -267,7 +268,7 @@ def test_the_end_of_a_run_is_what_it_said_last_whatever_mlflow_was_told(
         "failed": lambda log: log.fail(Failure("diverged", "nan", "Traceback")),
         "pruned": lambda log: log.end("pruned", {"reason": "behind"}),
         "interrupted": lambda log: log.end("interrupted"),
-        "finished": lambda log: log.finish(SCORES, FILES, 1),
+        "finished": lambda log: log.finish(SCORES, FILES, APPLIED_TO, 1),
     }
     statuses = {"failed": "FAILED", "pruned": "KILLED", "interrupted": "KILLED", "finished": "FINISHED"}
     for name, end in ends.items():

@@ -116,8 +116,8 @@ def test_the_key_forgets_names_and_order_and_nothing_else(known: Catalogue) -> N
 
 
 def test_the_key_does_not_hang_on_when_a_trial_is_looked_at(known: Catalogue) -> None:
-    looked_at = make(known, pictures=[20, 45])
-    assert looked_at.pictures == (20, 45)
+    looked_at = make(known, pictures=[20, 45], applications=["pegasus", "generate"])
+    assert (looked_at.pictures, looked_at.applications) == ((20, 45), ("pegasus", "generate"))
     assert [trial.key for trial in expand(looked_at, known)] == [trial.key for trial in expand(make(known), known)]
 
 
@@ -229,6 +229,9 @@ def test_a_range_makes_a_search(known: Catalogue) -> None:
         ({"pictures": [45, 20]}, r"pictures = \[45, 20\]: must be epochs from 1 on, rising"),
         ({"pictures": [20, 20]}, r"pictures = \[20, 20\]: must be epochs from 1 on, rising"),
         ({"pictures": [True]}, r"pictures = \[True\]: must be epochs from 1 on"),
+        ({"applications": ["pegasos"]}, r"no application 'pegasos' \(did you mean 'pegasus'\?\)"),
+        ({"applications": "pegasus"}, r"applications = 'pegasus': must be a list of at least one name"),
+        ({"applications": ["generate"] * 2}, r"names each once; 'generate' stands there twice"),
         ({"smoke": {"pictures": [1]}}, r"no key in \[smoke\] 'pictures'"),
         ({"confirm": {"top": 3}}, r"confirm = {'top': 3}: must be left out: it is for searches"),
         ({"prune": True}, r"prune = True: must be left out"),

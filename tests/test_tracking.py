@@ -77,7 +77,7 @@ def follow(writer: Writer, trial: Trial, epochs: range) -> None:
 
 
 def finish(writer: Writer, trial: Trial, then: Callable[[], None] = lambda: None) -> None:
-    writer.finish(trial, SCORES, {"trial.toml": b"x = 1\n", "final/samples.png": PNG.getvalue()}, then)
+    writer.finish(trial, SCORES, {"trial.toml": b"x = 1\n", "final/samples.png": PNG.getvalue()}, {}, then)
 
 
 def run_all(writer: Writer, trial: Trial) -> None:
@@ -122,7 +122,7 @@ def test_a_finished_run_answers_to_the_beginning_of_its_key(
     files = {"trial.toml": b"x = 1\n", "model.safetensors": b"weights"}
     for each in (first, trial):
         writer.start(each, None, 1)
-        writer.finish(each, {}, files, lambda: None)
+        writer.finish(each, {}, files, {}, lambda: None)
     assert writer.flush(30)
     folder = finished_run(tmp_path / "mlruns", None, trial.key)
     assert (folder / "model.safetensors").read_bytes() == b"weights"
@@ -226,7 +226,7 @@ def test_of_several_runs_of_a_key_the_newest_finished_stands(store: Store, trial
     for loss in (1.0, 2.0):
         writer = Writer(store, {})
         writer.start(trials[0], None, 1)
-        writer.finish(trials[0], {"test_loss": Score(loss, "", PROTOCOL)}, {}, lambda: None)
+        writer.finish(trials[0], {"test_loss": Score(loss, "", PROTOCOL)}, {}, {}, lambda: None)
         writer.close(30)
         time.sleep(0.01)
     writer = Writer(store, {})
@@ -242,7 +242,7 @@ def test_a_metric_that_is_blank_when_it_is_taken_again_is_blank(
     run_all(writer, trials[0])
     blank = {"test_loss": Score(None, "came out as nan")}
     writer.start(trials[0], store.records()[trials[0].key], 1)
-    writer.finish(trials[0], blank, {}, lambda: None)
+    writer.finish(trials[0], blank, {}, {}, lambda: None)
     assert writer.flush(30)
     assert store.records()[trials[0].key].scores == {**SCORES, **blank}
     assert "metric.test_loss" not in store.table()
@@ -340,7 +340,7 @@ def test_a_run_that_is_deleted_while_it_is_trained_holds_up_no_other(
     store.client.delete_run(run.info.run_id)
     follow(writer, trials[0], range(3))
     assert writer.flush(30)
-    writer.finish(trials[0], SCORES, {}, lambda: done.append("the deleted one"))
+    writer.finish(trials[0], SCORES, {}, {}, lambda: done.append("the deleted one"))
     run_all(writer, trials[1])
     assert writer.close(30) == ""
     assert {key: record.state for key, record in store.records().items()} == {trials[1].key: "finished"}
@@ -448,7 +448,7 @@ def test_a_file_of_a_finished_run_that_is_damaged_is_named_and_not_used(
 ) -> None:
     writer.start(trials[0], None, 1)
     files = {"trial.toml": b"x = 1\n", "model.safetensors": b"weights", "final/samples.png": PNG.getvalue()}
-    writer.finish(trials[0], SCORES, files, lambda: None)
+    writer.finish(trials[0], SCORES, files, {}, lambda: None)
     assert writer.flush(30)
     assert damaged(store.folder) == []
     run_id = store.records()[trials[0].key].run_id

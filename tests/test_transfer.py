@@ -19,12 +19,13 @@ from click.testing import CliRunner, Result
 
 import bench
 from bench.cli import main
+from bench.files import sha256
 from bench.paths import Paths
 from bench.score import Score
 from bench.study.definition import Trial
 from bench.tracking.archive import Archive, ArchiveError
 from bench.tracking.lookup import opened
-from bench.tracking.run_log import write_scores
+from bench.tracking.run_log import write_applied, write_scores
 from tests.conftest import SMOKE
 
 FILE = "runs.zip"
@@ -261,6 +262,25 @@ def test_without_weights_a_file_is_smaller_and_its_runs_still_stand_in_reports(i
     result = command("apply", "generate", str(bench.table("smoke", wide=True)["key"].iloc[0]))
     assert result.exit_code == 2
     assert "without its weights" in result.output
+
+
+def test_what_a_model_was_put_to_elsewhere_is_added(inside: Paths, elsewhere: Path) -> None:
+    command("import", str(elsewhere / FILE))
+    store = opened(inside.store, None, "smoke")
+    path, picture = "final/applied_generate.png", b"a picture"
+    for run in store.chosen():
+        write_applied(store, run, {"generate": "", "classify": "VAE does not classify"}, {path: picture})
+    command("export", "smoke", "applied.zip")
+    for run in store.chosen():
+        store.remove(run.run_id)
+    command("import", str(elsewhere / FILE))
+    before = {key: record.files for key, record in store.records().items()}
+    assert command("import", "applied.zip").output.count("classify, generate added") == 2
+    for key, record in store.records().items():
+        assert record.applied == {"generate": "", "classify": "VAE does not classify"}
+        assert record.files == {**before[key], path: sha256(picture)}
+        assert store.artifact(record.run_id, path).read_bytes() == picture
+    assert "added" not in command("import", "applied.zip").output
 
 
 def test_models_in_half_precision_are_used_and_measured_and_that_is_told(inside: Paths, elsewhere: Path) -> None:

@@ -39,7 +39,7 @@ def finish(store: Store, trial: Trial, chosen: dict[str, Any], *, loss: float = 
     for epoch, value in LOSSES.items():
         drawn = {"samples": PNG.getvalue()} if pictures else {}
         log.epoch(epoch, {"test/loss": value + loss, "time/epoch_s": 0.5}, drawn, 1)
-    log.finish({"test_loss": Score(20.0 + loss), "fid": Score(None, "no weights"), "psnr": Score(10.0)}, {}, 1)
+    log.finish({"test_loss": Score(20.0 + loss), "fid": Score(None, "no weights"), "psnr": Score(10.0)}, {}, {}, 1)
     return log
 
 

@@ -9,8 +9,14 @@ from typing import Any
 import pytest
 import torch
 
+from bench import registry
+from bench.applications import Applied
+from bench.contract import Model
+from bench.data import Data
 from bench.run import worker
-from bench.run.worker import Epoch, Finished, Started, Work, use_threads
+from bench.run.events import Asked
+from bench.run.worker import Epoch, Finished, Started, Work, load_data, put_to_use, use_threads
+from bench.run.worker import build as build_model
 from bench.study.catalogue import Catalogue
 from bench.study.definition import Trial
 from bench.study.file import build
@@ -48,7 +54,7 @@ def trial(known: Catalogue) -> Trial:
 def run(trial: Trial, folder: Path, epochs: int | None = None, **options: Any) -> list[Any]:
     """Its events, up to those of so many epochs."""
     events: list[Any] = []
-    running = Work(METRICS, folder, folder, {}, **options)(trial)
+    running = Work(Asked(METRICS), folder, folder, {}, **options)(trial)
     for event in running:
         events.append(event)
         if epochs is not None and isinstance(event, Epoch) and event.progress.epoch == epochs:
@@ -95,7 +101,7 @@ def test_who_makes_what_trials_share_before_it_trains_ends_in_the_same_digits(tr
     ends, caches = [], []
     for name, first in (("first", frozenset({trial.key})), ("later", frozenset[str]())):
         folder = tmp_path / name
-        events = list(Work(metrics, folder, folder, {}, first=first)(trial))
+        events = list(Work(Asked(metrics), folder, folder, {}, first=first)(trial))
         ends.append(events[-1])
         caches.append({file.name: file.read_bytes() for file in (folder / "cache").glob("*.safetensors")})
     assert ends[0] == ends[1]
@@ -104,15 +110,38 @@ def test_who_makes_what_trials_share_before_it_trains_ends_in_the_same_digits(tr
 
 
 def test_a_picture_that_a_kill_left_alone_does_not_stand_for_its_epoch(trial: Trial, tmp_path: Path) -> None:
-    work = Work(METRICS, tmp_path, tmp_path, {})
+    work = Work(Asked(METRICS), tmp_path, tmp_path, {})
     folder = work.checkpoint(trial)
     for event in work(trial):  # killed before the checkpoint of the second epoch, with one picture of two
         if isinstance(event, Epoch) and event.progress.epoch == 2:
             (folder / "reconstructions-2.png").unlink()
             break
     pictures = [
-        event.pictures for event in worker.Work(METRICS, tmp_path, tmp_path, {})(trial) if isinstance(event, Epoch)
+        event.pictures
+        for event in worker.Work(Asked(METRICS), tmp_path, tmp_path, {})(trial)
+        if isinstance(event, Epoch)
     ]
     assert [set(each) for each in pictures] == [{"samples", "reconstructions"}] * 3 + [set()] + [
         {"samples", "reconstructions"}
     ]
+
+
+def test_an_application_that_breaks_costs_its_picture_and_no_more(
+    trial: Trial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes at the end of hours of training, and may be anybody's."""
+
+    class Broken:
+        @staticmethod
+        def apply(model: Model, data: Data) -> Applied:
+            raise ZeroDivisionError("by zero")
+
+    load, data = registry.load, load_data(trial, tmp_path)
+    monkeypatch.setattr(registry, "load", lambda kind, name: Broken if name == "mine" else load(kind, name))
+    files, applied = put_to_use(build_model(trial, data.spec), data, ["mine", "classify", "generate"])
+    assert applied == {
+        "mine": "ZeroDivisionError: by zero",
+        "classify": "VAE does not classify",
+        "generate": "",
+    }
+    assert list(files) == ["final/applied_generate.png"]

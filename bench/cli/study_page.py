@@ -25,6 +25,7 @@ def described(study: Study, known: Catalogue, width: int | None) -> list[str]:
     if len(study.meant_for) > 1:
         facts.append(f"data sets: {', '.join(study.meant_for)}; the first runs unless --dataset names others")
     facts += [f"pictures: also of epoch {', '.join(map(str, study.pictures))}"] if study.pictures else []
+    facts += [f"applications: {', '.join(study.applications)}"] if study.applications else []
     facts += [f"size {name}: {size.reason}" for name, size in study.sizes.items()]
     facts += [f"claim: {claim.text} ({claim.where})" for claim in study.claims]
     lines = [part for fact in facts for part in wrapped(line(fact), width, "  ")]

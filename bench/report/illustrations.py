@@ -14,7 +14,7 @@ from bench.report.plots import Curve, Effect, Panels, curves, effects
 from bench.report.tables import ROW, values_of
 from bench.score import LARGEST, Metric
 from bench.study.definition import Study, label
-from bench.study.naming import nickname
+from bench.study.naming import applied_file, nickname
 
 TRAINING = "training.png"
 CURVES = "curves.png"
@@ -25,6 +25,8 @@ PICTURES = {
     TRAINING: "Samples while it trained, from that noise",
     "interpolation.png": "Interpolations between held-out images; between noises where a model encodes none",
     "manifold.png": "The latent plane, at quantiles of its prior",
+    "canvases_reconstructed.png": "The canvas, step by step, of held-out images",
+    "canvases_generated.png": "The canvas, step by step, of new ones",
 }
 ABREAST = ("samples.png", "reconstructions.png")  # two that stand beside one another ...
 LARGER = 3 * FONT // 2  # ... each in half of a page, and so has larger letters
@@ -51,6 +53,11 @@ TERMS = {
 
 PROPOSALS = 3  # of a search, of which pictures are shown
 FROM = 2  # the first epoch of a curve: before it losses fall so far that nothing else could be seen
+
+
+def titles(study: Study) -> dict[str, str]:
+    """Every picture that a report of a study shows of a run, by its file: what the study puts its models to, and `PICTURES`."""
+    return {applied_file(name): name.replace("_", " ").capitalize() for name in study.applications} | PICTURES
 
 
 def pictured(study: Study, runs: pd.DataFrame, table: pd.DataFrame) -> list[str]:
@@ -122,14 +129,16 @@ def _of_real(table: pd.DataFrame, metric: Metric, factor: float) -> dict[str, fl
 
 
 def sheets(
-    rows: pd.DataFrame, trials: pd.DataFrame, pictures: Mapping[str, Mapping[str, bytes]], stem: str
+    study: Study, rows: pd.DataFrame, trials: pd.DataFrame, pictures: Mapping[str, Mapping[str, bytes]], stem: str
 ) -> dict[str, tuple[Picture, bytes]]:
-    """What the first finished run of each variant drew, by the end of the file's name: `PICTURES`, those that there are."""
+    """What the first finished run of each variant drew, by the end of the file's name: `titles`, those that there are."""
     finished = trials[trials["state"] == "finished"].sort_values("seed", kind="stable")
     first = {v: own["run_id"].iloc[0] for v, own in finished.groupby("variant") if v in set(rows["variant"])}
     drawn = {v: pictures.get(first[v], {}) for v in rows["variant"] if v in first}
+    more = "bench apply {} RUN writes each image by itself, with what went into it."
+    notes = {applied_file(name): more.format(name) for name in study.applications}
     found = {}
-    for name, title in PICTURES.items():
+    for name, title in titles(study).items():
         if name == TRAINING:
             each = {
                 f"{variant}, epoch {file.partition('@')[2]}": picture(content)
@@ -143,7 +152,7 @@ def sheets(
             columns = 3
         if each:
             found[name] = (
-                Picture(f"{stem}-{name}", title),
+                Picture(f"{stem}-{name}", title, notes.get(name, "")),
                 png(side_by_side(each, columns, LARGER if name in ABREAST else FONT)),
             )
     return found

@@ -38,7 +38,7 @@ from bench.report.provenance import again, cost
 from bench.report.tables import TOP, notes, prepared, summary, unless_test
 from bench.score import Metric
 from bench.study.definition import Study
-from bench.study.naming import nickname
+from bench.study.naming import applied_file, nickname
 
 
 def describe(
@@ -168,14 +168,16 @@ def _compared(
     stem: str,
 ) -> tuple[tuple[Block, ...], dict[str, bytes]]:
     """What one data set has to show: pictures abreast, the measures that decide, the rest folded."""
-    sheets = illustrations.sheets(rows, trials, pictures, stem)
+    sheets = illustrations.sheets(study, rows, trials, pictures, stem)
     curve = illustrations.curve_plot(rows, trials, curves, stem)
     abreast = tuple(sheets[name][0] for name in illustrations.ABREAST if name in sheets)
-    folded = tuple(each for name, (each, _) in sheets.items() if name not in illustrations.ABREAST)
+    applied = [applied_file(name) for name in study.applications]
+    folded = tuple(each for name, (each, _) in sheets.items() if name not in (*illustrations.ABREAST, *applied))
     rest = [metric for metric in study.metrics if metric not in chosen]
     more = laid_out(measures(study, rows, rest, f"rest-{stem}", costs=False))
     blocks = some(
         Row(abreast) if abreast else None,
+        *(sheets[name][0] for name in applied if name in sheets),
         measures(study, rows, chosen, f"measures-{stem}"),
         Fold("The other measures", (more,)) if len(more.columns) > 1 else None,
         curve[0] if curve else None,

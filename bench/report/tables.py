@@ -37,7 +37,7 @@ def notes(study: Study, runs: pd.DataFrame) -> list[str]:
     for (dataset, split), trials in runs.groupby(["dataset", "split"], sort=False):
         place = f"{dataset}{unless_test(str(split))}"
         finished = trials[trials["state"] == "finished"]
-        blank: dict[tuple[str, str], list[str]] = {}  # models and reason -> metrics
+        blank: dict[tuple[str, str], list[str]] = {}  # models and reason -> metrics and applications
         for metric in (metric.name for metric in study.metrics):
             taken = protocols(trials, metric)
             if len(taken) > 1:
@@ -45,12 +45,12 @@ def notes(study: Study, runs: pd.DataFrame) -> list[str]:
                 lines.append(
                     f"{metric} on {place} was taken under {len(taken)} protocols, which one column cannot hold: {each}"
                 )
-            if f"reason.{metric}" in finished:
-                models_of: dict[str, set[str]] = {}
-                for model, reason in zip(finished["model"], finished[f"reason.{metric}"].fillna(""), strict=True):
-                    models_of.setdefault(str(reason), set()).add(model)
-                for reason in sorted(models_of.keys() - {""}):
-                    blank.setdefault((", ".join(sorted(models_of[reason])), reason), []).append(metric)
+        for name, reasons in _reasons(study, finished).items():
+            models_of: dict[str, set[str]] = {}
+            for model, reason in zip(finished["model"], reasons, strict=True):
+                models_of.setdefault(reason, set()).add(model)
+            for reason in sorted(models_of.keys() - {""}):
+                blank.setdefault((", ".join(sorted(models_of[reason])), reason), []).append(name)
         for (models, reason), metrics in blank.items():
             be = "is" if len(metrics) == 1 else "are"
             lines.append(f"{', '.join(metrics)} on {place} {be} blank for {models}: {reason}")
@@ -61,6 +61,16 @@ def notes(study: Study, runs: pd.DataFrame) -> list[str]:
         where = f"{trial['variant']} seed {trial['seed']} on {trial['dataset']}{unless_test(trial['split'])}"
         lines.append(f"{where} failed: {trial['failure']}: {trial['reason']}")
     return lines
+
+
+def _reasons(study: Study, trials: pd.DataFrame) -> dict[str, list[str]]:
+    """Why each trial's metrics, and pictures of applications, are blank; empty where they are not."""
+    columns = {metric.name: f"reason.{metric.name}" for metric in study.metrics}
+    found = {name: list(map(str, trials[it].fillna(""))) for name, it in columns.items() if it in trials}
+    if "applied" in trials:
+        applied = [json.loads(text) for text in trials["applied"].fillna("{}")]
+        found |= {name: [each.get(name, "") for each in applied] for name in study.applications}
+    return found
 
 
 def prepared(study: Study, runs: pd.DataFrame) -> pd.DataFrame:

@@ -138,7 +138,7 @@ class Travelling(Work):
         settings = {name: dict(trial.settings[name]) for name in ("data", "evaluation")}
         # Which labels a model may see is each seed's own; what measures sees them all.
         settings["data"]["labelled"] = None
-        metrics = saved.metrics if saved else self.metrics
+        metrics = (saved.asked if saved else self.asked).metrics
         where: dict[str, Any] = {"data_dir": self.data_dir, "guests": self.guests}
         errands: list[Errand] = [
             Opened(trial.dataset, data_options(trial).image_size, **where),

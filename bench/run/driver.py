@@ -186,7 +186,7 @@ class Driver:
             on.setdefault(trial.dataset, []).append(trial.key)
         runs = {key: self.records[key] for key in plan.again}
         return Travelling(
-            metrics=tuple(metric.name for metric in self.study.metrics),
+            asked=self.planner.missing(None),
             data_dir=self.paths.data,
             folder=self.paths.store,
             guests=self.paths.guests,
@@ -264,8 +264,8 @@ class Driver:
                 self._locks.give_back(trial.key)
                 self.outcome.pruned.append(trial)
                 return True
-            case Finished(scores, files):
-                self._writer.finish(trial, scores, files, then=partial(self._is_stored, trial))
+            case Finished(scores, files, applied):
+                self._writer.finish(trial, scores, files, applied, then=partial(self._is_stored, trial))
                 self._end(trial)
                 if self._writer.broken:  # and it is not finished
                     queue.interrupt(trial)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,18 +48,34 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Finished:
-    """The end of a trial: a score for every metric asked for, and its files by artifact path."""
+    """The end of a trial: a score for every metric asked for, and its files by artifact path.
+
+    Attributes:
+        applied: the applications that its model was put to; with the reason of each that made nothing, empty for the others.
+    """
 
     scores: Mapping[str, Score]
     files: Mapping[str, bytes]
+    applied: Mapping[str, str] = field(default_factory=dict)
 
 
 Event = Started | Epoch | Finished | Failure
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What is to be had of a trained model: the metrics that are taken of it, the applications that it is put to."""
+
+    metrics: tuple[str, ...] = ()
+    applications: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.metrics or self.applications)
+
+
+@dataclass(frozen=True)
 class Saved:
-    """What is to be measured of a trial that is trained already.
+    """A trial that is trained already, and of which something is asked.
 
     Attributes:
         weights: where its ``model.safetensors`` lies.
@@ -68,7 +84,7 @@ class Saved:
 
     weights: Path
     sha256: str
-    metrics: tuple[str, ...]
+    asked: Asked
 
 
 def checkpoints(store: Path) -> list[Path]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from bench import registry
 from bench.errors import DataError, Unsupported
+from bench.run.events import Asked
 from bench.score import Score
 from bench.study.catalogue import Catalogue
 from bench.study.definition import LONGEST_TRIAL, Cell, Range, Study, StudyError, Trial
@@ -31,7 +32,7 @@ class Plan:
     Attributes:
         trials: the grid's trials, or those that a search has confirmed so far.
         done: the keys among them that are finished.
-        again: of those, what of the study's metrics is still to be taken of the saved model, by key.
+        again: of those, what the study asks of the saved model and has not had, by key.
         parameters: trainable parameters by key.
         proposals: configurations that a search tries in all.
         tried: of those, what earlier invocations tried; known once the search has begun.
@@ -42,7 +43,7 @@ class Plan:
 
     trials: list[Trial]
     done: set[str]
-    again: dict[str, tuple[str, ...]]
+    again: dict[str, Asked]
     parameters: dict[str, int]
     proposals: int
     seconds: dict[str, float]
@@ -100,7 +101,7 @@ class Planner:
         Args:
             elsewhere: what other studies have finished of these trials, by key.
             rerun: train again what is finished.
-            remeasure: take every metric again of the models that are trained.
+            remeasure: ask everything again of the models that are trained.
         """
         trials = [] if self.study.is_search else self._grid()
         proposals = confirmations = 0
@@ -126,9 +127,14 @@ class Planner:
         seconds = _seconds(trials, records)
         return Plan(trials, done, again, parameters, proposals, seconds, borrowed, confirmations=confirmations)
 
-    def missing(self, record: Record | None) -> tuple[str, ...]:
-        """The study's metrics that a run has neither measured nor left blank; all where there is none."""
-        return tuple(metric.name for metric in self.study.metrics if record is None or metric.name not in record.scores)
+    def missing(self, record: Record | None) -> Asked:
+        """What the study asks and a run has neither had nor left blank; all of it where there is none."""
+        scores, applied = (record.scores, record.applied) if record else ({}, {})
+        metrics = (metric.name for metric in self.study.metrics)
+        return Asked(
+            tuple(name for name in metrics if name not in scores),
+            tuple(name for name in self.study.applications if name not in applied),
+        )
 
     def undrawn(
         self, plan: Plan, records: Mapping[str, Record], drawn: Callable[[str], Mapping[tuple[str, int], str]]

@@ -32,7 +32,7 @@ from bench.measure.evaluation import evaluate, share
 from bench.models import model_class
 from bench.optimizers import TrainingOptions
 from bench.previews import final_pictures, keep, kept, picture_epochs, progress_pictures, training_gif
-from bench.run.events import CHECKPOINTS, Event, Saved
+from bench.run.events import CHECKPOINTS, Asked, Event, Saved
 from bench.run.events import Epoch as Epoch
 from bench.run.events import Finished as Finished
 from bench.run.events import Started as Started
@@ -40,6 +40,7 @@ from bench.run.saved import TRIAL, WEIGHTS, check_weights, describe, kept_in
 from bench.score import Score
 from bench.seeds import derived
 from bench.study.definition import Failure, Trial
+from bench.study.naming import applied_file
 from bench.training import train
 
 NO_MEMORY = re.compile("can't allocate memory|not enough memory")  # as torch says it of a processor's
@@ -50,7 +51,7 @@ class Work:
     """``work(trial)`` for an executor: plain values only, so that it travels to another process.
 
     Attributes:
-        metrics: what is measured at the end.
+        asked: what is had of every model at the end.
         data_dir: where data sets are.
         folder: holds checkpoints by key, and the caches that trials share.
         again: trials that are trained already, by key.
@@ -62,7 +63,7 @@ class Work:
         checkpoint_seconds: between two checkpoints of a trial, where it is not the usual time.
     """
 
-    metrics: tuple[str, ...]
+    asked: Asked
     data_dir: Path
     folder: Path
     again: Mapping[str, Saved]
@@ -112,7 +113,7 @@ class Work:
         yield Started(parameter_count(model), tags, _data_facts(data))
         if trial.key in self.first and device.type == "cpu":
             options, cache = EvaluationOptions(**trial.settings["evaluation"]), self.folder / "cache"
-            share(data, self.metrics, options, cache=cache, data_dir=self.data_dir, on_gpu=False)
+            share(data, self.asked.metrics, options, cache=cache, data_dir=self.data_dir, on_gpu=False)
         folder = self.checkpoint(trial)
         training = TrainingOptions.from_settings(trial.settings["training"])
         due = picture_epochs(training.epochs, self.pictures)
@@ -129,7 +130,8 @@ class Work:
             files["final/training.gif"] = training_gif(folder, "samples")
         weights = save({name: value.contiguous() for name, value in model.state_dict().items()})
         files |= {TRIAL: tomli_w.dumps(describe(trial, data.spec, weights)).encode(), WEIGHTS: weights}
-        yield Finished(self._scores(model, data, trial, self.metrics), files)
+        pictures, applied = put_to_use(model, data, self.asked.applications)
+        yield Finished(self._scores(model, data, trial, self.asked.metrics), files | pictures, applied)
 
     def _measure(self, trial: Trial) -> Iterator[Event]:
         device = choose_device()
@@ -145,7 +147,10 @@ class Work:
         check_weights(model, saved.weights)
         weights = load_file(saved.weights, device=str(device))
         model.load_state_dict(weights)
-        yield Finished(self._scores(model, data, trial, saved.metrics, kept_in(weights)), {})
+        yield Finished(
+            self._scores(model, data, trial, saved.asked.metrics, kept_in(weights)),
+            *put_to_use(model, data, saved.asked.applications),
+        )
 
     def _data(self, trial: Trial) -> Data:
         """What the trial's key says it is trained on."""
@@ -159,6 +164,25 @@ class Work:
         options, cache = EvaluationOptions(**trial.settings["evaluation"]), self.folder / "cache"
         made = {"precision": trial.settings["training"]["precision"], "weights": weights}
         return evaluate(model, data, metrics, options, cache=cache, data_dir=self.data_dir, **made)
+
+
+def put_to_use(model: Model, data: Data, applications: Sequence[str]) -> tuple[dict[str, bytes], dict[str, str]]:
+    """What applications make of a trained model, each as it is where nobody chooses.
+
+    Returns:
+        The picture of each by artifact path; and each with the reason why it made none, empty where it did.
+    """
+    files, reasons = {}, dict.fromkeys(applications, "")
+    for name in applications:
+        try:
+            made = registry.load("applications", name).apply(model, data)
+        except Unsupported as error:
+            reasons[name] = str(error)
+        except Exception as error:  # somebody's own, after hours of training
+            reasons[name] = _line(error)
+        else:
+            files[f"final/{applied_file(name)}"] = made.grid
+    return files, reasons
 
 
 def choose_device() -> torch.device:

@@ -40,6 +40,7 @@ class Catalogue:
         player_options: the settings of ``training`` that one player may have to itself.
         training_defaults: what a model's own file wants of ``training``, by model.
         datasets: the data sets known by name; any path is a data set too.
+        applications: what a trained model can be put to.
         metrics: the metrics, with their better direction.
         unread: why other metrics cannot be taken, by name or by file.
     """
@@ -49,6 +50,7 @@ class Catalogue:
     player_options: frozenset[str]
     training_defaults: Mapping[str, Mapping[str, Any]]
     datasets: Sequence[str]
+    applications: Sequence[str]
     metrics: Mapping[str, Metric]
     unread: Mapping[str, str]
 
@@ -96,6 +98,7 @@ def catalogue() -> Catalogue:
         player_options=frozenset(source(PACKAGE / "optimizers.py").fields("PlayerOptions")),
         training_defaults=_OnDemand(models, training_defaults),
         datasets=registry.names("datasets"),
+        applications=registry.names("applications"),
         metrics=measured.metrics,
         unread=measured.unread,
     )

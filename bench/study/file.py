@@ -13,7 +13,7 @@ from bench.study.definition import FULL, SECTIONS, Range, Study, StudyError
 from bench.study.reader import Reader
 from bench.study.text import read
 
-TOP = ("question", "source", "model", "datasets", "seeds", "metrics", "pictures", "trials", "prune")
+TOP = ("question", "source", "model", "datasets", "seeds", "metrics", "pictures", "applications", "trials", "prune")
 TABLES = (*SECTIONS, "vary", "on", "smoke", "sizes", "confirm", "variants", "claims")
 SMOKE: dict[str, Any] = {  # of a study that nobody wrote a [smoke] for
     "seeds": 1,
@@ -147,6 +147,7 @@ def _build(
         prune=prune,
         confirm=reader.confirm(tables) if not smoke else None,
         pictures=reader.epochs(tables, "pictures"),
+        applications=reader.applications(tables, "applications"),
         sizes=sizes,
     )
     for size in sizes:

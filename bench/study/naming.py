@@ -15,6 +15,11 @@ def nickname(dataset: str) -> str:
     return dataset.rstrip("/").rpartition("/")[2]
 
 
+def applied_file(application: str) -> str:
+    """The picture, among a run's final ones, of what an application made of its model."""
+    return f"applied_{application}.png"
+
+
 def short(value: Any, pad: bool = True) -> str:
     """A value in few letters; a whole number with zeros in front, so that names sort, unless it is not to ``pad``."""
     if isinstance(value, bool):

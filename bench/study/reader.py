@@ -81,6 +81,12 @@ class Reader:
             self.fail(key, value, "epochs from 1 on, rising, as in [1, 20, 50]")
         return tuple(value)
 
+    def applications(self, tables: Mapping[str, Any], key: str) -> tuple[str, ...]:
+        names = self.different(tables, key) if key in tables else []
+        for name in names:
+            self.known(name, self.catalogue.applications, "application")
+        return tuple(names)
+
     def metric(self, name: str) -> Metric:
         if name not in self.catalogue.metrics:
             why = "".join(f"; {line}" for line in self.catalogue.unread.values())

@@ -18,6 +18,7 @@ TRAINED_IN = "trained in"  # the study of that run
 FILES = "files"  # the SHA-256 of every file of a finished run, by path
 # MLflow's word for each state.
 STATUS = {"finished": "FINISHED", "failed": "FAILED", "pruned": "KILLED", "interrupted": "KILLED"}
+APPLIED = "applied"  # the applications that a finished run's model was put to, each with the reason why it made nothing, or none
 REASON, PROTOCOL = "reason.", "protocol."  # what begin the names of the tags that go with it
 
 
@@ -34,6 +35,7 @@ class Record:
         threads: of the processor, that it was trained with; 0 where it ended before it had any.
         files: the SHA-256 of the files of a finished run, by path, as they were written.
         parameters: trainable ones of its model; 0 where it ended before it had any.
+        applied: the applications that its model was put to, each with the reason why it made nothing, empty for most.
         redone: the run that is to take its place, begun later and stopped before its end; empty where there is none.
     """
 
@@ -50,6 +52,7 @@ class Record:
     threads: int = 0
     files: Mapping[str, str] = field(default_factory=dict)
     parameters: int = 0
+    applied: Mapping[str, str] = field(default_factory=dict)
     redone: str = ""
 
 
@@ -70,7 +73,14 @@ def record(run: Run) -> Record:
         int(tags.get("threads", "0")),
         json.loads(tags.get(FILES, "{}")),
         int(run.params.get("parameters", "0")),
+        applied_in(tags),
     )
+
+
+def applied_in(tags: Mapping[str, str]) -> dict[str, str]:
+    """What a run's model was `APPLIED` to, by the run's tags."""
+    found: dict[str, str] = json.loads(tags.get(APPLIED, "{}"))
+    return found
 
 
 def records_of(runs: Iterable[Run]) -> dict[str, Record]:
@@ -139,6 +149,8 @@ def row(run: Run) -> dict[str, Any]:
         "images_per_second": metrics.get("time/images_per_s"),
         "peak_megabytes": metrics.get("memory/peak_mb"),
     }
+    if APPLIED in tags:
+        found["applied"] = tags[APPLIED]
     for section in trial.settings.values():
         found.update({f"param.{name}": json.dumps(value) for name, value in section.items()})
     for name, score in scores(run).items():

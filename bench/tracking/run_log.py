@@ -29,7 +29,7 @@ from bench.tracking.errors import StoreError
 from bench.tracking.names import FINAL, REFERS
 from bench.tracking.protocols import NAMED, facts_in, packed, remove_others, unpacked
 from bench.tracking.reader import Run
-from bench.tracking.rows import COMMIT, FILES, PROTOCOL, REASON, STATUS, Record
+from bench.tracking.rows import APPLIED, COMMIT, FILES, PROTOCOL, REASON, STATUS, Record
 from bench.tracking.run_files import local_folder, put
 from bench.tracking.store import Store
 from bench.tracking.thumbnails import thumbnail, thumbnail_of
@@ -65,6 +65,7 @@ class RunLog:
     _drawn: set[str] = field(default_factory=set)
     _illustrated: bool = False  # as the UI wants to be told
     _finals: dict[str, float] = field(default_factory=dict)
+    _before: Mapping[str, str] = field(default_factory=dict)  # the tags that an earlier driver left
     _new_params: dict[str, str] = field(default_factory=dict)
     _new_metrics: dict[tuple[str, int], Metric] = field(default_factory=dict)
     _new_tags: dict[str, str] = field(default_factory=dict)
@@ -102,6 +103,7 @@ class RunLog:
         self._started = run.started
         self._params = set(run.params)
         self._illustrated = ILLUSTRATED in run.tags
+        self._before = run.tags
         self._finals = {name: value for name, value in run.metrics.items() if name.startswith(FINAL)}
         if self._folder is not None and not self.finished:
             with suppress(OSError):
@@ -141,12 +143,16 @@ class RunLog:
         for name, png in pictures.items():
             self._draw(name, epoch, png)
 
-    def finish(self, scores: Mapping[str, Score], files: Mapping[str, bytes], moment: int) -> None:
-        """The scores, and the files by path, with their digests; the run is finished once all of it stands there."""
+    def finish(
+        self, scores: Mapping[str, Score], files: Mapping[str, bytes], applied: Mapping[str, str], moment: int
+    ) -> None:
+        """The scores, the files by path, with their digests, and what the model was `APPLIED` to; then the run is finished.
+
+        What an earlier end of it left, of which nothing new is told, stays.
+        """
         for path, content in files.items():
             self._put(path, content)
-        if files:
-            self._new_tags[FILES] = json.dumps({path: sha256(content) for path, content in files.items()})
+        self._new_tags |= _made(files, applied, self._before)
         metrics, facts = written(scores, moment, self._finals)
         self._new_metrics |= {(metric.key, 0): metric for metric in metrics}
         self._facts |= facts
@@ -248,6 +254,19 @@ def write_scores(store: Store, run: Run, scores: Mapping[str, Score]) -> None:
     put(run.run_id, run.artifacts, name, content, store.uri)
     store.client.log_batch(run.run_id, metrics=metrics, tags=[RunTag(NAMED, name)])
     remove_others(run.artifacts, name)
+
+
+def write_applied(store: Store, run: Run, applied: Mapping[str, str], files: Mapping[str, bytes]) -> None:
+    """What a model was `APPLIED` to, with its pictures by path, beside what ``run``, its finished run, has of that."""
+    for path, content in files.items():
+        put(run.run_id, run.artifacts, path, content, store.uri)
+    store.client.log_batch(run.run_id, tags=[RunTag(*tag) for tag in _made(files, applied, run.tags).items()])
+
+
+def _made(files: Mapping[str, bytes], applied: Mapping[str, str], before: Mapping[str, str]) -> dict[str, str]:
+    """The tags that tell of files and applications, new ones beside those that stand in the tags ``before``."""
+    told = {FILES: {path: sha256(content) for path, content in files.items()}, APPLIED: applied}
+    return {name: json.dumps({**json.loads(before.get(name, "{}")), **new}) for name, new in told.items() if new}
 
 
 def _whole_epochs(metrics: Iterable[Metric]) -> list[list[Metric]]:

@@ -12,14 +12,15 @@ from typing import TypeVar
 
 from bench.files import sha256
 from bench.study.definition import LONGEST_TRIAL
+from bench.study.naming import applied_file
 from bench.text import reason
 from bench.tracking.archive import Archive, ArchiveError, Exporter, Portable
 from bench.tracking.names import REFERS, RUN_NAME
 from bench.tracking.protocols import NAMED, facts_in, named_in, packed
 from bench.tracking.reach import answered
 from bench.tracking.reader import DataNote, Run
-from bench.tracking.rows import FILES, ORIGIN, TRAINED_IN, record, row, scores, scores_of, state
-from bench.tracking.run_log import RunLog, write_scores
+from bench.tracking.rows import FILES, ORIGIN, TRAINED_IN, applied_in, record, row, scores, scores_of, state
+from bench.tracking.run_log import RunLog, write_applied, write_scores
 from bench.tracking.shared import elsewhere
 from bench.tracking.store import Store
 from bench.tracking.thumbnails import add_thumbnails
@@ -40,7 +41,7 @@ class Taken:
     Attributes:
         new: runs that were not known here.
         known: those that were.
-        supplied: metrics that a run here had blank and the file's had measured, by the run's name.
+        supplied: what a run here had not and the file's had, metrics and applications, by the run's name.
         conflicts: lines on trials that both have finished, to other values; those here are kept.
     """
 
@@ -153,7 +154,7 @@ def _check(run: Portable) -> None:
         for name, value in {**found, FILES: run.tags.get(FILES, "{}")}.items():
             measured = name.startswith("protocol.")
             kinds = (str, int, float, bool) if measured else (str,)
-            told = json.loads(value) if measured or name in ("versions", "guests", "data", FILES) else {}
+            told = json.loads(value) if measured or name in ("versions", "guests", "data", "applied", FILES) else {}
             if not all(type(each) in kinds for each in told.values()):
                 raise TypeError(f"{name} holds what is none of {', '.join(kind.__name__ for kind in kinds)}")
         if REFERS in run.tags:
@@ -248,4 +249,13 @@ def _compare(store: Store, ours: Run, theirs: Portable, archive: Archive, taken:
     missing = {n: score for n, score in other.items() if score.value is not None and n not in both}
     if missing:
         write_scores(store, ours, missing)
-        taken.supplied[theirs.name] = sorted(missing)
+    applied = {name: why for name, why in applied_in(theirs.tags).items() if name not in applied_in(ours.tags)}
+    if applied:
+        with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+            archive.unpack(theirs, Path(folder))
+            paths = [
+                path for path in (f"final/{applied_file(name)}" for name in applied) if (Path(folder) / path).is_file()
+            ]
+            write_applied(store, ours, applied, {path: (Path(folder) / path).read_bytes() for path in paths})
+    if missing or applied:
+        taken.supplied[theirs.name] = [*sorted(missing), *sorted(applied)]

@@ -103,16 +103,17 @@ class Writer:
         trial: Trial,
         scores: Mapping[str, Score],
         files: Mapping[str, bytes],
+        applied: Mapping[str, str],
         then: Callable[[], None],
     ) -> None:
-        """The trial is done: scores by metric, files by artifact path.
+        """The trial is done: scores by metric, files by artifact path, and what its model was `bench.tracking.rows.APPLIED` to.
 
         ``then`` is called once all of it is written, and not before.
         """
         run, moment = self._runs[trial.key], _now()
 
         def write() -> None:
-            run.finish(scores, files, moment)
+            run.finish(scores, files, applied, moment)
             then()
 
         self._put(write, run)
