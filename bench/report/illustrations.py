@@ -135,8 +135,8 @@ def sheets(
     finished = trials[trials["state"] == "finished"].sort_values("seed", kind="stable")
     first = {v: own["run_id"].iloc[0] for v, own in finished.groupby("variant") if v in set(rows["variant"])}
     drawn = {v: pictures.get(first[v], {}) for v in rows["variant"] if v in first}
-    more = "bench apply {} RUN writes each image by itself, with what went into it."
-    notes = {applied_file(name): more.format(name) for name in study.applications}
+    more = "{} Each image by itself, with what went into it: bench apply {} RUN."
+    notes = {applied_file(name): more.format(what, name) for name, what in study.applications.items()}
     found = {}
     for name, title in titles(study).items():
         if name == TRAINING:

@@ -10,14 +10,14 @@ import itertools
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from bench import registry
 from bench.measure.measurements import measurements
 from bench.registry import PACKAGE
 from bench.score import Metric
-from bench.source import Option, Unread, source
+from bench.source import Option, Unread, doc, source
 from bench.study.types import merged, plain
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Catalogue:
         player_options: the settings of ``training`` that one player may have to itself.
         training_defaults: what a model's own file wants of ``training``, by model.
         datasets: the data sets known by name; any path is a data set too.
-        applications: what a trained model can be put to.
+        applications: what a trained model can be put to, each with a line on what it makes.
         metrics: the metrics, with their better direction.
         unread: why other metrics cannot be taken, by name or by file.
     """
@@ -50,7 +50,7 @@ class Catalogue:
     player_options: frozenset[str]
     training_defaults: Mapping[str, Mapping[str, Any]]
     datasets: Sequence[str]
-    applications: Sequence[str]
+    applications: Mapping[str, str]
     metrics: Mapping[str, Metric]
     unread: Mapping[str, str]
 
@@ -98,7 +98,7 @@ def catalogue() -> Catalogue:
         player_options=frozenset(source(PACKAGE / "optimizers.py").fields("PlayerOptions")),
         training_defaults=_OnDemand(models, training_defaults),
         datasets=registry.names("datasets"),
-        applications=registry.names("applications"),
+        applications=_OnDemand(registry.names("applications"), partial(_says, "applications")),
         metrics=measured.metrics,
         unread=measured.unread,
     )
@@ -121,6 +121,11 @@ class _OnDemand(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._names)
+
+
+def _says(kind: str, name: str) -> str:
+    """What a component is, in its own words."""
+    return registry.first_line(doc(kind, name))
 
 
 def hyperparameters(model: str) -> dict[str, Option]:

@@ -193,7 +193,8 @@ class Study:
         overrides: settings given for this invocation (a smoke run, ``--set``); they win over everything but the grid.
         pictures: epochs after which pictures are drawn too, beside those after which every run draws some; rising. They are no
             settings: what a trial comes to does not hang on when it was looked at, so they decide nothing of its key.
-        applications: what every trained model is put to, for the report to show; no settings either.
+        applications: what every trained model is put to, for the report to show, each with a line on what it makes; no settings
+            either.
         sizes: other sizes than its source's that it can be run at, by name.
         size: the one that is meant now; `FULL` for the study as it is written.
     """
@@ -215,7 +216,7 @@ class Study:
     confirm: Confirm | None = None
     claims: tuple[Claim, ...] = ()
     pictures: tuple[int, ...] = ()
-    applications: tuple[str, ...] = ()
+    applications: Mapping[str, str] = field(default_factory=dict)
     sizes: Mapping[str, Size] = field(default_factory=dict)
     size: str = FULL
 

@@ -81,11 +81,11 @@ class Reader:
             self.fail(key, value, "epochs from 1 on, rising, as in [1, 20, 50]")
         return tuple(value)
 
-    def applications(self, tables: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    def applications(self, tables: Mapping[str, Any], key: str) -> dict[str, str]:
         names = self.different(tables, key) if key in tables else []
         for name in names:
-            self.known(name, self.catalogue.applications, "application")
-        return tuple(names)
+            self.known(name, list(self.catalogue.applications), "application")
+        return {name: self.catalogue.applications[name] for name in names}
 
     def metric(self, name: str) -> Metric:
         if name not in self.catalogue.metrics:
