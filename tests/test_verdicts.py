@@ -280,6 +280,7 @@ def test_the_answer_is_what_the_verdicts_support(judgements: list[Judgement]) ->
     assert answer(judgements[:1]) == "It holds on digits that the loss falls (151 → 121 → 111.2 nats)."
     assert answer([]) == ""
     assert answer(judgements[1:2]) == "Nothing that the source says can be told yet: 1 is open."
+    assert answer(judgements[4:]) == "No number judges what the source says."
 
 
 def test_the_answer_names_the_measure_where_no_unit_tells_what_it_is(judgements: list[Judgement]) -> None:

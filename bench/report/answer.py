@@ -37,6 +37,8 @@ def answer(judgements: Sequence[Judgement]) -> str:
     told = {"holds": f"it holds{where}", "does not hold": f"it does not hold{where}"}
     parts = [f"{words} {that}" for verdict, words in told.items() if (that := _that(judgements, verdict, len(run) > 1))]
     rest = _untold(judgements)
+    if all(each.verdict == "not judged" for each in judgements):
+        return "No number judges what the source says."
     if not parts:
         return f"Nothing that the source says can be told yet: {rest}."
     text = "; ".join(filter(None, (*parts, rest)))
