@@ -81,7 +81,7 @@ def run(
         trials_per_job: trials that a SLURM job runs, one after another.
         storage: Optuna's database; the store's own where None.
         rerun: train again what is finished.
-        remeasure: take every metric again of the models that are trained.
+        remeasure: measure the models that are trained again, and draw what the study puts them to.
 
     Raises:
         StudyError: the study cannot run as written, or nothing came of it; a failed trial is a row, and a logged line.

@@ -101,7 +101,7 @@ class Planner:
         Args:
             elsewhere: what other studies have finished of these trials, by key.
             rerun: train again what is finished.
-            remeasure: ask everything again of the models that are trained.
+            remeasure: measure the models that are trained again, and draw what the study puts them to.
         """
         trials = [] if self.study.is_search else self._grid()
         proposals = confirmations = 0
