@@ -305,7 +305,7 @@ def test_a_published_page_asks_for_nothing_and_fits_half_a_window(study: str, pu
 
 def test_a_published_page_has_tabs_and_tables_that_sort_and_pictures_that_enlarge(published: Seen) -> None:
     page = published.open("/latent_dim/report.html")
-    assert page.get_by_role("tab").all_inner_texts() == ["digits", "mnist"]
+    assert page.get_by_role("tab").all_inner_texts() == ["digits", "mnist", "cifar10"]
     digits, mnist = page.locator("#measures-digits-test"), page.locator("#measures-mnist-test")
     assert (digits.is_visible(), mnist.is_visible()) == (True, False)
     page.get_by_role("tab", name="mnist").click()
