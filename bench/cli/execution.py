@@ -83,7 +83,11 @@ def execution(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option("--dry-run", is_flag=True, help="Print every trial and how long it may take, and stop."),
         click.option("--rerun", is_flag=True, help="Train again what is finished."),
-        click.option("--remeasure", is_flag=True, help="Measure the models that are trained again, and draw what is made of them."),
+        click.option(
+            "--remeasure",
+            is_flag=True,
+            help="Measure the models that are trained again, and draw what is made of them.",
+        ),
     ]
     for option in reversed(options):
         command = option(command)
