@@ -269,7 +269,7 @@ def test_what_a_model_was_put_to_elsewhere_is_added(inside: Paths, elsewhere: Pa
     store = opened(inside.store, None, "smoke")
     path, picture = "final/applied_generate.png", b"a picture"
     for run in store.chosen():
-        write_applied(store, run, {"generate": "", "classify": "VAE does not classify"}, {path: picture})
+        write_applied(store, run, {"generate": "", "classify": "VAE does not classify", "mine": ""}, {path: picture})
     command("export", "smoke", "applied.zip")
     for run in store.chosen():
         store.remove(run.run_id)
@@ -414,6 +414,14 @@ def _digests_in_a_list(run: dict[str, Any], trial: dict[str, Any]) -> None:
     run["tags"]["files"] = "[1]"
 
 
+def _application_that_leads_elsewhere(run: dict[str, Any], trial: dict[str, Any]) -> None:
+    run["tags"]["applied"] = json.dumps({"x/../../../evil": ""})
+
+
+def _applications_in_a_list(run: dict[str, Any], trial: dict[str, Any]) -> None:
+    run["tags"]["applied"] = "[1]"
+
+
 def _protocol_of_lists(run: dict[str, Any], trial: dict[str, Any]) -> None:
     run["tags"]["protocol.test_loss"] = '{"split": ["test"]}'
 
@@ -430,6 +438,8 @@ def _endless_trial(run: dict[str, Any], trial: dict[str, Any]) -> None:
         _names_no_tag_can_have,
         _names_no_metric_can_have,
         _digests_in_a_list,
+        _application_that_leads_elsewhere,
+        _applications_in_a_list,
         _protocol_of_lists,
         _endless_trial,
         _no_epochs,

@@ -13,13 +13,13 @@ from typing import TypeVar
 from bench.files import sha256
 from bench.study.definition import LONGEST_TRIAL
 from bench.study.naming import applied_file
-from bench.text import reason
+from bench.text import is_name, reason
 from bench.tracking.archive import Archive, ArchiveError, Exporter, Portable
 from bench.tracking.names import REFERS, RUN_NAME
 from bench.tracking.protocols import NAMED, facts_in, named_in, packed
 from bench.tracking.reach import answered
 from bench.tracking.reader import DataNote, Run
-from bench.tracking.rows import FILES, ORIGIN, TRAINED_IN, applied_in, record, row, scores, scores_of, state
+from bench.tracking.rows import APPLIED, FILES, ORIGIN, TRAINED_IN, applied_in, record, row, scores, scores_of, state
 from bench.tracking.run_log import RunLog, write_applied, write_scores
 from bench.tracking.shared import elsewhere
 from bench.tracking.store import Store
@@ -154,9 +154,11 @@ def _check(run: Portable) -> None:
         for name, value in {**found, FILES: run.tags.get(FILES, "{}")}.items():
             measured = name.startswith("protocol.")
             kinds = (str, int, float, bool) if measured else (str,)
-            told = json.loads(value) if measured or name in ("versions", "guests", "data", "applied", FILES) else {}
+            told = json.loads(value) if measured or name in ("versions", "guests", "data", APPLIED, FILES) else {}
             if not all(type(each) in kinds for each in told.values()):
                 raise TypeError(f"{name} holds what is none of {', '.join(kind.__name__ for kind in kinds)}")
+        if odd := [name for name in applied_in(run.tags) if not is_name(name)]:  # a path is made of it
+            raise ValueError(f"it was put to {odd[0]!r}, which is no name of an application")
         if REFERS in run.tags:
             raise ValueError(f"it refers to {run.tags[REFERS]!r}, a run elsewhere")
         for name, value in {"epochs": found["epochs"], "seed": trial.seed, "started": run.started}.items():
@@ -253,9 +255,10 @@ def _compare(store: Store, ours: Run, theirs: Portable, archive: Archive, taken:
     if applied:
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
             archive.unpack(theirs, Path(folder))
-            paths = [
-                path for path in (f"final/{applied_file(name)}" for name in applied) if (Path(folder) / path).is_file()
-            ]
-            write_applied(store, ours, applied, {path: (Path(folder) / path).read_bytes() for path in paths})
+            paths = {name: f"final/{applied_file(name)}" for name in applied}
+            drawn = {name: path for name, path in paths.items() if (Path(folder) / path).is_file()}
+            # A picture that stayed where it was drawn is drawn here by the next run of the study.
+            applied = {name: why for name, why in applied.items() if why or name in drawn}
+            write_applied(store, ours, applied, {path: (Path(folder) / path).read_bytes() for path in drawn.values()})
     if missing or applied:
         taken.supplied[theirs.name] = [*sorted(missing), *sorted(applied)]
