@@ -181,6 +181,28 @@ def test_a_run_that_two_studies_have_travels_under_both_and_is_one_again(
     assert len(list((other / "mlruns").rglob("model.safetensors"))) == 2
 
 
+def test_what_another_study_of_the_store_has_not_measured_comes_with_the_file(
+    inside: Paths, elsewhere: Path, tmp_path_factory: pytest.TempPathFactory, empty_database: Path
+) -> None:
+    """Both train the same trials; the twin's file has a measure of them that the study of this store never took."""
+    (inside.studies / "twin.toml").write_text(SMOKE)
+    command("import", str(elsewhere / FILE))
+    command("run", "study", "twin", "--seeds", "1")
+    store = opened(inside.store, None, "twin")
+    for run in store.chosen():
+        write_scores(store, run, {"ssim": Score(0.5, "", {"split": "test"})})
+    command("export", "twin", "twin.zip")
+    other = place(tmp_path_factory.mktemp("other") / "place", empty_database)
+    (other / "studies" / "twin.toml").write_text(SMOKE)
+    file = Path("twin.zip").resolve()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(other)
+        command("import", str(elsewhere / FILE))
+        assert command("import", str(file)).output.count("ssim added") == 2
+        for study in ("smoke", "twin"):
+            assert list(bench.table(study).query("metric == 'ssim'")["value"]) == [0.5, 0.5]
+
+
 def test_a_run_that_comes_in_another_study_s_file_is_called_and_told_of_by_its_own(
     inside: Paths, tmp_path_factory: pytest.TempPathFactory, empty_database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

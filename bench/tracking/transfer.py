@@ -16,7 +16,7 @@ from bench.study.naming import applied_file
 from bench.text import is_name, reason
 from bench.tracking.archive import Archive, ArchiveError, Exporter, Portable
 from bench.tracking.names import REFERS, RUN_NAME
-from bench.tracking.protocols import NAMED, facts_in, named_in, packed
+from bench.tracking.protocols import NAMED, facts_in, named_in, packed, unpacked
 from bench.tracking.reach import answered
 from bench.tracking.reader import DataNote, Run
 from bench.tracking.rows import APPLIED, FILES, ORIGIN, TRAINED_IN, applied_in, record, row, scores, scores_of, state
@@ -89,8 +89,8 @@ def export(
 def take_in(store: Store, archive: Archive, run_ids: Sequence[str]) -> Taken:
     """Write those of a file's runs into the store of their study that are not known there; whoever calls this holds its lock.
 
-    A run is known by its key; one that another study has finished is referred to. A run becomes visible whole: until it is, it
-    has no key, and one that stayed so is removed.
+    A run is known by its key; one that another study has finished is referred to, and what it lacks is added to it. A run becomes
+    visible whole: until it is, it has no key, and one that stayed so is removed.
 
     Raises:
         ArchiveError: the file is damaged; what was taken in before stays.
@@ -101,13 +101,15 @@ def take_in(store: Store, archive: Archive, run_ids: Sequence[str]) -> Taken:
     for run in map(archive.run, run_ids):
         ours = here.get(run.key)
         if ours is None or (state(ours) != "finished" == run.tags.get("state")):
-            if found := elsewhere(store, [run.key]).get(run.key):
-                RunLog(store, run.trial, {SOURCE: run.tags.get(SOURCE, "")}).refer(found)
-            else:
-                answered(store.uri, partial(_write, store, archive, run))
             taken.new.append(run.name)
-            continue
-        taken.known.append(run.name)
+            found = elsewhere(store, [run.key]).get(run.key)
+            if found is None:
+                answered(store.uri, partial(_write, store, archive, run))
+                continue
+            RunLog(store, run.trial, {SOURCE: run.tags.get(SOURCE, "")}).refer(found)
+            ours = unpacked(store.reader.named([found.run_id])[found.run_id], store.uri)
+        else:
+            taken.known.append(run.name)
         if state(ours) == "finished" == run.tags.get("state"):
             _compare(store, ours, run, archive, taken)
     return taken
