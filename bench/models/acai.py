@@ -31,7 +31,9 @@ class ACAI(Model, Generates, Autoencodes):
 
     ``architecture`` is `Pooled` as document 001 has it, or as the ACAI authors have it (``berthelot``): the critic is the
     encoder's network, its output averaged. ``mirrored`` is document 000's adversarial VAE, `Mirrored`, with as many convolutions
-    as ``blocks``, a code of ``latent_dim`` numbers, which are the VAE's means, and the VAE's critic.
+    as ``blocks``, a code of ``latent_dim`` numbers, which are the VAE's means, and the VAE's critic without batch normalisation,
+    as no critic of the paper's has any. Behind it the regulariser outweighs the reconstruction: it enlarges grey images, which
+    hardly differ, and with them the slope that pulls at them. On horses and birds the loss rose from the first epoch on.
     """
 
     def __init__(
@@ -66,7 +68,8 @@ class ACAI(Model, Generates, Autoencodes):
         self.code_shape: tuple[int, ...] = (latent_dim,)
         if architecture == "mirrored":
             mirrored = Mirrored(spec, latent_dim, blocks, 1, 1, width, False, upsample)
-            gaussian, critic = mirrored.encoder(), replace(mirrored, spectral_norm=spectral_norm).critic()
+            gaussian = mirrored.encoder()
+            critic = replace(mirrored, spectral_norm=spectral_norm).critic(batch_norm=False)
             self.encoder, self.decoder = nn.Sequential(gaussian.body, gaussian.mean), mirrored.decoder()
             self.critic = nn.Sequential(critic.body, critic.head)
         else:

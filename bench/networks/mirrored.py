@@ -28,7 +28,7 @@ class Mirrored:
     """The three networks for images of one shape.
 
     Attributes:
-        conv_layers: convolutions (kernel 4, stride 2, padding 1), batch normalised, with LeakyReLU.
+        conv_layers: convolutions (kernel 4, stride 2, padding 1), batch normalised unless told otherwise, with LeakyReLU.
         linear_layers: 1 for the heads of mean and log-variance alone, 2 for a layer of ``linear_width`` before them.
         width: channels of the first convolution; they double from one to the next.
         spectral_norm: of every convolution.
@@ -85,17 +85,17 @@ class Mirrored:
             upsample_block(*steps[-1], self.upsample, spectral=spectral),
         )
 
-    def critic(self) -> Discriminator:
+    def critic(self, *, batch_norm: bool = True) -> Discriminator:
         """Images ``[B, C, H, W]`` to one logit ``[B, 1]`` and the features before it.
 
         The encoder's convolutions, then one apart that spans what is left of the image.
         """
         last = nn.Conv2d(self._channels[-1], 1, self._sizes[-1])
-        return Discriminator(nn.Sequential(*self._convolutions()), nn.Sequential(last, nn.Flatten()))
+        return Discriminator(nn.Sequential(*self._convolutions(batch_norm)), nn.Sequential(last, nn.Flatten()))
 
-    def _convolutions(self) -> list[nn.Sequential]:
+    def _convolutions(self, batch_norm: bool = True) -> list[nn.Sequential]:
         return [
-            conv(*pair, 4, 2, 1, batch_norm=True, spectral=self.spectral_norm, activation=leaky_relu(SLOPE))
+            conv(*pair, 4, 2, 1, batch_norm=batch_norm, spectral=self.spectral_norm, activation=leaky_relu(SLOPE))
             for pair in pairwise(self._channels)
         ]
 
