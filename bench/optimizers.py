@@ -140,6 +140,7 @@ class Optimizers:
         if clip is not None:
             torch.nn.utils.clip_grad_norm_(parameters, clip)
         optimizer.step()
+        torch.clear_autocast_cache()  # of the weights as they were: who comes next in the step sees them as they are
 
 
 class Averages:

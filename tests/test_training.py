@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bench.batches import DataOptions, prepare
 from bench.checkpoint import Checkpoint, Progress
-from bench.contract import HIDDEN, Diverged, Model, in_order
+from bench.contract import HIDDEN, Batch, Diverged, Model, Update, in_order
 from bench.data import Data
+from bench.measure.context import Precision
 from bench.models.dcgan import DCGAN
 from bench.models.gan import GAN
 from bench.models.ssl_vae import SSLVAE
@@ -220,6 +221,31 @@ def test_bfloat16_keeps_float32_parameters_and_learns(few_digits: Data) -> None:
     progress = list(train(model, few_digits, options, seed=0))
     assert {p.dtype for p in model.parameters()} == {torch.float32}
     assert progress[-1].held_out["loss"] < progress[0].held_out["loss"]
+
+
+class Twice(Model):
+    """One weight matrix, looked through before and after it is moved: by so much its second look differs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(784, 1)
+
+    def players(self) -> dict[str, nn.Module]:
+        return {"layer": self.layer}
+
+    def step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        before = self.layer(batch.images.flatten(1)).mean()
+        update("layer", before)
+        return {"moved": before - self.layer(batch.images.flatten(1)).mean()}
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_what_a_step_sees_after_an_update_is_what_was_updated(few_digits: Data, precision: Precision) -> None:
+    """By descent at rate 1 the mean falls by the squared length of its gradient: of the mean image, and 1 for the bias."""
+    options = TrainingOptions(epochs=1, batch_size=100, precision=precision, optimizer="sgd", learning_rate=1.0)
+    moved = list(train(Twice(), few_digits, options, seed=0))[1].train["moved"]
+    mean = few_digits.train.images.float().div(255).flatten(1).mean(0)
+    assert moved == pytest.approx(float(mean.square().sum()) + 1, rel=0.02)
 
 
 def resumed(data: Data, options: TrainingOptions, folder: Path, *, killed_after: int) -> tuple[Model, list[Progress]]:
