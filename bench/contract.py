@@ -153,6 +153,10 @@ class Decodes(ABC):
     def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """Codes ``[B, ...]`` to float32 ``[B, C, H, W]`` in ``[0, 1]``."""
 
+    def unbounded(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """`decode`, before values beyond ``[0, 1]`` are cut off: of a network with a linear output; of others the same."""
+        return self.decode(z, condition)
+
 
 class Generates(Decodes):
     """Makes new images, of codes that are drawn from a prior: the latents of a VAE, the noise of a GAN.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -81,12 +81,13 @@ class Replays(Known, Generates):
 
 @final
 class RepeatsByClass(Known, Generates, Conditional):
-    """Generates real images of the class it is asked for, or of the next one where it is ``wrong``."""
+    """Generates real images of the class it is asked for, or of the next one where it is ``wrong`` about those of ``of``."""
 
     condition = "labels"
 
-    def __init__(self, data: Data, *, wrong: int) -> None:
+    def __init__(self, data: Data, *, wrong: int, of: Container[int] = range(10)) -> None:
         super().__init__()
+        self.of = of
         self.of_class = [data.train.images[data.train.labels == label].float() / 255 for label in range(10)]
         self.wrong = wrong
 
@@ -95,7 +96,8 @@ class RepeatsByClass(Known, Generates, Conditional):
 
     def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         assert condition is not None
-        return torch.stack([self.of_class[(y + self.wrong) % 10][i] for i, y in zip(z, condition, strict=True)])
+        shown = [(y + self.wrong) % 10 if y in self.of else y for y in condition.tolist()]
+        return torch.stack([self.of_class[y][i] for i, y in zip(z, shown, strict=True)])
 
 
 @final
@@ -130,6 +132,20 @@ class Transparent(Known, Generates, Autoencodes):
 
     def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         return z
+
+
+@final
+class Glaring(Known, Autoencodes):
+    """A linear output that overshoots: every image has twice the contrast that there is."""
+
+    def encode(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+        return images
+
+    def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        return self.unbounded(z).clamp(0, 1)
+
+    def unbounded(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        return 2 * z
 
 
 @final
@@ -277,6 +293,12 @@ def test_class_accuracy_tells_the_class_that_was_asked_for(digits: Data, cache: 
         model = RepeatsByClass(digits, wrong=wrong)
         score = taken(model, digits, cache, "class_accuracy", samples=200)["class_accuracy"]
         assert score.value == pytest.approx(expected, abs=0.02)
+    held_out = digits.held_out
+    zeros = (held_out.labels == 0).nonzero().flatten()
+    uneven = replace(digits, held_out=held_out.take(torch.cat((torch.arange(100), zeros, zeros, zeros))))
+    halfway = RepeatsByClass(digits, wrong=1, of=range(5))
+    score = taken(halfway, uneven, cache, "class_accuracy", samples=200)["class_accuracy"]
+    assert score.value == pytest.approx(0.5, abs=0.02)  # of the classes; of the images three in four
     completes = CVAE(digits.spec, condition="left_half")
     scores = taken(completes, digits, cache, "class_accuracy", samples=10)
     assert scores["class_accuracy"].reason == "it is not told what class to draw"
@@ -433,6 +455,18 @@ def test_a_blend_in_pixels_is_no_interpolation_between_lines(cache: Path) -> Non
     assert 0.5 < (scores["smoothness"].value or 0) < 1
     elsewhere = taken(Transparent(), replace(data, name="digits"), cache, "mean_distance")["mean_distance"]
     assert elsewhere.reason == "is measured on the data set lines alone, not on digits"
+
+
+def test_what_a_linear_output_leaves_beyond_the_range_counts_in_the_distance_to_a_line(cache: Path) -> None:
+    """A line in twice its contrast is one once it is cut off, and none before, as the ACAI authors have it."""
+    drawn = Split(lines.draw(torch.zeros(4)).mul(255).round().to(torch.uint8), torch.full((4,), HIDDEN))
+    data = prepare("lines", lines.SPEC, drawn, drawn, DataOptions())
+    images = drawn.images.float().div(255)
+    distance, _ = nearest_line(2 * images)
+    value = taken(Glaring(), data, cache, "mean_distance")["mean_distance"].value
+    assert value == pytest.approx(float(distance.mean()), rel=1e-5)
+    cut_off, _ = nearest_line(Glaring().decode(images))
+    assert float(distance.mean()) > 10 * float(cut_off.mean())
 
 
 def test_the_wasserstein_estimate_is_the_critics(few_digits: Data, cache: Path) -> None:

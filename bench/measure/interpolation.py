@@ -17,14 +17,16 @@ LINES = 10_000  # true ones, among which the nearest is looked for
 Path = Literal["linear", "spherical"]
 
 
-def interpolations(model: Autoencodes, ends: Batch, steps: int, path: Path = "linear") -> Tensor:
+def interpolations(
+    model: Autoencodes, ends: Batch, steps: int, path: Path = "linear", *, bounded: bool = True
+) -> Tensor:
     """From each image of the first half of ``ends`` to its fellow in the second, in equal steps between their codes.
 
-    Returns ``[N / 2, steps, C, H, W]`` in ``[0, 1]``; the first and the last are the reconstructions of the two. A conditional
-    model keeps the condition of the first image all the way.
+    Returns ``[N / 2, steps, C, H, W]`` in ``[0, 1]``, or as `Decodes.unbounded` leaves them; the first and the last are the
+    reconstructions of the two. A conditional model keeps the condition of the first image all the way.
     """
     condition = condition_of(model, ends)
-    return decoded_paths(model, model.encode(ends.images, condition), condition, steps, path)
+    return decoded_paths(model, model.encode(ends.images, condition), condition, steps, path, bounded=bounded)
 
 
 def noise_interpolations(model: Generates, told: Split, steps: int, path: Path = "linear") -> Tensor:
@@ -36,10 +38,19 @@ def noise_interpolations(model: Generates, told: Split, steps: int, path: Path =
     return decoded_paths(model, model.codes(2 * len(told)), condition, steps, path)
 
 
-def decoded_paths(model: Decodes, codes: Tensor, condition: Tensor | None, steps: int, path: Path = "linear") -> Tensor:
+def decoded_paths(
+    model: Decodes,
+    codes: Tensor,
+    condition: Tensor | None,
+    steps: int,
+    path: Path = "linear",
+    *,
+    bounded: bool = True,
+) -> Tensor:
     """From each of the first half of ``codes`` to its fellow in the second, ``[N / 2, steps, C, H, W]`` in ``[0, 1]``.
 
-    The condition is that of the first half; what it holds beyond is not looked at.
+    Where they are not ``bounded`` they may leave it. The condition is that of the first half; what it holds beyond is not
+    looked at.
     """
     rows = len(codes) // 2
     first, second = codes[:rows], codes[rows : 2 * rows]
@@ -47,7 +58,8 @@ def decoded_paths(model: Decodes, codes: Tensor, condition: Tensor | None, steps
     between = torch.lerp(first, second, share) if path == "linear" else slerp(first, second, share)
     if condition is not None:
         condition = condition[:rows].repeat(steps, *[1] * (condition.ndim - 1))
-    strips: Tensor = model.decode(between.flatten(0, 1), condition).unflatten(0, (steps, rows))  # step after step
+    decode = model.decode if bounded else model.unbounded
+    strips: Tensor = decode(between.flatten(0, 1), condition).unflatten(0, (steps, rows))  # step after step
     return strips.transpose(0, 1)
 
 

@@ -93,14 +93,14 @@ class ACAI(Model, Generates, Autoencodes):
         codes = self.encoder(batch.images)
         values = self.decoder(codes)
         alpha = self.mixing(batch.images)
-        mixed = self.painted(mix(codes, alpha))
+        mixed = self.unbounded(mix(codes, alpha))
         reconstructed = image_of(values, self.reconstruction)
         losses = [self.critic_loss(batch.images, reconstructed.detach(), mixed.detach(), alpha)]
         update("critic", losses[0])
         for further in batch.further:
             with torch.no_grad():
                 other_codes, other_alpha = self.encoder(further.images), self.mixing(further.images)
-                pair = self.painted(other_codes), self.painted(mix(other_codes, other_alpha))
+                pair = self.unbounded(other_codes), self.unbounded(mix(other_codes, other_alpha))
             losses.append(self.critic_loss(further.images, *pair, other_alpha))
             update("critic", losses[-1])
         reconstruction = pixel_errors(values, batch.images, self.reconstruction, "mean")
@@ -139,9 +139,9 @@ class ACAI(Model, Generates, Autoencodes):
 
     def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """Codes ``[B, *code_shape]`` to images ``[B, C, H, W]``."""
-        return self.painted(z).clamp(0, 1)
+        return self.unbounded(z).clamp(0, 1)
 
-    def painted(self, z: Tensor) -> Tensor:
+    def unbounded(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """`decode` without its bounds, to learn through."""
         return image_of(self.decoder(z), self.reconstruction)
 

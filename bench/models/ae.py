@@ -77,4 +77,8 @@ class AE(Model, Generates, Autoencodes):
 
     def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """Codes ``[B, *code_shape]`` to images ``[B, C, H, W]``."""
-        return image_of(self.decoder(z), self.reconstruction).clamp(0, 1)
+        return self.unbounded(z).clamp(0, 1)
+
+    def unbounded(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """`decode` without its bounds, which with ``mse_linear`` it may leave."""
+        return image_of(self.decoder(z), self.reconstruction)
