@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from pytorch_fid import inception as pytorch_fid
 
 from bench import registry
-from bench.contract import HIDDEN, Unmeasurable, eval_mode
+from bench.contract import HIDDEN, Split, Unmeasurable, eval_mode
 from bench.data import Data
 from bench.features import Extractor, classifier, inception
 from bench.measure.context import EvaluationOptions, draw
@@ -226,6 +226,15 @@ def test_a_conditional_model_draws_every_class_in_turn(few_digits: Data, monkeyp
     monkeypatch.setattr(model, "decode", spy)
     assert draw(model, 12, few_digits).labels.tolist() == [*range(10), 0, 1]
     assert asked == [[*range(10), 0, 1]]
+
+
+def test_what_is_compared_with_held_out_images_has_their_classes_as_often(few_digits: Data) -> None:
+    """A third of those of this split are of one class; asked for a tenth, no model could come near them."""
+    held_out = few_digits.held_out
+    skewed = replace(few_digits, held_out=Split(held_out.images[:30], torch.tensor([7] * 10 + [*range(10)] * 2)))
+    drawn = draw(CVAE(few_digits.spec), 60, skewed, like_held_out=True)
+    assert drawn.labels.bincount(minlength=10).tolist() == [4, 4, 4, 4, 4, 4, 4, 24, 4, 4]
+    assert draw(VAE(few_digits.spec), 60, skewed, like_held_out=True).labels.unique().tolist() == [HIDDEN]
 
 
 def test_a_model_that_completes_is_given_the_left_halves_of_held_out_images(

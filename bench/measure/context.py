@@ -140,7 +140,7 @@ class Context(Shared):
 
         They are as real ones are: rounded to 8 bits, or where those were binarised black and white by draws of their own.
         """
-        drawn = draw(self.model, self.options.samples, self.data)
+        drawn = draw(self.model, self.options.samples, self.data, like_held_out=True)
         if not self.data.binarise:
             return drawn
         with eval_mode(self.model):
@@ -200,17 +200,20 @@ class Context(Shared):
         return {**self._extractor(extractor).protocol, "dtype": self.options.feature_precision}
 
 
-def draw(model: Model, n: int, data: Data, *, seed: int = 0) -> Split:
+def draw(model: Model, n: int, data: Data, *, seed: int = 0, like_held_out: bool = False) -> Split:
     """Generate ``n`` images, on the model's device, the same for the same weights and seed, and the classes asked for.
 
     A conditional model is told what `to_tell` says. Labels are ``HIDDEN`` where no class was asked for.
+
+    Args:
+        like_held_out: ask for classes as often as held-out images are of them, which they may be compared with.
 
     Raises:
         Unmeasurable: the model does not generate.
     """
     if not isinstance(model, Generates):
         raise Unmeasurable(f"{type(model).__name__} does not generate images")
-    told = to_tell(data, n)
+    told = data.held_out.take(data.held_out.spaced(n)) if like_held_out else to_tell(data, n)
     parts = []
     with eval_mode(model, seed):
         for given in in_order(told, CHUNK):

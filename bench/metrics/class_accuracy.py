@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from bench.contract import HIDDEN, Conditional, Model, Unmeasurable
 from bench.data import Data
 from bench.measure.context import Context
@@ -14,7 +16,7 @@ EXTRACTOR = "classifier"
 
 
 def measure(model: Model, data: Data, context: Context) -> dict[str, Score]:
-    """Over as many images of every class.
+    """The mean over the classes, of which there may be more images of one than of another.
 
     Raises:
         Unmeasurable: the model is not told a class, or the data set has no labels.
@@ -23,5 +25,6 @@ def measure(model: Model, data: Data, context: Context) -> dict[str, Score]:
     if bool((asked == HIDDEN).any()):
         raise Unmeasurable("it is not told what class to draw")
     seen = context.logits(EXTRACTOR)
-    right = seen.generated.argmax(dim=1) == asked
-    return {"class_accuracy": Score(float(right.double().mean()), protocol=seen.protocol)}
+    right = (seen.generated.argmax(dim=1) == asked).double()
+    shares = torch.stack([right[asked == label].mean() for label in asked.unique()])
+    return {"class_accuracy": Score(float(shares.mean()), protocol=seen.protocol)}
