@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from bench.contract import Batch, ImageSpec, Unsupported, eval_mode
+from bench.contract import Batch, ImageSpec, Model, Unsupported, eval_mode
 from bench.models.acai import ACAI
 from bench.models.adversarial_vae import AdversarialVAE
 from bench.models.ae import AE
@@ -126,6 +126,31 @@ def test_normal_weights_double_the_variance_that_a_relu_halves(
     out = layer(torch.randn(shape))
     inner = out if out.dim() == 2 else out[:, :, 2:-2, 2:-2]  # further in than a border's zeros
     assert inner.var().item() == pytest.approx(2, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "layer"),
+    [
+        (CVAE, {}, "decoder.0.0"),
+        (CVAE, {"backbone": "mlp"}, "decoder.0"),
+        (CVAEGAN, {}, "decoder.0.0"),
+        (SSLVAE, {}, "networks.decoder.layers.0"),
+        (SSLVAE, {"backbone": "conv"}, "networks.decoder.output.0"),
+        (SSLVAEGAN, {}, "networks.decoder.output.0"),
+    ],
+)
+def test_a_decoder_hears_a_label_as_well_as_all_that_stands_beside_it(
+    model: type[Model], settings: dict[str, str], layer: str
+) -> None:
+    """One of ten inputs is on: its weights are drawn as if it were the only one, those of the D beside it as of D + 10."""
+    weight = model(LABELLED, **settings).get_submodule(layer).get_parameter("weight").detach()
+    assert float(weight[:, -10:].std()) == pytest.approx(math.sqrt(2), rel=0.05)
+    assert float(weight[:, :-10].std()) == pytest.approx(math.sqrt(2 / weight.shape[1]), rel=0.05)
+
+
+def test_a_left_half_is_heard_pixel_by_pixel() -> None:
+    weight = CVAE(LABELLED, condition="left_half").decoder.get_parameter("0.0.weight").detach()
+    assert float(weight[:, -10:].std()) == pytest.approx(math.sqrt(2 / (50 + 392)), rel=0.05)
 
 
 def test_the_tutorials_dcgan_is_for_one_size() -> None:

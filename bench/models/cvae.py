@@ -43,10 +43,10 @@ class CVAE(Model, Generates, Infers, Conditional):
         self.latent_dim = latent_dim
         self.condition = condition
         numbers = condition_width(spec, condition)
-        if backbone == "mlp":
-            self.encoder, self.decoder = mlp_encoder(spec, latent_dim, numbers), mlp_decoder(spec, latent_dim + numbers)
-        else:
-            self.encoder, self.decoder = encoder(spec, latent_dim, numbers), decoder(spec, latent_dim + numbers)
+        classes = numbers if condition == "labels" else 0
+        encodes, decodes = (mlp_encoder, mlp_decoder) if backbone == "mlp" else (encoder, decoder)
+        self.encoder = encodes(spec, latent_dim, numbers)
+        self.decoder = decodes(spec, latent_dim + numbers, classes)
 
     def players(self) -> dict[str, nn.Module]:
         """One: the vae."""

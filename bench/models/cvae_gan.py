@@ -33,7 +33,7 @@ class CVAEGAN(Model, Generates, Infers, Conditional):
         self.feature_variance = feature_variance
         classes = need_classes(spec)
         self.encoder = encoder(spec, latent_dim, classes)
-        self.decoder = decoder(spec, latent_dim + classes)
+        self.decoder = decoder(spec, latent_dim + classes, classes)
         self.discriminator = discriminator(spec, classes + 1)
 
     def players(self) -> dict[str, nn.Module]:

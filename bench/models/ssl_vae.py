@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from bench.contract import HIDDEN, Batch, Classifies, Conditional, Generates, ImageSpec, Infers, Model, Update
 from bench.networks.blocks import check_choice, check_not_negative, check_positive, one_hot, reparameterised
 from bench.networks.losses import bernoulli_nll_each, gaussian_kl_each
-from bench.networks.semi_supervised import M2Networks, Weighting, entropy, expected, labelled_share
+from bench.networks.semi_supervised import M2Networks, Weighting, entropy, expected, labelled_share, stacked
 
 TRAINING: dict[str, Any] = {"batch_size": 100}  # document 004, section 4
 
@@ -64,14 +64,15 @@ class SSLVAE(Model, Generates, Infers, Conditional, Classifies):
         known = batch.labels != HIDDEN
         hidden = ~known if bool((~known).any()) else known
         features, log_variance, class_logits = self.networks.infer(batch.images)
-        labels = one_hot(batch.labels[known], self.networks.classes)
-        every_label = self.networks.every_label(int(hidden.sum()))
-        repeat = self.networks.classes
+        classes = self.networks.classes
+        labels = one_hot(batch.labels[known], classes)
         bounds = self._bounds(
-            torch.cat((batch.images[known], batch.images[hidden].repeat(repeat, 1, 1, 1))),
-            torch.cat((features[known], features[hidden].repeat(repeat, 1))),
-            torch.cat((log_variance[known], log_variance[hidden].repeat(repeat, 1))),
-            torch.cat((labels, every_label)),
+            stacked(batch.images, known, hidden, classes),
+            stacked(features, known, hidden, classes),
+            stacked(log_variance, known, hidden, classes),
+            # One draw for all labels of an image: what tells them apart is the label then, and no noise.
+            stacked(torch.randn_like(log_variance), known, hidden, classes),
+            torch.cat((labels, self.networks.every_label(int(hidden.sum())))),
         )
         labelled = bounds[: len(labels)].mean()
         q = class_logits[hidden]
@@ -82,10 +83,10 @@ class SSLVAE(Model, Generates, Infers, Conditional, Classifies):
         update("vae", loss)
         return {"loss": loss, "labelled": labelled, "unlabelled": unlabelled, "classification": classification}
 
-    def _bounds(self, images: Tensor, features: Tensor, log_variance: Tensor, labels: Tensor) -> Tensor:
+    def _bounds(self, images: Tensor, features: Tensor, log_variance: Tensor, noise: Tensor, labels: Tensor) -> Tensor:
         """L(x, y), ``[B]``: the negative bound on log p(x, y), in which every class is as likely as any other."""
         mean = self.networks.means(features, labels)
-        logits = self.networks.decode(reparameterised(mean, log_variance), labels)
+        logits = self.networks.decode(reparameterised(mean, log_variance, noise), labels)
         prior = math.log(self.networks.classes)
         return bernoulli_nll_each(logits, images) + gaussian_kl_each(mean, log_variance) + prior
 

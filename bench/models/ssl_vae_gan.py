@@ -15,7 +15,7 @@ from bench.contract import HIDDEN, Batch, Classifies, Conditional, Generates, Im
 from bench.networks.blocks import check_choice, check_not_negative, check_positive, one_hot, reparameterised
 from bench.networks.conditional import discriminator
 from bench.networks.losses import bernoulli_nll_each, gaussian_kl_each, squared_error_each
-from bench.networks.semi_supervised import M2Networks, Weighting, entropy, expected, labelled_share
+from bench.networks.semi_supervised import M2Networks, Weighting, entropy, expected, labelled_share, stacked
 
 TRAINING: dict[str, Any] = {"learning_rate": 1e-4, "batch_size": 100}  # document 004, section 4
 
@@ -76,9 +76,10 @@ class SSLVAEGAN(Model, Generates, Infers, Conditional, Classifies):
         q = class_logits[hidden]
         # Labelled images first, then each of the others under every label.
         y = torch.cat((one_hot(batch.labels[known], classes), networks.every_label(unlabelled)))
-        log_variance = _stack(log_variance, known, hidden, classes)
-        mean = networks.means(_stack(features, known, hidden, classes), y)
-        z = reparameterised(mean, log_variance)
+        noise = stacked(torch.randn_like(log_variance), known, hidden, classes)  # one draw for all labels of an image
+        log_variance = stacked(log_variance, known, hidden, classes)
+        mean = networks.means(stacked(features, known, hidden, classes), y)
+        z = reparameterised(mean, log_variance, noise)
         logits = networks.decode(z, y)
         reconstructed = logits.sigmoid()
         drawn = networks.decode(torch.randn_like(z), y).sigmoid()
@@ -88,7 +89,7 @@ class SSLVAEGAN(Model, Generates, Infers, Conditional, Classifies):
             return losses[:labelled].mean(), expected(losses[labelled:], class_logits).mean()
 
         # The label that q gives is no parameter of the discriminator: it is read off, not learnt through.
-        real_logits = _stack(self.discriminator(batch.images)[0], known, hidden, classes)
+        real_logits = stacked(self.discriminator(batch.images)[0], known, hidden, classes)
         fake = torch.full((len(y),), classes, device=y.device)
         losses = _cross_entropy(real_logits, y.argmax(1))
         for images in (drawn.detach(), reconstructed.detach()):
@@ -100,10 +101,10 @@ class SSLVAEGAN(Model, Generates, Infers, Conditional, Classifies):
         reconstructed_logits, reconstructed_features = self.discriminator(reconstructed)
         losses = gaussian_kl_each(mean, log_variance)
         if self.feature_variance is None:
-            losses = losses + bernoulli_nll_each(logits, _stack(batch.images, known, hidden, classes))
+            losses = losses + bernoulli_nll_each(logits, stacked(batch.images, known, hidden, classes))
         else:
             with torch.no_grad():
-                real_features = _stack(self.discriminator(batch.images)[1], known, hidden, classes)
+                real_features = stacked(self.discriminator(batch.images)[1], known, hidden, classes)
             losses = losses + squared_error_each(reconstructed_features, real_features) / (2 * self.feature_variance)
         losses = losses + _cross_entropy(self.discriminator(drawn)[0], y.argmax(1))
         losses = losses + _cross_entropy(reconstructed_logits, y.argmax(1))
@@ -139,11 +140,6 @@ class SSLVAEGAN(Model, Generates, Infers, Conditional, Classifies):
     def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """Codes ``[B, latent_dim]`` and labels ``[B]`` to images ``[B, C, H, W]``."""
         return self.networks.images(z, condition)
-
-
-def _stack(values: Tensor, known: Tensor, hidden: Tensor, classes: int) -> Tensor:
-    """The rows of labelled images, then those of the others once for every class."""
-    return torch.cat((values[known], values[hidden].repeat(classes, *[1] * (values.ndim - 1))))
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

@@ -175,9 +175,13 @@ def halvings(spec: ImageSpec) -> int:
     return min(spec.height, spec.width).bit_length() - 1
 
 
-def reparameterised(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """A draw from N(mean, exp(log_variance)) that gradients pass through (Kingma and Welling 2014, section 2.4)."""
-    return mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
+def reparameterised(mean: Tensor, log_variance: Tensor, noise: Tensor | None = None) -> Tensor:
+    """A draw from N(mean, exp(log_variance)) that gradients pass through (Kingma and Welling 2014, section 2.4).
+
+    Args:
+        noise: draws from N(0, I), where they are not to be drawn here.
+    """
+    return mean + torch.exp(0.5 * log_variance) * (torch.randn_like(mean) if noise is None else noise)
 
 
 def one_hot(labels: Tensor, classes: int) -> Tensor:
@@ -208,6 +212,17 @@ def normal_weights(network: nn.Module, gain: float = math.sqrt(2)) -> None:
             nn.init.normal_(weight, std=gain / math.sqrt(inputs))
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+
+
+def hear_label(network: nn.Module, classes: int) -> None:
+    """Draw what its first linear layer makes of its last inputs, a one-hot label, anew from N(0, 2), as if no others were there.
+
+    One of them is on at a time. Among all inputs alike, a label has a fiftieth of the say of a code of 50 numbers, and hardly
+    more than a thousandth of that of an image's features: the decoder learns to go by those, and draws what it was not asked for.
+    """
+    first = next(layer for layer in network.modules() if isinstance(layer, nn.Linear))
+    with torch.no_grad():
+        first.weight[:, -classes:].normal_(std=math.sqrt(2))
 
 
 def check_positive(**values: int | float | Sequence[int]) -> None:

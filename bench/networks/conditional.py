@@ -14,6 +14,7 @@ from bench.networks.blocks import (
     conv,
     conv_transpose,
     dense,
+    hear_label,
     image_mlp,
     leaky_relu,
     mlp,
@@ -85,15 +86,21 @@ def mlp_encoder(spec: ImageSpec, latent_dim: int, condition: int) -> GaussianEnc
     return network
 
 
-def mlp_decoder(spec: ImageSpec, inputs: int) -> nn.Sequential:
-    """Code and condition, ``[B, inputs]``, through two hidden layers to logits ``[B, C, H, W]``."""
+def mlp_decoder(spec: ImageSpec, inputs: int, classes: int) -> nn.Sequential:
+    """Code and condition, ``[B, inputs]``, through two hidden layers to logits ``[B, C, H, W]``.
+
+    Args:
+        classes: how many of the last inputs are a one-hot label.
+    """
     network = image_mlp(spec, [inputs, HIDDEN_WIDTH, HIDDEN_WIDTH], nn.Softplus, batch_norm=True)
-    normal_weights(network)
-    return network
+    return _drawn(network, classes)
 
 
-def decoder(spec: ImageSpec, inputs: int) -> nn.Sequential:
+def decoder(spec: ImageSpec, inputs: int, classes: int) -> nn.Sequential:
     """Code and condition, ``[B, inputs]``, through FC-7*7*128, deconv5-64 and deconv5-32 to logits ``[B, C, H, W]``.
+
+    Args:
+        classes: how many of the last inputs are a one-hot label.
 
     Raises:
         Unsupported: the image's sides do not divide by 4.
@@ -109,8 +116,7 @@ def decoder(spec: ImageSpec, inputs: int) -> nn.Sequential:
         conv_transpose(second, third, 5, 2, 2, 1, batch_norm=True, activation=nn.ReLU),
         conv(third, spec.channels, 5, padding=2),
     )
-    normal_weights(network)
-    return network
+    return _drawn(network, classes)
 
 
 def discriminator(spec: ImageSpec, outputs: int) -> Discriminator:
@@ -126,6 +132,13 @@ def discriminator(spec: ImageSpec, outputs: int) -> Discriminator:
     head = mlp([features, widened(500, spec), outputs], leaky_relu(0.2), batch_norm=True)
     network = Discriminator(nn.Sequential(*layers), head)
     normal_weights(network)
+    return network
+
+
+def _drawn(network: nn.Sequential, classes: int) -> nn.Sequential:
+    normal_weights(network)
+    if classes:
+        hear_label(network, classes)
     return network
 
 

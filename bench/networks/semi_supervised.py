@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.contract import Batch, ImageSpec, Unsupported
-from bench.networks.blocks import Activation, conv, dense, image_mlp, mlp, normal_weights, one_hot
+from bench.networks.blocks import Activation, conv, dense, hear_label, image_mlp, mlp, normal_weights, one_hot
 
 HIDDEN_WIDTH = 1024
+OUTPUT_DEVIATION = 1e-3  # of all weights at first in Kingma et al.'s code, https://github.com/dpkingma/nips14-ssl
 
 Weighting = Literal["images", "batch"]
 """Whether labelled and other images weigh in a loss by how many there are to learn from, or by how many stand in a batch."""
@@ -21,7 +22,9 @@ class M2Networks(nn.Module):
     """q(y | x), q(z | x, y) and p(x | y, z), the first two from one trunk.
 
     The log-variance of q(z | x, y) depends on the image alone, as printed. Batch normalisation stands everywhere but at the
-    outputs; weights are drawn from a zero-centred normal.
+    outputs; weights are drawn from a zero-centred normal, those of the outputs from one of `OUTPUT_DEVIATION`. So at first no
+    label explains an image better than another, and the labels that are known have the first word: at a deviation that keeps
+    the signal's, the bound's gradient on q(y | x) was 70 times that of the classification, and q followed clusters of images.
     """
 
     def __init__(self, spec: ImageSpec, latent_dim: int, *, convolutional: bool) -> None:
@@ -35,12 +38,12 @@ class M2Networks(nn.Module):
         self.mean_of_features = nn.Linear(HIDDEN_WIDTH, HIDDEN_WIDTH)
         self.mean_of_label = nn.Linear(self.classes, HIDDEN_WIDTH, bias=False)
         self.mean = nn.Sequential(nn.BatchNorm1d(HIDDEN_WIDTH), activation(), nn.Linear(HIDDEN_WIDTH, latent_dim))
-        self.decoder: nn.Module = (
-            _ConvDecoder(spec, latent_dim, self.classes)
-            if convolutional
-            else _LinearDecoder(spec, latent_dim, self.classes)
-        )
+        decoder = (_ConvDecoder if convolutional else _LinearDecoder)(spec, latent_dim, self.classes)
+        self.decoder: nn.Module = decoder
         normal_weights(self)
+        hear_label(decoder.with_label, self.classes)
+        for output in (self.log_variance, self.classifier, _last(self.mean), _last(self.decoder)):
+            nn.init.normal_(output.weight, std=OUTPUT_DEVIATION)
 
     def infer(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Images ``[B, C, H, W]`` to what the mean takes of them ``[B, 1024]``, the log-variance ``[B, Z]`` and the logits
@@ -84,6 +87,16 @@ class M2Networks(nn.Module):
         return torch.randint(self.classes, (n,), device=self.classifier.weight.device)
 
 
+def stacked(values: Tensor, known: Tensor, hidden: Tensor, classes: int) -> Tensor:
+    """The rows ``[B, ...]`` of labelled images, then those of the others once for every class, as `every_label` has them.
+
+    Args:
+        known: bool ``[B]``, of the labelled.
+        hidden: bool ``[B]``, of the others.
+    """
+    return torch.cat((values[known], values[hidden].repeat(classes, *[1] * (values.ndim - 1))))
+
+
 def expected(values: Tensor, class_logits: Tensor) -> Tensor:
     """The mean under q(y | x) of ``values [K * B]``, class by class as `M2Networks.every_label` has them: ``[B]``."""
     return (class_logits.float().softmax(1) * values.view(class_logits.shape[1], -1).T).sum(1)
@@ -123,6 +136,11 @@ class _LinearDecoder(nn.Module):
         widths = [latent_dim + classes, HIDDEN_WIDTH, HIDDEN_WIDTH]
         self.layers = image_mlp(spec, widths, nn.Softplus, batch_norm=True)
 
+    @property
+    def with_label(self) -> nn.Sequential:
+        """The layers that see the label."""
+        return self.layers
+
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
         logits: Tensor = self.layers(torch.cat((z, labels), dim=1))
         return logits
@@ -148,9 +166,18 @@ class _ConvDecoder(nn.Module):
             *mlp([spec.pixels + classes, 512, spec.pixels], batch_norm=True), nn.Unflatten(1, spec.shape)
         )
 
+    @property
+    def with_label(self) -> nn.Sequential:
+        """The layers that see the label."""
+        return self.output
+
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
         logits: Tensor = self.output(torch.cat((self.image(z), labels), dim=1))
         return logits
+
+
+def _last(network: nn.Module) -> nn.Linear:
+    return [layer for layer in network.modules() if isinstance(layer, nn.Linear)][-1]
 
 
 def _classes(spec: ImageSpec) -> int:
