@@ -296,6 +296,14 @@ def test_the_answer_names_the_measure_where_no_unit_tells_what_it_is(judgements:
     assert measured("gap/test/loss", "") == "151 → 121 → 111.2"
 
 
+def test_the_answer_names_what_a_share_is_of_and_the_fewest_and_most_seeds(known: Catalogue) -> None:
+    (found,) = judge(make(known, {**FALLS, "margin": "5 %"}), runs_of(FALLING), NO_CURVES)[:1]
+    assert found.verdict == "holds"
+    assert "test_loss of latent_dim=10 against latent_dim=5 -8.10 ± 0.52 %" in answer([found])
+    few = [dataclasses.replace(found, verdict="cannot tell", n=n) for n in (3, 10, 1)]
+    assert answer(few) == "Nothing that the source says can be told yet: 3 cannot be told from 1 to 10 seeds."
+
+
 def test_the_answer_names_data_sets_where_there_are_several_and_counts_what_is_more_than_two(
     judgements: list[Judgement],
 ) -> None:

@@ -148,12 +148,14 @@ def _untold(judgements: Sequence[Judgement]) -> str:
 
 
 def _measured(each: Judgement) -> str:
-    """What decides, in short: the means along an order, else the two that are compared, or a share as such.
+    """What decides, in short: the means along an order, else the two that are compared, or by how much they differ.
 
     A metric is named where its unit does not tell what it is; of a curve the claim says it.
     """
     if each.claim.relative:
-        return _signed(100 * each.effect, 100 * each.half) + " %"
+        first, second = map(_name, each.pair)
+        what = "" if "/" in each.claim.metric else f"{each.claim.metric} of "
+        return f"{what}{first} against {second} {_signed(100 * each.effect, 100 * each.half)} %"
     means = {name: each.factor * mean for name, mean in each.means}
     if each.claim.ordered:
         told = " → ".join(map(_number, means.values()))
@@ -233,7 +235,8 @@ def _word(each: Judgement) -> str:
 
 
 def _seeds(counts: Sequence[int]) -> str:
-    words = " or ".join(map(str, counts))
+    """In words; ``counts`` rise."""
+    words = " to ".join(dict.fromkeys(map(str, (counts[0], counts[-1]))))
     return f"{words} seed" if words == "1" else f"{words} seeds"
 
 
