@@ -24,7 +24,7 @@ from bench.report.cells import laid_out, legend, measures, with_spread
 from bench.report.claims import Judgement
 from bench.report.console import console
 from bench.report.plain import plain_table
-from bench.report.tables import notes, prepared, summary
+from bench.report.tables import UNTAKEN, notes, prepared, summary
 from bench.score import Metric
 from bench.study.catalogue import Catalogue
 from bench.study.claims import Claim
@@ -130,6 +130,9 @@ def test_what_was_not_measured_is_blank_and_has_its_reason(study: Study, runs: p
     assert table["fid_mean"].isna().all()
     assert table["fid_n"].tolist() == [0, 0, 0]
     assert "fid on digits is blank for vae: no Inception weights" in notes(study, runs)
+    later = dataclasses.replace(study, metrics=(*study.metrics, Metric("recall", "higher")))
+    (told,) = (note for note in notes(later, runs) if "recall" in note)
+    assert told == f"recall on digits is blank for vae: {UNTAKEN}"
     assert "| fid" not in markdown_table(study, table)  # never a zero
 
 

@@ -153,9 +153,9 @@ def _measured(each: Judgement) -> str:
     A metric is named where its unit does not tell what it is; of a curve the claim says it.
     """
     if each.claim.relative:
-        first, second = map(_name, each.pair)
+        these, those = map(_name, each.pair)
         what = "" if "/" in each.claim.metric else f"{each.claim.metric} of "
-        return f"{what}{first} against {second} {_signed(100 * each.effect, 100 * each.half)} %"
+        return f"{what}{these} against {those} {_signed(100 * each.effect, 100 * each.half)} %"
     means = {name: each.factor * mean for name, mean in each.means}
     if each.claim.ordered:
         told = " → ".join(map(_number, means.values()))

@@ -26,12 +26,12 @@ DOCUMENT = re.compile(
 HEAD = """# Reports
 
 Every report is a page here, and one `report.html` beside it that holds all of it: pictures, tables to be sorted, the numbers.
-`runs.zip` beside them holds its runs, from which the page says how it is made again; their weights too where the page says so.
+`runs.zip` beside them holds its runs, and where the page says so their weights; the page says how it is made of them again.
 """
 COUNTED = """## What the sources said
 
-Every claim counts once for each data set that it is about. It is open where it was not run there; what cannot be judged by a
-number says why in its study's report.
+Every claim counts once for each study that makes it and each data set that it is about. It is open where it was not run there;
+what cannot be judged by a number says why in its study's report.
 """
 
 

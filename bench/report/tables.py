@@ -14,6 +14,7 @@ from bench.study.definition import Study, StudyError
 
 MARKED = {"biased": "biased", "diagnostic": "stands_as"}  # what a heading says where a protocol has the fact
 TOP = 10  # rows of a search that are shown; all are in the CSV
+UNTAKEN = "it was measured before the study asked for that; bench run study takes it where the model is kept"
 ROW = ["dataset", "split", "variant", "configuration"]  # two that share a rounded name are two rows
 
 
@@ -65,8 +66,14 @@ def notes(study: Study, runs: pd.DataFrame) -> list[str]:
 
 def _reasons(study: Study, trials: pd.DataFrame) -> dict[str, list[str]]:
     """Why each trial's metrics, and pictures of applications, are blank; empty where they are not."""
-    columns = {metric.name: f"reason.{metric.name}" for metric in study.metrics}
-    found = {name: list(map(str, trials[it].fillna(""))) for name, it in columns.items() if it in trials}
+    found: dict[str, list[str]] = {}
+    for name in (metric.name for metric in study.metrics):
+        blank = pd.Series("", trials.index)
+        reasons = trials.get(f"reason.{name}", blank).fillna("").map(str)
+        if not study.is_search:  # which takes most of them of the best alone
+            values = trials.get(f"metric.{name}", blank.map({}))
+            reasons = reasons.mask(values.isna() & (reasons == ""), UNTAKEN)
+        found[name] = list(reasons)
     if "applied" in trials:
         applied = [json.loads(text) for text in trials["applied"].fillna("{}")]
         found |= {name: [each.get(name, "") for each in applied] for name in study.applications}
