@@ -196,12 +196,13 @@ class TestWGAN:
         penalty = gradient_penalty(critic, torch.rand(6, 1, 2, 2), torch.rand(6, 1, 2, 2))
         assert penalty.item() == pytest.approx((5 - 1) ** 2)
 
-    def test_clipping_holds_from_the_first_and_the_penalty_has_no_batch_normalisation(self) -> None:
+    def test_clipping_holds_from_the_first_and_the_penalty_has_no_batch_normalisation_nor_dropout(self) -> None:
         spec = ImageSpec(1, 28, 28)
         clipped, penalised = WGAN(spec, clip=0.02), WGAN(spec, lipschitz="penalty")
         assert max(float(p.detach().abs().max()) for p in clipped.critic.parameters()) <= 0.02
-        assert not any(isinstance(layer, nn.BatchNorm2d) for layer in penalised.critic)
-        assert any(isinstance(layer, nn.BatchNorm2d) for layer in clipped.critic)
+        for kind in (nn.BatchNorm2d, nn.Dropout):
+            assert not any(isinstance(layer, kind) for layer in penalised.critic)
+            assert any(isinstance(layer, kind) for layer in clipped.critic)
 
     def test_a_critic_learns_five_times_for_the_generators_once(self) -> None:
         moved: list[str] = []
