@@ -134,9 +134,6 @@ def test_normal_weights_double_the_variance_that_a_relu_halves(
         (CVAE, {}, "decoder.0.0"),
         (CVAE, {"backbone": "mlp"}, "decoder.0"),
         (CVAEGAN, {}, "decoder.0.0"),
-        (SSLVAE, {}, "networks.decoder.layers.0"),
-        (SSLVAE, {"backbone": "conv"}, "networks.decoder.output.0"),
-        (SSLVAEGAN, {}, "networks.decoder.output.0"),
     ],
 )
 def test_a_decoder_hears_a_label_as_well_as_all_that_stands_beside_it(

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.contract import Batch, ImageSpec, Unsupported
-from bench.networks.blocks import Activation, conv, dense, hear_label, image_mlp, mlp, normal_weights, one_hot
+from bench.networks.blocks import Activation, conv, dense, image_mlp, mlp, normal_weights, one_hot
 
 HIDDEN_WIDTH = 1024
 OUTPUT_DEVIATION = 1e-3  # of all weights at first in Kingma et al.'s code, https://github.com/dpkingma/nips14-ssl
@@ -25,6 +25,8 @@ class M2Networks(nn.Module):
     outputs; weights are drawn from a zero-centred normal, those of the outputs from one of `OUTPUT_DEVIATION`. So at first no
     label explains an image better than another, and the labels that are known have the first word: at a deviation that keeps
     the signal's, the bound's gradient on q(y | x) was 70 times that of the classification, and q followed clusters of images.
+    For the same reason the decoder's label has no more say than any of its inputs: where it is heard at once, as `hear_label`
+    has it, q is held to what it guessed first (30 and 27 % wrong where 17 % are, after 2,000 steps with 1,000 labels).
     """
 
     def __init__(self, spec: ImageSpec, latent_dim: int, *, convolutional: bool) -> None:
@@ -38,10 +40,12 @@ class M2Networks(nn.Module):
         self.mean_of_features = nn.Linear(HIDDEN_WIDTH, HIDDEN_WIDTH)
         self.mean_of_label = nn.Linear(self.classes, HIDDEN_WIDTH, bias=False)
         self.mean = nn.Sequential(nn.BatchNorm1d(HIDDEN_WIDTH), activation(), nn.Linear(HIDDEN_WIDTH, latent_dim))
-        decoder = (_ConvDecoder if convolutional else _LinearDecoder)(spec, latent_dim, self.classes)
-        self.decoder: nn.Module = decoder
+        self.decoder: nn.Module = (
+            _ConvDecoder(spec, latent_dim, self.classes)
+            if convolutional
+            else _LinearDecoder(spec, latent_dim, self.classes)
+        )
         normal_weights(self)
-        hear_label(decoder.with_label, self.classes)
         for output in (self.log_variance, self.classifier, _last(self.mean), _last(self.decoder)):
             nn.init.normal_(output.weight, std=OUTPUT_DEVIATION)
 
@@ -136,11 +140,6 @@ class _LinearDecoder(nn.Module):
         widths = [latent_dim + classes, HIDDEN_WIDTH, HIDDEN_WIDTH]
         self.layers = image_mlp(spec, widths, nn.Softplus, batch_norm=True)
 
-    @property
-    def with_label(self) -> nn.Sequential:
-        """The layers that see the label."""
-        return self.layers
-
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
         logits: Tensor = self.layers(torch.cat((z, labels), dim=1))
         return logits
@@ -165,11 +164,6 @@ class _ConvDecoder(nn.Module):
         self.output = nn.Sequential(
             *mlp([spec.pixels + classes, 512, spec.pixels], batch_norm=True), nn.Unflatten(1, spec.shape)
         )
-
-    @property
-    def with_label(self) -> nn.Sequential:
-        """The layers that see the label."""
-        return self.output
 
     def forward(self, z: Tensor, labels: Tensor) -> Tensor:
         logits: Tensor = self.output(torch.cat((self.image(z), labels), dim=1))
