@@ -21,6 +21,7 @@ VALUES = {"mean_distance": "lower", "smoothness": "lower"}
 NEEDS = Autoencodes
 EXTRACTOR = None
 PAIRS = 256  # of held-out lines
+RANGE = "[-1, 1], nothing cut off"
 STEPS = 16  # of each interpolation, both ends included; both numbers are the authors'
 
 
@@ -32,14 +33,11 @@ def measure(model: Autoencodes, data: Data, context: Context) -> dict[str, Score
     """
     if data.name != "lines":
         raise Unmeasurable(f"is measured on the data set lines alone, not on {data.name}")
-    paths = interpolations(
-        model, next(in_order(data.held_out, 2 * PAIRS)), STEPS, bounded=False
-    )  # the authors cut nothing off
+    ends = next(in_order(data.held_out, 2 * PAIRS))
+    paths = interpolations(model, ends, STEPS, bounded=False)  # the authors cut nothing off
     distance, angles = nearest_line(paths.flatten(0, 1))
     smoothness = unevenness(angles.view(-1, STEPS)).nanmean()
     return {
-        "mean_distance": Score(
-            float(distance.mean()), protocol={"nearest_of": LINES, "range": "[-1, 1], nothing cut off"}
-        ),
+        "mean_distance": Score(float(distance.mean()), protocol={"nearest_of": LINES, "range": RANGE}),
         "smoothness": Score(float(smoothness), protocol={"nearest_of": LINES}),
     }

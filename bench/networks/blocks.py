@@ -214,17 +214,6 @@ def normal_weights(network: nn.Module, gain: float = math.sqrt(2)) -> None:
                 nn.init.zeros_(layer.bias)
 
 
-def hear_label(network: nn.Module, classes: int) -> None:
-    """Draw what its first linear layer makes of its last inputs, a one-hot label, anew from N(0, 2), as if no others were there.
-
-    One of them is on at a time. Among all inputs alike, a label has a fiftieth of the say of a code of 50 numbers, and hardly
-    more than a thousandth of that of an image's features: the decoder learns to go by those, and draws what it was not asked for.
-    """
-    first = next(layer for layer in network.modules() if isinstance(layer, nn.Linear))
-    with torch.no_grad():
-        first.weight[:, -classes:].normal_(std=math.sqrt(2))
-
-
 def check_positive(**values: int | float | Sequence[int]) -> None:
     """Refuse sizes that are not positive.
 

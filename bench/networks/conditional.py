@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import torch
@@ -14,7 +15,6 @@ from bench.networks.blocks import (
     conv,
     conv_transpose,
     dense,
-    hear_label,
     image_mlp,
     leaky_relu,
     mlp,
@@ -136,9 +136,15 @@ def discriminator(spec: ImageSpec, outputs: int) -> Discriminator:
 
 
 def _drawn(network: nn.Sequential, classes: int) -> nn.Sequential:
+    """A decoder with `normal_weights`, but for what its first layer makes of a one-hot label: as if no other input were there.
+
+    One of the ``classes`` inputs is on at a time. Among all alike, a label has a fiftieth of the say of a code of 50 numbers: the
+    decoder learns to go by that, and draws what it was not asked for.
+    """
     normal_weights(network)
     if classes:
-        hear_label(network, classes)
+        first = next(layer for layer in network.modules() if isinstance(layer, nn.Linear))
+        nn.init.normal_(first.weight[:, -classes:], std=math.sqrt(2))
     return network
 
 

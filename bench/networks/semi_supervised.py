@@ -25,8 +25,8 @@ class M2Networks(nn.Module):
     outputs; weights are drawn from a zero-centred normal, those of the outputs from one of `OUTPUT_DEVIATION`. So at first no
     label explains an image better than another, and the labels that are known have the first word: at a deviation that keeps
     the signal's, the bound's gradient on q(y | x) was 70 times that of the classification, and q followed clusters of images.
-    For the same reason the decoder's label has no more say than any of its inputs: where it is heard at once, as `hear_label`
-    has it, q is held to what it guessed first (30 and 27 % wrong where 17 % are, after 2,000 steps with 1,000 labels).
+    For the same reason the decoder's label has no more say than any of its inputs: where it is heard at once, as that of a
+    `CVAE` is, q is held to what it guessed first (30 and 27 % wrong where 17 % are, after 2,000 steps with 1,000 labels).
     """
 
     def __init__(self, spec: ImageSpec, latent_dim: int, *, convolutional: bool) -> None:
