@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import logging
+import zlib
 from dataclasses import replace
 from typing import Any
 
@@ -41,6 +43,27 @@ def finish(store: Store, trial: Trial, chosen: dict[str, Any], *, loss: float = 
         log.epoch(epoch, {"test/loss": value + loss, "time/epoch_s": 0.5}, drawn, 1)
     log.finish({"test_loss": Score(20.0 + loss), "fid": Score(None, "no weights"), "psnr": Score(10.0)}, {}, {}, 1)
     return log
+
+
+def test_a_view_that_is_longer_than_mlflow_takes_is_deflated_as_the_ui_reads_it(
+    paths: Paths, study: Study, known: Catalogue
+) -> None:
+    """The leaderboard's fifteen systems have some forty loss terms between them, and a chart for each."""
+    store = Store(paths.store, None, "smoke", study.question, create=True)
+    log = RunLog(store, next(study.grid(known, {})), {})
+    log.start(1)
+    log.facts({}, {}, {"sha256": "f" * 64})
+    for epoch in (0, 1):
+        log.epoch(epoch, {f"test/term {number}": 1.0 * epoch for number in range(60)}, {}, 1)
+    log.finish({}, {}, {}, 1)
+    write_views(store, METRICS, known.chosen)
+    (state,) = (
+        json.loads(text)["state"] for tag, text in tags(store).items() if tag.startswith(VIEW) and "variants" in tag
+    )
+    prefix, _, content = state.partition(";")
+    assert prefix == "deflate"
+    charts = json.loads(zlib.decompress(base64.b64decode(content)))["compareRunCharts"]
+    assert sum("term 59" in json.dumps(chart) for chart in charts) == 1
 
 
 @pytest.fixture

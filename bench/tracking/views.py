@@ -6,10 +6,12 @@ What the state can hold is the UI's own affair, read in the code of 3.17; what i
 
 from __future__ import annotations
 
+import base64
 import colorsys
 import hashlib
 import json
 import math
+import zlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,9 +33,11 @@ from bench.tracking.thumbnails import complete
 from bench.tracking.words import present, title
 
 VIEW = "mlflow.sharedViewState."
+DEFLATED = "deflate;"
+LONG = 15_000  # characters; MLflow takes 20,000 of an experiment's tag
 GROUP_COLOURS = "group colours"  # of the experiment: the colour of every group that its views make, as JSON
 SHOWN = "shown"  # of the experiment: a hash of the runs that its views were made from
-LOOK = 5  # raised where views of the same runs come to look otherwise, so that they are written anew
+LOOK = 6  # raised where views of the same runs come to look otherwise, so that they are written anew
 OBJECTIVES = 6  # measures that a view opens with; the rest are folded
 COSTS = ("time/epoch_s", "time/images_per_s", "memory/peak_mb")
 ENERGY = ("energy/processor_wh", "energy/gpu_wh")  # which few machines can tell
@@ -111,7 +115,7 @@ def write_views(store: Store, metrics: Sequence[Metric], chosen: Callable[[Trial
             state["searchFilter"] = " and ".join(filter(None, (*filters, state["searchFilter"])))
             moment = records[-1].started - number  # the UI lists the newest first
             name = _link(store, view, dataset).name
-            kept = {"name": name, "createdAt": moment, "updatedAt": moment, "state": json.dumps(state)}
+            kept = {"name": name, "createdAt": moment, "updatedAt": moment, "state": _packed(state)}
             written[f"{VIEW}{_id(view, dataset)}"] = json.dumps(kept)
     complete(store.reader.runs([store.experiment_id]))
     show_borrowed(store)
@@ -120,6 +124,14 @@ def write_views(store: Store, metrics: Sequence[Metric], chosen: Callable[[Trial
         if tags.get(name) != value:
             store.client.set_experiment_tag(store.experiment_id, name, value)
     return True
+
+
+def _packed(state: State) -> str:
+    """As JSON; deflated, as the UI itself reads and keeps it, where it is longer than MLflow takes."""
+    text = json.dumps(state)
+    if len(json.dumps(text)) < LONG:  # it stands in JSON itself
+        return text
+    return DEFLATED + base64.b64encode(zlib.compress(text.encode())).decode()
 
 
 def _last_split(records: Iterable[Record]) -> str:
