@@ -67,7 +67,7 @@ def vouch(file: Path, note: Path, looked_through: float | None = None) -> None:
     with suppress(OSError, ValueError):  # where nothing can be noted, it is looked through the next time
         while 0 <= time.time_ns() - file.stat().st_mtime_ns < TICK:
             time.sleep(TICK / 1e9)  # a change that follows must not bear the time of the last
-        when = looked_through if looked_through is not None else float(note.read_text().split()[0])
+        when = looked_through if looked_through is not None else float(note.read_text().partition(" ")[0])
         note.parent.mkdir(parents=True, exist_ok=True)
         note.write_text(f"{when} {_state(file)}")
 

@@ -210,6 +210,9 @@ def test_what_is_noted_holds_for_a_day_and_while_nobody_writes(file: Path, monke
     note = file.with_name("note")
     databases.vouch(file, note)
     assert not note.exists()  # it was never looked through
+    note.write_text("")  # another process is about to write it
+    databases.vouch(file, note)
+    assert not databases._is_noted(file, note)
     databases.damage(file, TABLES, note)
     now = time.time()
     for later, known in ((0, True), (databases.TRUSTED + 1, False), (-60, False)):
