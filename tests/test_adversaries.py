@@ -295,6 +295,23 @@ class TestVAEGAN:
         d_loss, adversarial = self.by_class(labels)
         near(updates, {"discriminator": d_loss, "vae": FAR_KL + self.features(2.0) + adversarial})
 
+    @pytest.mark.parametrize("kind", [VAEGAN, CVAEGAN, SSLVAEGAN])
+    def test_batch_normalisation_of_the_decoder_sees_both_fakes_at_once(
+        self, kind: type[VAEGAN | CVAEGAN | SSLVAEGAN]
+    ) -> None:
+        """What it keeps of one step is the mean of codes of images and of the prior's, not first of those and then of these."""
+        model = kind(SMALL, latent_dim=2)
+        decoder = model.networks.decoder if isinstance(model, SSLVAEGAN) else model.decoder
+        seen: list[Tensor] = []
+        decoder.register_forward_pre_hook(lambda _, inputs: seen.append(torch.cat(inputs, dim=1)))
+        labels = torch.tensor([0, 2, 2, 1])
+        model.step(Batch(torch.rand(4, *SMALL.shape), labels), no_update)
+        (inputs,) = seen
+        counts = {int(kept) for name, kept in decoder.named_buffers() if name.endswith("num_batches_tracked")}
+        assert counts == {1}
+        if kind is CVAEGAN:
+            assert inputs[:, 2:].argmax(1).tolist() == [0, 2, 2, 1] * 2
+
     @pytest.mark.parametrize(("conditional", "feature_loss"), list(product([False, True], repeat=2)))
     def test_draw_gan_shows_the_last_canvases(self, conditional: bool, feature_loss: bool) -> None:
         labels = [0, 2, 2, 1]

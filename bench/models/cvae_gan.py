@@ -43,8 +43,8 @@ class CVAEGAN(Model, Generates, Infers, Conditional):
     def step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """One step of both players, the prior's images drawn for the labels of the batch."""
         mean, log_variance = self.posterior(batch.images, batch.labels)
-        z = reparameterised(mean, log_variance)
-        fakes = Fakes(self.decode(z, batch.labels), self.decode(torch.randn_like(z), batch.labels))
+        labels = batch.labels.repeat(2)
+        fakes = Fakes.decoded(lambda codes: self.decode(codes, labels), reparameterised(mean, log_variance))
         return vae_gan_step(
             "vae",
             self.discriminator,

@@ -55,8 +55,7 @@ class VAEGAN(Model, Generates, Infers):
     def step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """One step of the discriminator, equation 3, then one of the VAE, equation 2."""
         mean, log_variance = self.encoder(batch.images)
-        z = reparameterised(mean, log_variance)
-        fakes = Fakes(self.decode(z), self.decode(torch.randn_like(z)))
+        fakes = Fakes.decoded(self.decode, reparameterised(mean, log_variance))
         return vae_gan_step(
             "vae",
             self.discriminator,

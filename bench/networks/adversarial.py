@@ -60,6 +60,16 @@ class Fakes:
     reconstructed: Tensor
     drawn: Tensor
 
+    @classmethod
+    def decoded(cls, decode: Callable[[Tensor], Tensor], z: Tensor) -> Fakes:
+        """Of the codes ``z [B, Z]`` of a batch and as many draws from N(0, I), decoded together as Larsen et al.'s code does.
+
+        What a decoder's batch normalisation keeps for the trained model is a mean over the batches that it saw. Of codes of
+        images and codes of the prior in turn, it is of neither, and both come out worse than they were trained to.
+        """
+        reconstructed, drawn = decode(torch.cat((z, torch.randn_like(z)))).chunk(2)
+        return cls(reconstructed, drawn)
+
 
 def vae_gan_step(
     player: str,
