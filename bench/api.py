@@ -59,6 +59,7 @@ def run(
     trials_per_job: int = 1,
     storage: str | None = None,
     rerun: bool = False,
+    rerun_changed: bool = False,
     remeasure: bool = False,
     folder: Path | str | None = None,
 ) -> pd.DataFrame:
@@ -81,6 +82,7 @@ def run(
         trials_per_job: trials that a SLURM job runs, one after another.
         storage: Optuna's database; the store's own where None.
         rerun: train again what is finished.
+        rerun_changed: train again what was trained with other code of its model.
         remeasure: measure the models that are trained again, and draw what the study puts them to.
 
     Raises:
@@ -100,7 +102,7 @@ def run(
     with Driver(
         loaded, known, paths, command_line("study", study, datasets, seeds, set_words(settings), smoke, size)
     ) as driver:
-        plan = driver.plan(rerun=rerun, remeasure=remeasure)
+        plan = driver.plan(rerun=rerun, rerun_changed=rerun_changed, remeasure=remeasure)
         resources = share_out(
             workers=workers,
             gpus=gpus,

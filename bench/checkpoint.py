@@ -173,6 +173,15 @@ def threads_of(folder: Path) -> int | None:
         return None
 
 
+def beside(folder: Path, name: str) -> str:
+    """The text of a file that was laid beside the checkpoint in ``folder`` and belongs to it; empty where there is none."""
+    try:
+        content = _bytes(folder / name)
+        return content.decode() if _contents(folder)["files"].get(name) == sha256(content) else ""
+    except (OSError, ValueError):
+        return ""
+
+
 def _contents(folder: Path) -> dict[str, Any]:
     """What ``checkpoint.json`` says.
 

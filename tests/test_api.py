@@ -15,9 +15,11 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from click.testing import CliRunner, Result
 
 import bench
 from bench import api
+from bench.cli import main
 from bench.cli.common import parse_setting
 from bench.contract import Generates
 from bench.paths import Paths
@@ -151,6 +153,41 @@ def test_a_script_needs_no_guard(inside: Paths) -> None:
     )
     assert done.stdout == "2\n", done.stderr
     assert done.returncode == 0
+
+
+def test_what_other_code_trained_is_told_and_trained_again_where_that_is_asked(inside: Paths) -> None:
+    """A user who mends a model and runs the study again must not take the old numbers for the new ones."""
+    file = inside.studies.parent / "models" / "mine.py"
+    file.parent.mkdir()
+    file.write_text((Path(api.__file__).parent / "templates" / "model.py").read_text())
+    study = inside.study("smoke").read_text().replace('"vae"', '"mine"').replace("hidden_dims = [16]", "")
+    inside.study("smoke").write_text(study)
+
+    def run(*options: str) -> Result:
+        done = CliRunner().invoke(main, ["run", "study", "smoke", "--seeds", "1", *options])
+        assert done.exit_code == 0, done.output
+        return done
+
+    assert "code" not in run().stderr
+    file.write_text(file.read_text().replace('"""Descend', '# Not to be noticed.\n        """Go down'))
+    assert "code" not in run("--dry-run").stdout
+    file.write_text(file.read_text().replace('update("autoencoder", loss)', 'update("autoencoder", 2 * loss)'))
+    assert run("--dry-run").stdout.startswith(
+        "smoke: 2 trials, 2 finished already, 2 of them with other code, nothing to train"
+    )
+    told = (
+        "trained with other code of mine than there is now: 2 of the finished trials; to train what has changed again: "
+    )
+    assert told + "--rerun-changed" in run().stderr.splitlines()
+    assert run("--rerun-changed", "--set", "latent_dim=2").stdout.startswith("smoke: 1 trials, 1 to train")
+    assert run("--rerun-changed", "--dry-run").stdout.startswith("smoke: 2 trials, 1 finished already, 1 to train")
+    mixed = "runs of mine on digits were trained with 2 versions of its code, and may differ by that"
+    assert mixed in run().stdout
+    assert mixed in bench.report("smoke").read_text()
+    assert run("--rerun-changed").stdout.startswith("smoke: 2 trials, 1 finished already, 1 to train")
+    done = run("--rerun-changed")
+    assert done.stdout.startswith("smoke: 2 trials, 2 finished already, nothing to train")
+    assert "code" not in done.stdout + done.stderr
 
 
 def test_a_guest_is_remembered_with_its_runs_and_printed_in_their_report(inside: Paths) -> None:

@@ -177,6 +177,30 @@ def test_a_trial_that_goes_on_draws_no_picture_of_an_epoch_that_is_past(
     assert pictures == {0: both, 1: both, 2: both, 3: set(), 4: set(), 5: both, 6: both}
 
 
+def test_a_run_remembers_every_code_that_trained_it(
+    known: Catalogue, paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that goes on from a checkpoint is of the code that made that too; one that begins anew is not."""
+    monkeypatch.setattr(worker, "train", partial(train, checkpoint_seconds=0))
+    trial = next(load(paths.study("smoke"), known, given={"epochs": 6}).grid(known, {}))
+
+    def begun_by(code: str, stop: int) -> str:
+        monkeypatch.setattr(worker, "code_of", lambda model, dataset: code)
+        found = ""
+        for event in Work(Asked(("test_loss",)), tmp_path, tmp_path, {})(trial):
+            if isinstance(event, Started):
+                found = event.tags["code"]
+            if isinstance(event, Epoch) and event.progress.epoch == stop:  # the checkpoint is of the epoch before
+                break
+        return found
+
+    assert begun_by("first", 0) == "first"
+    assert begun_by("second", 2) == "second"
+    assert begun_by("second", 3) == "second"
+    assert begun_by("third", 5) == "second, third"
+    assert begun_by("second", 6) == "second, third"
+
+
 def test_a_saved_model_loads_in_two_lines_without_the_stores(
     smoke: Study, known: Catalogue, paths: Paths, tmp_path: Path
 ) -> None:

@@ -31,6 +31,7 @@ ALLOWED = {
     "cache": {"files", "memory", "text"},
     "images": set(),
     "source": {"ranges", "registry"},
+    "closure": {"registry"},
     "study": {"errors", "paths", "ranges", "registry", "score", "source", "study", "text"},
     "study/catalogue": {"measure", "models/__init__", "registry", "score", "source", "study"},
     "networks": {"contract", "networks"},
@@ -123,6 +124,7 @@ ALLOWED = {
     "run": {
         "batches",
         "checkpoint",
+        "closure",
         "contract",
         "data",
         "datasets/__init__",
@@ -207,6 +209,7 @@ OWNERS = {
     "pandas": {"api", "comparison", "report", "tracking"},
 }
 NO_TORCH = {
+    "closure",
     "errors",
     "memory",
     "ranges",

@@ -30,6 +30,8 @@ def announce(study: Study, plan: Plan) -> str:
     words = [f"{study.name}: {len(plan.trials)} trials"]
     if plan.done:
         words.append(f"{len(plan.done)} finished already" + _where(plan))
+    if plan.outdated:
+        words.append(f"{len(plan.outdated)} of them with other code")
     words.append(f"{len(plan.todo)} to train" if plan.todo else "nothing to train")
     if plan.again:
         words.append(f"{len(plan.again)} to measure again")
@@ -50,6 +52,7 @@ def describe(study: Study, plan: Plan, driver: Driver, resources: Resources) -> 
         record = driver.records.get(trial.key)
         waiting = record.state if record else "to run"
         state = "finished" if trial.key in plan.done else waiting
+        state += " with other code" if trial.key in plan.outdated else ""
         rows.append((title(trial), f"{plan.parameters[trial.key]:,} parameters", trial.key, state))
     click.echo("\n".join([*lines, *(table(rows, terminal(), numbers=[1]) if rows else ())]))
     if plan.todo or study.is_search:

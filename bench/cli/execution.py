@@ -84,6 +84,11 @@ def execution(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--dry-run", is_flag=True, help="Print every trial and how long it may take, and stop."),
         click.option("--rerun", is_flag=True, help="Train again what is finished."),
         click.option(
+            "--rerun-changed",
+            is_flag=True,
+            help="Train again what was trained with other code of its model than there is now.",
+        ),
+        click.option(
             "--remeasure",
             is_flag=True,
             help="Measure the models that are trained again, and draw what is made of them.",

@@ -33,7 +33,7 @@ def summary(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def notes(study: Study, runs: pd.DataFrame) -> list[str]:
-    """Why cells are blank and trials failed, a line for each reason."""
+    """Why cells are blank, trials failed or do not compare, a line for each reason."""
     lines = []
     for (dataset, split), trials in runs.groupby(["dataset", "split"], sort=False):
         place = f"{dataset}{unless_test(str(split))}"
@@ -55,6 +55,13 @@ def notes(study: Study, runs: pd.DataFrame) -> list[str]:
         for (models, reason), metrics in blank.items():
             be = "is" if len(metrics) == 1 else "are"
             lines.append(f"{', '.join(metrics)} on {place} {be} blank for {models}: {reason}")
+        if "code" in finished:
+            told = finished["code"].fillna("").str.split(", ").explode()
+            for model, versions in told[told != ""].groupby(finished["model"]).nunique().items():
+                if versions > 1:
+                    lines.append(
+                        f"runs of {model!s} on {place} were trained with {versions} versions of its code, and may differ by that"
+                    )
         for state in ("running", "interrupted"):
             if count := int((trials["state"] == state).sum()):
                 lines.append(f"{count} trial{' is' if count == 1 else 's are'} {state} on {place}, not finished")

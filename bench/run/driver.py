@@ -115,9 +115,9 @@ class Driver:
     def __exit__(self, *error: object) -> None:
         self._stack.close()
 
-    def plan(self, *, rerun: bool = False, remeasure: bool = False) -> Plan:
-        """Everything that can be known before it starts, checked; see `Planner.plan`."""
-        plan = self.planner.plan(self.records, partial(elsewhere, self.store), rerun=rerun, remeasure=remeasure)
+    def plan(self, **options: bool) -> Plan:
+        """Everything that can be known before it starts, checked; the options are those of `Planner.plan`."""
+        plan = self.planner.plan(self.records, partial(elsewhere, self.store), **options)
         self.records |= plan.borrowed
         return plan
 
@@ -128,6 +128,7 @@ class Driver:
         MLflow, Optuna and torch, which takes longer than all else.
         """
         sweep(self.store, self.records, self._locks)
+        self.outcome.notes += self.planner.outdated(plan, self.records)
         self.outcome.notes += self.planner.undrawn(plan, self.records, self.store.drawn)
         if not (plan.work or plan.borrowed or self._storage):
             self.store.keep_copy()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from statistics import mean
 from typing import TYPE_CHECKING
 
 from bench import registry
+from bench.closure import code_of
 from bench.errors import DataError, Unsupported
 from bench.run.events import Asked
 from bench.score import Score
@@ -39,6 +41,7 @@ class Plan:
         confirmations: trials that a search is yet to name, to confirm the best of its proposals.
         seconds: how long a trial took in earlier runs, by key, where one like it has run.
         borrowed: runs of other studies that have finished a trial, by key; `done` holds those too.
+        outdated: the keys among `done` whose runs were trained with other code of the model than stands there now.
     """
 
     trials: list[Trial]
@@ -48,6 +51,7 @@ class Plan:
     proposals: int
     seconds: dict[str, float]
     borrowed: Mapping[str, Record] = field(default_factory=dict)
+    outdated: set[str] = field(default_factory=set)
     tried: int = 0
     confirmations: int = 0
 
@@ -83,6 +87,7 @@ class Planner:
         self.catalogue = catalogue
         self.data_dir = data_dir
         self.track = track
+        self._code: dict[tuple[str, str], str] = {}
         self._fingerprints: dict[str, str] = {}
         self._sources: dict[tuple[str, int | None], Source] = {}
         self._checked: dict[str, int] = {}
@@ -94,6 +99,7 @@ class Planner:
         elsewhere: Callable[[list[str]], Mapping[str, Record]] = lambda keys: {},
         *,
         rerun: bool = False,
+        rerun_changed: bool = False,
         remeasure: bool = False,
     ) -> Plan:
         """The plan, given what is remembered of earlier trials by key: of those that are done with, nothing is built.
@@ -101,6 +107,7 @@ class Planner:
         Args:
             elsewhere: what other studies have finished of these trials, by key.
             rerun: train again what is finished.
+            rerun_changed: train again what was trained with other code of its model.
             remeasure: measure the models that are trained again, and draw what the study puts them to.
         """
         trials = [] if self.study.is_search else self._grid()
@@ -115,6 +122,12 @@ class Planner:
         finished = {key: record for key, record in records.items() if record.state == "finished" and not rerun}
         borrowed = {} if rerun else elsewhere([trial.key for trial in trials if trial.key not in finished])
         finished.update(borrowed)
+        ours = records if self.study.is_search else {trial.key for trial in trials}
+        outdated = {key for key, record in finished.items() if key in ours and self._is_outdated(record)}
+        if rerun_changed and not self.study.is_search:
+            finished = {key: record for key, record in finished.items() if key not in outdated}
+            borrowed = {key: record for key, record in borrowed.items() if key not in outdated}
+            outdated = set()
         done = {trial.key for trial in trials if trial.key in finished}
         again = {}
         for key in done:
@@ -125,7 +138,16 @@ class Planner:
             known = 0 if trial.key in again or trial.key not in done else finished[trial.key].parameters
             parameters[trial.key] = known or self.check(trial, room=trial.key not in done)
         seconds = _seconds(trials, records)
-        return Plan(trials, done, again, parameters, proposals, seconds, borrowed, confirmations=confirmations)
+        return Plan(
+            trials, done, again, parameters, proposals, seconds, borrowed, outdated, confirmations=confirmations
+        )
+
+    def _is_outdated(self, record: Record) -> bool:
+        """Whether a run's model was made of other code, or began with another; of runs that do not tell, none was."""
+        asked = record.trial.model, record.trial.dataset
+        if record.code and asked not in self._code:
+            self._code[asked] = code_of(*asked)
+        return bool(record.code and self._code[asked]) and record.code != self._code[asked]
 
     def missing(self, record: Record | None) -> Asked:
         """What the study asks and a run has neither had nor left blank; all of it where there is none."""
@@ -135,6 +157,18 @@ class Planner:
             tuple(name for name in metrics if name not in scores),
             tuple(name for name in self.study.applications if name not in applied),
         )
+
+    def outdated(self, plan: Plan, records: Mapping[str, Record]) -> list[str]:
+        """A line on each model of which finished trials were trained with other code than would come to those numbers now.
+
+        A search tries nothing twice, so that of its trials none is trained again.
+        """
+        again = "" if self.study.is_search else "; to train what has changed again: --rerun-changed"
+        models = Counter(records[key].trial.model for key in plan.outdated)
+        return [
+            f"trained with other code of {model} than there is now: {count} of the finished trials{again}"
+            for model, count in sorted(models.items())
+        ]
 
     def undrawn(
         self, plan: Plan, records: Mapping[str, Record], drawn: Callable[[str], Mapping[tuple[str, int], str]]

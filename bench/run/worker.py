@@ -20,12 +20,13 @@ from threadpoolctl import threadpool_limits
 
 from bench import __version__, registry
 from bench.batches import DataOptions, prepare
-from bench.checkpoint import threads_of
+from bench.checkpoint import beside, threads_of
+from bench.closure import code_of
 from bench.contract import DataError, Diverged, Generates, ImageSpec, Model, Unsupported
 from bench.data import Data
 from bench.datasets import Source, fingerprint, open_dataset
 from bench.executors import Lost, failure_of
-from bench.files import FULL, sha256
+from bench.files import FULL, sha256, write_whole
 from bench.images import png
 from bench.measure.context import EvaluationOptions
 from bench.measure.evaluation import evaluate, share
@@ -41,6 +42,7 @@ from bench.score import Score
 from bench.seeds import derived
 from bench.study.definition import Failure, Trial
 from bench.study.naming import applied_file
+from bench.tracking.names import CODE
 from bench.training import train
 
 NO_MEMORY = re.compile("can't allocate memory|not enough memory")  # as torch says it of a processor's
@@ -109,12 +111,14 @@ class Work:
         data = self._data(trial).to(device)
         model = build(trial, data.spec).to(device)
         guests = registry.guests(models=trial.model, datasets=trial.dataset)
-        tags = {**_surroundings(device), "guests": json.dumps(guests)}
+        folder = self.checkpoint(trial)
+        codes = [*beside(folder, CODE).split(", "), code_of(trial.model, trial.dataset)]
+        code = ", ".join(filter(None, dict.fromkeys(codes)))
+        tags = {**_surroundings(device), "guests": json.dumps(guests), CODE: code}
         yield Started(parameter_count(model), tags, _data_facts(data))
         if trial.key in self.first and device.type == "cpu":
             options, cache = EvaluationOptions(**trial.settings["evaluation"]), self.folder / "cache"
             share(data, self.asked.metrics, options, cache=cache, data_dir=self.data_dir, on_gpu=False)
-        folder = self.checkpoint(trial)
         training = TrainingOptions.from_settings(trial.settings["training"])
         due = picture_epochs(training.epochs, self.pictures)
         rarely: dict[str, Any] = (
@@ -122,6 +126,10 @@ class Work:
         )
         told = self.tell_saved
         for progress in train(model, data, training, seed=trial.seed, folder=folder, tell_saved=told, **rarely):
+            if not progress.epoch:
+                write_whole(
+                    folder / CODE, code.encode()
+                )  # beside the checkpoint: whoever goes on from it may be another
             if progress.epoch in due and not progress.past and not kept(folder, progress.epoch):
                 keep(folder, progress.epoch, progress_pictures(model, data))
             yield Epoch(progress, kept(folder, progress.epoch))

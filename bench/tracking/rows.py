@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.score import LARGEST, Score
 from bench.study.definition import Trial
-from bench.tracking.names import FINAL
+from bench.tracking.names import CODE, FINAL
 from bench.tracking.reader import Run
 
 COMMIT = "mlflow.source.git.commit"  # every one that trained or measured the run, the first one first
@@ -37,6 +37,7 @@ class Record:
         parameters: trainable ones of its model; 0 where it ended before it had any.
         applied: the applications that its model was put to, each with the reason why it made nothing, empty for most.
         redone: the run that is to take its place, begun later and stopped before its end; empty where there is none.
+        code: of its model, as `CODE` has it; empty where that was not told.
     """
 
     run_id: str
@@ -54,6 +55,7 @@ class Record:
     parameters: int = 0
     applied: Mapping[str, str] = field(default_factory=dict)
     redone: str = ""
+    code: str = ""
 
 
 def record(run: Run) -> Record:
@@ -74,6 +76,7 @@ def record(run: Run) -> Record:
         json.loads(tags.get(FILES, "{}")),
         int(run.params.get("parameters", "0")),
         applied_in(tags),
+        code=tags.get(CODE, ""),
     )
 
 
@@ -149,8 +152,7 @@ def row(run: Run) -> dict[str, Any]:
         "images_per_second": metrics.get("time/images_per_s"),
         "peak_megabytes": metrics.get("memory/peak_mb"),
     }
-    if APPLIED in tags:
-        found["applied"] = tags[APPLIED]
+    found |= {column: tags[column] for column in (APPLIED, CODE) if column in tags}
     for section in trial.settings.values():
         found.update({f"param.{name}": json.dumps(value) for name, value in section.items()})
     for name, score in scores(run).items():
