@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from bench.contract import Autoencodes, Batch, Generates, ImageSpec, Model, Unsupported, Update
 from bench.networks.blocks import check_choice, check_not_negative, check_positive, check_repeats
+from bench.networks.fitted import FittedGaussian
 from bench.networks.losses import RECONSTRUCTIONS, Reconstruction, image_of, pixel_errors
 from bench.networks.mirrored import Mirrored
 from bench.networks.pooled import Pooled
@@ -79,6 +80,7 @@ class ACAI(Model, Generates, Autoencodes):
             self.code_shape = pooled.code_shape
             self.encoder, self.decoder = pooled.encoder(), pooled.decoder()
             self.critic = pooled.encoder(spectral=spectral_norm)
+        self.prior = FittedGaussian(self.code_shape)
 
     def players(self) -> dict[str, nn.Module]:
         """The autoencoder, which is encoder and decoder, and the critic."""
@@ -91,6 +93,7 @@ class ACAI(Model, Generates, Autoencodes):
         images as the decoder leaves them, which with ``mse_linear`` may be outside of [0, 1].
         """
         codes = self.encoder(batch.images)
+        self.prior.observe(codes)
         values = self.decoder(codes)
         alpha = self.mixing(batch.images)
         mixed = self.unbounded(mix(codes, alpha))
@@ -129,8 +132,8 @@ class ACAI(Model, Generates, Autoencodes):
         return (self.coefficient(mixed) - alpha).square().mean() + self.coefficient(blend).square().mean()
 
     def codes(self, n: int) -> Tensor:
-        """``n`` draws from N(0, I), for which an autoencoder was never trained, ``[n, *code_shape]``."""
-        return torch.randn(n, *self.code_shape, device=self.device)
+        """``n`` draws from the Gaussian of the training images' codes, ``[n, *code_shape]``."""
+        return self.prior.draw(n)
 
     def encode(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
         """Images ``[B, C, H, W]`` to codes ``[B, *code_shape]``."""

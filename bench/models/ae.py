@@ -1,7 +1,7 @@
 """A plain autoencoder, the baseline that interpolation and generation are measured against.
 
 Hinton and Salakhutdinov, Reducing the Dimensionality of Data with Neural Networks, Science 313, 2006,
-https://doi.org/10.1126/science.1127647. Samples are decoded from N(0, I), for which it was never trained: that is the point.
+https://doi.org/10.1126/science.1127647. It has no prior: samples are decoded from the Gaussian of its codes.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal, final
 
-import torch
 from torch import Tensor, nn
 
 from bench.contract import Autoencodes, Batch, Generates, ImageSpec, Model, Update
 from bench.networks.blocks import check_choice, check_positive, image_mlp, mlp
+from bench.networks.fitted import FittedGaussian
 from bench.networks.losses import RECONSTRUCTIONS, Reconstruction, image_of, pixel_errors
 from bench.networks.pooled import Pooled
 
@@ -54,6 +54,7 @@ class AE(Model, Generates, Autoencodes):
             pooled = Pooled(spec, latent_channels, blocks, width, authors=architecture == "berthelot")
             self.code_shape = pooled.code_shape
             self.encoder, self.decoder = pooled.encoder(), pooled.decoder()
+        self.prior = FittedGaussian(self.code_shape)
 
     def players(self) -> dict[str, nn.Module]:
         """One: the autoencoder."""
@@ -61,14 +62,16 @@ class AE(Model, Generates, Autoencodes):
 
     def step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """Descend the reconstruction error, summed over pixels."""
-        values = self.decoder(self.encoder(batch.images))
+        codes = self.encoder(batch.images)
+        self.prior.observe(codes)
+        values = self.decoder(codes)
         loss = pixel_errors(values, batch.images, self.reconstruction).flatten(1).sum(1).mean()
         update("autoencoder", loss)
         return {"loss": loss}
 
     def codes(self, n: int) -> Tensor:
-        """``n`` draws from N(0, I), ``[n, *code_shape]``."""
-        return torch.randn(n, *self.code_shape, device=self.device)
+        """``n`` draws from the Gaussian of the training images' codes, ``[n, *code_shape]``."""
+        return self.prior.draw(n)
 
     def encode(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
         """Images ``[B, C, H, W]`` to codes ``[B, *code_shape]``."""

@@ -1,0 +1,59 @@
+"""A prior for what has none: the Gaussian of the codes that an encoder gives to the images that it is trained on.
+
+Ghosh et al., From Variational to Deterministic Autoencoders, 2020, section 4, https://arxiv.org/abs/1903.12436: fitted to the
+codes of a plain autoencoder, it draws images no worse than a VAE's. N(0, I) may lie where no code has ever been.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+MOMENTUM = 0.01  # of a batch, once a hundred have been seen
+JITTER = 1e-6  # of the mean variance, added to each: what few batches leave without any has a root then
+
+
+class FittedGaussian(nn.Module):
+    """N(mean, covariance) of codes of one shape; N(0, I) until any was seen.
+
+    It is fitted along the way, as batch normalisation's statistics are, since the codes move while the encoder learns: the
+    mean of all batches at first, and then one in which the last hundred weigh most.
+    """
+
+    mean: Tensor
+    covariance: Tensor
+    batches: Tensor
+
+    def __init__(self, shape: Sequence[int]) -> None:
+        super().__init__()
+        self.shape = tuple(shape)
+        units = math.prod(self.shape)
+        self.register_buffer("mean", torch.zeros(units))
+        self.register_buffer("covariance", torch.eye(units))
+        self.register_buffer("batches", torch.tensor(0))
+
+    @torch.no_grad()
+    def observe(self, codes: Tensor) -> None:
+        """Take in the codes ``[B, *shape]`` of a batch; in eval mode, nothing."""
+        if not self.training:
+            return
+        with torch.autocast(codes.device.type, enabled=False):
+            flat = codes.flatten(1).float()
+            share = torch.clamp(1 / (self.batches + 1), min=MOMENTUM)
+            centre = flat.mean(0)
+            around, moved = flat - centre, centre - self.mean
+            within = around.T @ around / len(flat)
+            self.covariance.lerp_(within, share).add_(share * (1 - share) * torch.outer(moved, moved))
+            self.mean.add_(share * moved)
+            self.batches.add_(1)
+
+    def draw(self, n: int) -> Tensor:
+        """``n`` codes, ``[n, *shape]``."""
+        units, device = len(self.mean), self.mean.device
+        least = JITTER * self.covariance.diagonal().mean() + torch.finfo().tiny
+        root = torch.linalg.cholesky(self.covariance.double() + least * torch.eye(units, device=device)).float()
+        codes: Tensor = self.mean + torch.randn(n, units, device=device) @ root.T
+        return codes.view(n, *self.shape)
