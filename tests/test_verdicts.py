@@ -84,7 +84,7 @@ def test_nothing_is_answered_from_one_seed(known: Catalogue) -> None:
     assert math.isnan(found.p)
     assert "latent_dim=2: 150, latent_dim=5: 120, latent_dim=10: 110 nats (n = 1)" in markdown([found])
     assert "cannot tell at 1 seed" in markdown([found])
-    assert answer([found]) == "Nothing that the source says can be told yet: 1 cannot be told from 1 seed."
+    assert answer([found]) == "There is no verdict on what the source says: 1 claim cannot be told from 1 seed."
 
 
 def test_how_far_one_seed_is_from_a_number_is_told_and_no_verdict(known: Catalogue) -> None:
@@ -172,6 +172,14 @@ def test_what_was_not_run_is_open(known: Catalogue) -> None:
     assert (partly.verdict, partly.reason) == ("open", "latent_dim=5, latent_dim=10 not run")
     own = judge(study, runs_of(FALLING, dataset="mine/faces.npz"), NO_CURVES)
     assert [(each.dataset, each.verdict) for each in own][2:] == [("mine/faces.npz", "holds")]
+
+
+def test_what_is_said_of_more_epochs_is_open(known: Catalogue) -> None:
+    """That a loss has not risen after 6 epochs is nothing against one who says that it does after 20."""
+    for epochs, verdict in ((20, "holds"), (19, "open")):
+        found = judged(known, runs_of(FALLING, epochs=epochs), epochs=20)
+        assert found.verdict == verdict
+    assert found.reason == "said of 20 epochs, and trained for 19"
 
 
 def test_what_is_blank_says_why(known: Catalogue) -> None:
@@ -275,11 +283,11 @@ def test_the_answer_is_what_the_verdicts_support(judgements: list[Judgement]) ->
     assert [each.verdict for each in judgements] == ["holds", "open", "does not hold", "cannot tell", "not judged"]
     assert answer(judgements) == (
         "It holds on digits that the loss falls (151 → 121 → 111.2 nats); it does not hold on digits that more is better "
-        "(22 → 25 → 30 dB); 1 cannot be told from 3 seeds and 2 are open or not judged."
+        "(22 → 25 → 30 dB); 1 claim cannot be told from 3 seeds and 2 are open or not judged."
     )
     assert answer(judgements[:1]) == "It holds on digits that the loss falls (151 → 121 → 111.2 nats)."
     assert answer([]) == ""
-    assert answer(judgements[1:2]) == "Nothing that the source says can be told yet: 1 is open."
+    assert answer(judgements[1:2]) == "There is no verdict on what the source says: 1 is open."
     assert answer(judgements[4:]) == "No number judges what the source says."
 
 
@@ -301,7 +309,7 @@ def test_the_answer_names_what_a_share_is_of_and_the_fewest_and_most_seeds(known
     assert found.verdict == "holds"
     assert "test_loss of latent_dim=10 against latent_dim=5 -8.10 ± 0.52 %" in answer([found])
     few = [dataclasses.replace(found, verdict="cannot tell", n=n) for n in (3, 10, 1)]
-    assert answer(few) == "Nothing that the source says can be told yet: 3 cannot be told from 1 to 10 seeds."
+    assert answer(few) == "There is no verdict on what the source says: 3 claims cannot be told from 1 to 10 seeds."
 
 
 def test_the_answer_names_data_sets_where_there_are_several_and_counts_what_is_more_than_two(

@@ -40,7 +40,7 @@ def answer(judgements: Sequence[Judgement]) -> str:
     if all(each.verdict == "not judged" for each in judgements):
         return "No number judges what the source says."
     if not parts:
-        return f"Nothing that the source says can be told yet: {rest}."
+        return f"There is no verdict on what the source says: {rest}."
     text = "; ".join(filter(None, (*parts, rest)))
     return f"{text[0].upper()}{text[1:]}."
 
@@ -139,7 +139,7 @@ def _untold(judgements: Sequence[Judgement]) -> str:
     parts = []
     if own := [each for each in judgements if each.verdict == "cannot tell"]:
         seeds = "" if any(each.reason for each in own) else f" from {_seeds(sorted({each.n for each in own}))}"
-        parts.append(f"{len(own)} cannot be told{seeds}")
+        parts.append(f"{len(own)} claim{'s' if len(own) > 1 else ''} cannot be told{seeds}")
     counts = Counter(each.verdict for each in judgements if each.verdict in ("open", "not judged"))
     kinds = sorted(counts, reverse=True)
     if count := counts.total():

@@ -73,7 +73,7 @@ def judge(study: Study, runs: pd.DataFrame, curves: pd.DataFrame) -> list[Judgem
         curves: ``run_id, name, step, value``.
     """
     runs = prepared(study, runs)
-    needed = {"run_id", "variant", "dataset", "split", "seed", "state", "device", *COSTS}
+    needed = {"run_id", "variant", "dataset", "split", "seed", "state", "device", "epochs", *COSTS}
     needed |= {f"{what}.{claim.metric}" for claim in study.claims for what in ("metric", "protocol", "reason")}
     runs = runs[
         [name for name in runs if name in needed]
@@ -113,6 +113,8 @@ def _judged(claim: Claim, dataset: str, runs: pd.DataFrame, curves: pd.DataFrame
     if missing := [name for name in claim.variants if name not in set(runs["variant"])]:
         return Judgement(claim, "open", dataset, reason=f"{', '.join(missing)} not run")
     trials = runs[runs["variant"].isin(claim.variants)]
+    if claim.epochs and (epochs := int(trials["epochs"].min())) < claim.epochs:
+        return Judgement(claim, "open", dataset, reason=f"said of {claim.epochs:,} epochs, and trained for {epochs:,}")
     finished = trials[trials["state"] == "finished"]
     values = {name: _values(finished[finished["variant"] == name], curves, claim.metric) for name in claim.variants}
     contrasts = [_contrast(claim, *pair, values) for pair in claim.pairs]

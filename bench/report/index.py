@@ -19,19 +19,21 @@ from bench.text import escaped, is_name
 
 COLUMNS = ("study", "question", "answer", "", "data", "n", "date")
 VERDICTS = ("holds", "does not hold", "cannot tell", "not judged", "open")
+OWN, REPEATED = "digits", "repeated on digits"  # images that no source uses
 WIDTH = 240  # pixels of a thumbnail
 DOCUMENT = re.compile(
     r"document \d+|.*?\b\d{4}\b|[^,]*"
 )  # of "document 003, figure 1" or of "Burda et al., 2016, table 1"
 HEAD = """# Reports
 
-Every report is a page here, and one `report.html` beside it that holds all of it: pictures, tables to be sorted, the numbers.
-`runs.zip` beside them holds its runs, and where the page says so their weights; the page says how it is made of them again.
+Beside each page lie `report.html`, the whole report in one file with its numbers and tables to be sorted, and `runs.zip`, the
+runs that it is made of, with their trained weights where the page says so. Each page ends with the commands that make it again.
 """
 COUNTED = """## What the sources said
 
-Every claim counts once for each study that makes it and each data set that it is about. It is open where it was not run there;
-what cannot be judged by a number says why in its study's report.
+A claim counts once for each study that makes it and each data set that it is about; one that cannot be judged, once for each
+study, and its report says why. It is open where it was not run, or for fewer epochs than it speaks of. No source uses `digits`,
+the images that come with the suite: what was repeated on them stands in a row of its own.
 """
 
 
@@ -77,32 +79,36 @@ def _open(study: Study) -> list[str]:
     return [escaped(study.name), escaped(study.question), "no report yet", "", "", "", ""]
 
 
-def _verdicts(folder: Path) -> list[tuple[str, str]]:
-    """Where each claim of a report stands, and its verdict."""
+def _verdicts(folder: Path) -> list[tuple[str, str, str]]:
+    """Where each claim of a report stands, the data set that it is judged on, and its verdict."""
     if not (folder / "claims.csv").is_file():
         return []  # its source says nothing that could be judged
     try:
         with (folder / "claims.csv").open(newline="") as file:
-            return [(row["where"], row["verdict"]) for row in csv.DictReader(file)]
+            return [(row["where"], row["dataset"], row["verdict"]) for row in csv.DictReader(file)]
     except (OSError, ValueError, KeyError, csv.Error) as error:
         raise _unreadable(folder, "claims.csv", error) from None
 
 
-def _unjudged(study: Study) -> list[tuple[str, str]]:
+def _unjudged(study: Study) -> list[tuple[str, str, str]]:
     """The same of a study without a report."""
     found = []
     for claim in study.claims:
-        about = 1 if claim.why else len(claim.datasets or study.meant_for)
-        found += [(claim.where, "not judged" if claim.why else "open")] * about
+        about = [""] if claim.why else claim.datasets or study.meant_for
+        found += [(claim.where, dataset, "not judged" if claim.why else "open") for dataset in about]
     return found
 
 
-def _counts(claims: Iterable[tuple[str, str]]) -> list[list[str]]:
+def _counts(claims: Iterable[tuple[str, str, str]]) -> list[list[str]]:
     counts = dict[str, Counter[str]]()
-    for where, verdict in claims:
+    for where, dataset, verdict in claims:
         place = DOCUMENT.match(where)
-        counts.setdefault(place[0] if place else where, Counter())[verdict] += 1
-    rows = [(escaped(source), counts[source]) for source in sorted(counts, key=str.lower)]
+        source = place[0] if place else where
+        counts.setdefault(REPEATED if dataset == OWN else source, Counter())[verdict] += 1
+    rows = [
+        (escaped(source), counts[source])
+        for source in sorted(counts, key=lambda name: (name == REPEATED, name.lower()))
+    ]
     rows.append(("all", sum(counts.values(), Counter())))
     return [[source, str(count.total()), *(str(count[verdict]) for verdict in VERDICTS)] for source, count in rows]
 

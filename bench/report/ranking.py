@@ -46,11 +46,13 @@ def leading(study: Study, table: pd.DataFrame) -> str:
         elif len(tied) == len(rows) - 1:
             remark = ", but it cannot be told from any other"
         else:
-            remark = f", tied with {listed(tied)}" if tied else ""
+            remark = f", tied with {listed([*map(_quoted, tied)])}" if tied else ""
         half = first[f"{name}_interval"]
         spread, at = ("", "") if math.isnan(half) else (f" ± {factor * half:.2g}", "at 95 %")
         value = " ".join(filter(None, (f"{factor * first[f'{name}_mean']:.4g}{spread}", unit, at)))
-        alike.setdefault((first["variant"], remark), []).append((place, f"{value}, n = {first[f'{name}_n']:.0f}"))
+        alike.setdefault((_quoted(first["variant"]), remark), []).append(
+            (place, f"{value}, n = {first[f'{name}_n']:.0f}")
+        )
     parts = []
     for (best, remark), found in alike.items():
         values = "; ".join(value for _, value in found)
@@ -109,6 +111,11 @@ def _places(study: Study, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
         if len(measured) and not confirmed:
             places[f"{nickname(str(dataset))}{unless_test(str(split))}"] = measured
     return places
+
+
+def _quoted(variant: str) -> str:
+    """A name as a sentence has it: one of several words would run into the others."""
+    return f"“{variant}”" if " " in variant else variant
 
 
 def _mean(numbers: list[float]) -> float:

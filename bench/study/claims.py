@@ -24,7 +24,7 @@ SPLITS = ("train", "test")
 OF_CURVES = ("settling", "slope", "rise")
 """What one curve comes to; `bench.report.curves` says how each is taken."""
 
-KEYS = ("text", "where", "metric", "datasets", "order", "along", "margin", "why")
+KEYS = ("text", "where", "metric", "datasets", "order", "along", "margin", "epochs", "why")
 RELATIONS = ("less", "greater", "no_less", "no_greater", "equal")
 NEED_MARGIN = ("no_less", "no_greater", "equal")
 
@@ -51,6 +51,7 @@ class Claim:
         margin: ``less`` and ``greater``: by more than this; ``equal``, ``no_less``, ``no_greater``: up to this.
         relative: whether the margin is a share of the pair's second value.
         ordered: whether it was written as an order.
+        epochs: of which the source says it: trials of fewer leave it open.
     """
 
     text: str
@@ -63,6 +64,7 @@ class Claim:
     margin: float = 0.0
     relative: bool = False
     ordered: bool = False
+    epochs: int = 0
 
     @property
     def sides(self) -> list[Side]:
@@ -156,7 +158,7 @@ def _claim(row: Mapping[str, Any], around: Surroundings) -> Claim:
         )
     form = given[0]
     if form == "why":
-        if extra := [key for key in ("metric", "along", "margin") if key in row]:
+        if extra := [key for key in ("metric", "along", "margin", "epochs") if key in row]:
             raise ValueError(
                 f"{extra[0]} = {row[extra[0]]!r}: must be left out where why says that it cannot be judged"
             )
@@ -174,6 +176,7 @@ def _claim(row: Mapping[str, Any], around: Surroundings) -> Claim:
         margin=margin,
         relative=relative,
         ordered=form == "order",
+        epochs=_epochs(row),
     )
     if relative and any(second == 0 for _, second in pairs):
         raise ValueError(f"margin = {row['margin']!r}: must be a number, since there is no share of 0")
@@ -255,6 +258,13 @@ def _pairs(form: str, value: Any) -> tuple[Relation, tuple[tuple[Side, Side], ..
         if pair[0] == pair[1] or not any(isinstance(side, str) for side in pair):
             raise ValueError(f"{form} = {value!r}: must compare two variants, or a variant with a number")
     return relation, pairs
+
+
+def _epochs(row: Mapping[str, Any]) -> int:
+    value = row.get("epochs", 0)
+    if type(value) is not int or value < ("epochs" in row):
+        raise ValueError(f"epochs = {value!r}: must be a whole number above 0")
+    return value
 
 
 def _is_side(value: Any) -> bool:
