@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 MOMENTUM = 0.01  # of a batch, once a hundred have been seen
-JITTER = 1e-6  # of the mean variance, added to each: what few batches leave without any has a root then
 
 
 class FittedGaussian(nn.Module):
@@ -52,8 +51,9 @@ class FittedGaussian(nn.Module):
 
     def draw(self, n: int) -> Tensor:
         """``n`` codes, ``[n, *shape]``."""
-        units, device = len(self.mean), self.mean.device
-        least = JITTER * self.covariance.diagonal().mean() + torch.finfo().tiny
-        root = torch.linalg.cholesky(self.covariance.double() + least * torch.eye(units, device=device)).float()
-        codes: Tensor = self.mean + torch.randn(n, units, device=device) @ root.T
+        variances, axes = torch.linalg.eigh(self.covariance.double())
+        # The symmetric root, which no choice of axes changes. Rounding leaves some variances below zero where batches were few.
+        root = (axes * variances.clamp(min=0).sqrt()) @ axes.T
+        noise = torch.randn(n, len(self.mean), device=self.mean.device)
+        codes: Tensor = self.mean + noise @ root.float()
         return codes.view(n, *self.shape)
