@@ -7,7 +7,7 @@ stored. Labels are int64 ``[B]``. Losses are in nats per image: summed over pixe
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -138,6 +138,13 @@ class Model(nn.Module, ABC):
 
         Returns the loss terms, each a scalar in nats per image unless its name says otherwise; a model that minimises
         one objective calls it ``"loss"``. With an update that does nothing, the same method gives the held-out losses.
+        """
+
+    def settle(self, batches: Iterable[Batch]) -> None:
+        """Take in what the model keeps of training images as a whole and no step learns, such as a prior that is fitted to codes.
+
+        It is called before the model is looked at, in eval mode and without gradients: with some training images after every
+        epoch, with all of them after the last.
         """
 
     @property

@@ -72,6 +72,7 @@ def train(
     with averages.shown():
         yield from history
     if not history:
+        _settle(model, seen)
         train_eval, held_out = (mean_terms(model, in_order(split)) for split in (seen, data.held_out))
         history.append(Progress(0, {}, train_eval, held_out, 0.0, 0.0, _peak_megabytes(model)))
         yield history[0]
@@ -111,6 +112,7 @@ def train(
             train_eval, held_out = (mean_terms(model, in_order(split)) for split in (seen, data.held_out))
             _check_finite(train_eval, "train_eval", epoch)
             _check_finite(held_out, data.held_out_name, epoch)
+            _settle(model, data.train if epoch == options.epochs else seen)
             rate = steps * batch_size / seconds
             peak = _peak_megabytes(model)
             history.append(Progress(epoch, losses, train_eval, held_out, seconds, rate, peak, energy))
@@ -149,6 +151,11 @@ def mean_terms(model: Model, batches: Iterable[Batch]) -> dict[str, float]:
             for name, value in model.step(batch, no_update).items():
                 totals[name] = totals.get(name, torch.zeros_like(value)) + value * len(batch)
     return {name: float(total) / images for name, total in totals.items()}
+
+
+def _settle(model: Model, images: Split) -> None:
+    with eval_mode(model):
+        model.settle(in_order(images))
 
 
 def _check_finite(losses: Mapping[str, float], split: str, epoch: int) -> None:

@@ -7,6 +7,7 @@ against the regulariser.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Literal, final
 
@@ -93,7 +94,6 @@ class ACAI(Model, Generates, Autoencodes):
         images as the decoder leaves them, which with ``mse_linear`` may be outside of [0, 1].
         """
         codes = self.encoder(batch.images)
-        self.prior.observe(codes)
         values = self.decoder(codes)
         alpha = self.mixing(batch.images)
         mixed = self.unbounded(mix(codes, alpha))
@@ -130,6 +130,10 @@ class ACAI(Model, Generates, Autoencodes):
         """||C(mixed) - alpha||^2 + ||C(gamma x + (1 - gamma) x')||^2, averaged over the batch."""
         blend = torch.lerp(reconstructed.float(), images, self.gamma)
         return (self.coefficient(mixed) - alpha).square().mean() + self.coefficient(blend).square().mean()
+
+    def settle(self, batches: Iterable[Batch]) -> None:
+        """Fit the Gaussian of the codes."""
+        self.prior.fit(self.encoder(batch.images) for batch in batches)
 
     def codes(self, n: int) -> Tensor:
         """``n`` draws from the Gaussian of the training images' codes, ``[n, *code_shape]``."""

@@ -6,7 +6,7 @@ https://doi.org/10.1126/science.1127647. It has no prior: samples are decoded fr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, final
 
 from torch import Tensor, nn
@@ -62,12 +62,14 @@ class AE(Model, Generates, Autoencodes):
 
     def step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """Descend the reconstruction error, summed over pixels."""
-        codes = self.encoder(batch.images)
-        self.prior.observe(codes)
-        values = self.decoder(codes)
+        values = self.decoder(self.encoder(batch.images))
         loss = pixel_errors(values, batch.images, self.reconstruction).flatten(1).sum(1).mean()
         update("autoencoder", loss)
         return {"loss": loss}
+
+    def settle(self, batches: Iterable[Batch]) -> None:
+        """Fit the Gaussian of the codes."""
+        self.prior.fit(self.encoder(batch.images) for batch in batches)
 
     def codes(self, n: int) -> Tensor:
         """``n`` draws from the Gaussian of the training images' codes, ``[n, *code_shape]``."""

@@ -7,53 +7,56 @@ codes of a plain autoencoder, it draws images no worse than a VAE's. N(0, I) may
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-MOMENTUM = 0.01  # of a batch, once a hundred have been seen
+MOST = (
+    1024  # units that are taken as they depend on one another; of more, whose covariance has millions, each by itself
+)
 
 
 class FittedGaussian(nn.Module):
-    """N(mean, covariance) of codes of one shape; N(0, I) until any was seen.
+    """N(mean, covariance) of codes of one shape; N(0, I) until it is fitted.
 
-    It is fitted along the way, as batch normalisation's statistics are, since the codes move while the encoder learns: the
-    mean of all batches at first, and then one in which the last hundred weigh most.
+    Attributes:
+        mean: of every unit, ``[Z]``.
+        root: the symmetric root of the covariance, ``[Z, Z]``; of more than `MOST` units their standard deviations, ``[Z]``.
     """
 
     mean: Tensor
-    covariance: Tensor
-    batches: Tensor
+    root: Tensor
 
     def __init__(self, shape: Sequence[int]) -> None:
         super().__init__()
         self.shape = tuple(shape)
         units = math.prod(self.shape)
         self.register_buffer("mean", torch.zeros(units))
-        self.register_buffer("covariance", torch.eye(units))
-        self.register_buffer("batches", torch.tensor(0))
+        self.register_buffer("root", torch.eye(units) if units <= MOST else torch.ones(units))
 
     @torch.no_grad()
-    def observe(self, codes: Tensor) -> None:
-        """Take in the codes ``[B, *shape]`` of a batch; in eval mode, nothing."""
-        if not self.training:
-            return
-        with torch.autocast(codes.device.type, enabled=False):
-            flat = codes.flatten(1).float()
-            share = torch.clamp(1 / (self.batches + 1), min=MOMENTUM)
-            centre = flat.mean(0)
-            around, moved = flat - centre, centre - self.mean
-            within = around.T @ around / len(flat)
-            self.covariance.lerp_(within, share).add_(share * (1 - share) * torch.outer(moved, moved))
-            self.mean.add_(share * moved)
-            self.batches.add_(1)
+    def fit(self, codes: Iterable[Tensor]) -> None:
+        """Take the moments of all codes, ``[B, *shape]`` each."""
+        together = self.root.ndim == 2
+        count, first, second = 0, self.mean.double().zero_(), self.root.double().zero_()
+        for each in codes:
+            flat = each.flatten(1).double()
+            count += len(flat)
+            first += flat.sum(0)
+            second += flat.T @ flat if together else flat.square().sum(0)
+        mean = first / count
+        if together:
+            variances, axes = torch.linalg.eigh(second / count - torch.outer(mean, mean))
+            # The symmetric root, which no choice of axes changes. Rounding leaves some variances below zero.
+            root = (axes * variances.clamp(min=0).sqrt()) @ axes.T
+        else:
+            root = (second / count - mean.square()).clamp(min=0).sqrt()
+        self.mean.copy_(mean)
+        self.root.copy_(root)
 
     def draw(self, n: int) -> Tensor:
         """``n`` codes, ``[n, *shape]``."""
-        variances, axes = torch.linalg.eigh(self.covariance.double())
-        # The symmetric root, which no choice of axes changes. Rounding leaves some variances below zero where batches were few.
-        root = (axes * variances.clamp(min=0).sqrt()) @ axes.T
         noise = torch.randn(n, len(self.mean), device=self.mean.device)
-        codes: Tensor = self.mean + noise @ root.float()
+        codes = self.mean + (noise @ self.root if self.root.ndim == 2 else noise * self.root)
         return codes.view(n, *self.shape)

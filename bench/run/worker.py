@@ -152,7 +152,10 @@ class Work:
             raise DataError(f"{saved.weights.name} is damaged: train it again with --rerun")
         data = self._data(trial).to(device)
         model = build(trial, data.spec).to(device)
-        check_weights(model, saved.weights)
+        try:
+            check_weights(model, saved.weights)
+        except DataError as error:
+            raise DataError(f"{error}: train it again with --rerun") from None
         weights = load_file(saved.weights, device=str(device))
         model.load_state_dict(weights)
         yield Finished(
