@@ -173,13 +173,12 @@ def threads_of(folder: Path) -> int | None:
         return None
 
 
-def beside(folder: Path, name: str) -> str:
-    """The text of a file that was laid beside the checkpoint in ``folder`` and belongs to it; empty where there is none."""
+def beside(folder: Path) -> list[str]:
+    """The names of all files of the checkpoint in ``folder``, sorted; none where there is no checkpoint."""
     try:
-        content = _bytes(folder / name)
-        return content.decode() if _contents(folder)["files"].get(name) == sha256(content) else ""
+        return sorted(_contents(folder)["files"])
     except (OSError, ValueError):
-        return ""
+        return []
 
 
 def _contents(folder: Path) -> dict[str, Any]:

@@ -19,18 +19,24 @@ DIGITS = 16  # of a digest, as of a trial's key
 
 
 def code_of(model: str, dataset: str) -> str:
-    """The digest of a model's code, and the data set's where that is a guest; those of the suite are known by their images.
+    """The digest of a model's code, and the data set's where that is a guest; of the suite's a run remembers the images' own.
 
-    Empty where it cannot be told: a file cannot be read, or an installed package came without its text.
+    The same under every version of Python. Empty where it cannot be told: it is not there any more, a file cannot be read, or an
+    installed package came without its text.
     """
-    parts = [registry.find("models", model)]
-    if dataset in registry.names("datasets") and registry.find("datasets", dataset).is_guest:
-        parts.append(registry.find("datasets", dataset))
+    found: list[str] = []
     try:
-        texts = [text for part in parts for text in _Closure(part).texts()]
-    except (OSError, ImportError, SyntaxError, ValueError, RecursionError):
+        parts = [registry.find("models", model)]
+        if dataset in registry.names("datasets") and registry.find("datasets", dataset).is_guest:
+            parts.append(registry.find("datasets", dataset))
+        for part in parts:
+            texts = list(_Closure(part).texts())
+            if not texts:
+                return ""
+            found += texts
+    except (Exception, SystemExit):  # a plug-in's package is imported to find its file, and may do anything
         return ""
-    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:DIGITS]
+    return hashlib.sha256("\0".join(found).encode()).hexdigest()[:DIGITS]
 
 
 class _Closure:
@@ -40,10 +46,11 @@ class _Closure:
         top, *rest = component.module.split(".")
         if top in (registry.GUESTS, registry.PACKAGE.name):
             file = registry.file(component.kind, component.name)
+            file = file if file.is_file() else _file(file.with_suffix(""))  # a package
         else:  # which imports the package that it lies in
             spec = find_spec(component.module)
             file = Path(spec.origin if spec and spec.origin else component.module)
-        home = file.parents[len(rest) - (file.name != "__init__.py")]
+        home = file.parents[max(0, len(rest) - (file.name != "__init__.py"))]
         self.homes = {registry.PACKAGE.name: registry.PACKAGE, top: home}
         self.files: dict[Path, _File] = {}
         self.found: dict[tuple[str, str], str] = {}  # text by file and name
@@ -56,17 +63,18 @@ class _Closure:
     def take(self, file: Path, name: str = "") -> None:
         """Take in what a file calls ``name``, or else all of it, and whatever that names."""
         home = next((name for name, home in self.homes.items() if file.is_relative_to(home)), "")
-        place = str(file.relative_to(self.homes[home])) if home else file.name, name
+        place = f"{home}/{file.relative_to(self.homes[home])}" if home else file.name, name
         if place in self.found or not file.is_file():
             return
         here = self.files[file] = self.files.get(file) or _File(file)
         statements = here.defined.get(name, []) if name else here.statements
-        self.found[place] = "\n".join(map(ast.unparse, statements))
-        for each in sorted({name, *here.stars, *(used for statement in statements for used in _names(statement))}):
+        self.found[place] = "\n".join(map(_told, statements))
+        for each in sorted({name, "*", *(used for statement in statements for used in _names(statement))}):
             if name and each in here.defined:
                 self.take(file, each)
-            elif each in here.imported:
-                self.follow(file, *here.imported[each])
+            else:
+                for imported in here.imported.get(each, ()):
+                    self.follow(file, *imported)
 
     def follow(self, importer: Path, level: int, module: str, name: str) -> None:
         """Take in what is imported, where it is the suite's or a neighbour's; ``name`` is ``*`` for all of a module."""
@@ -94,16 +102,15 @@ class _File:
         for statement in self.statements:
             for name in _bound(statement):
                 self.defined.setdefault(name, []).append(statement)
-        self.imported: dict[str, tuple[int, str, str]] = {}
+        self.imported: dict[str, list[tuple[int, str, str]]] = {}
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom):
                 for each in node.names:
-                    bound = f"*{node.module}" if each.name == "*" else each.asname or each.name
-                    self.imported[bound] = node.level, node.module or "", each.name
+                    found = node.level, node.module or "", each.name
+                    self.imported.setdefault(each.asname or each.name, []).append(found)
             elif isinstance(node, ast.Import):
                 for each in node.names:
-                    self.imported[each.asname or each.name.partition(".")[0]] = 0, each.name, "*"
-        self.stars = {name for name in self.imported if name.startswith("*")}
+                    self.imported.setdefault(each.asname or each.name.partition(".")[0], []).append((0, each.name, "*"))
 
 
 def _file(place: Path) -> Path:
@@ -116,6 +123,29 @@ def _is_text(statement: ast.stmt) -> bool:
         and isinstance(statement.value, ast.Constant)
         and isinstance(statement.value.value, str)
     )
+
+
+def _told(node: object) -> str:
+    """A part of a syntax tree as a text; `ast.unparse` quotes, and `ast.dump` fills in, otherwise under another Python."""
+    if isinstance(node, ast.JoinedStr):
+        node = ast.JoinedStr(_merged(node.values))
+    if isinstance(node, ast.AST):
+        fields = {name: value for name, value in ast.iter_fields(node) if name not in ("kind", "type_comment", "ctx")}
+        told = [f"{name}={_told(value)}" for name, value in fields.items() if value is not None and value != []]
+        return f"{type(node).__name__}({', '.join(told)})"
+    return f"[{', '.join(map(_told, node))}]" if isinstance(node, list) else repr(node)
+
+
+def _merged(parts: list[ast.expr]) -> list[ast.expr]:
+    """The parts of an f-string, in which one Python cuts plain text at other places than another."""
+    found: list[ast.expr] = []
+    for part in parts:
+        last = found[-1] if found else None
+        if isinstance(part, ast.Constant) and isinstance(last, ast.Constant):
+            found[-1] = ast.Constant(f"{last.value!s}{part.value!s}")
+        elif not (isinstance(part, ast.Constant) and part.value == ""):
+            found.append(part)
+    return found
 
 
 def _bound(statement: ast.stmt) -> set[str]:

@@ -309,8 +309,9 @@ class TestVAEGAN:
         (inputs,) = seen
         counts = {int(kept) for name, kept in decoder.named_buffers() if name.endswith("num_batches_tracked")}
         assert counts == {1}
-        if kind is CVAEGAN:
-            assert inputs[:, 2:].argmax(1).tolist() == [0, 2, 2, 1] * 2
+        if kind is not VAEGAN:  # each code beside the label of its image, and each draw
+            under_every_label = [] if kind is CVAEGAN else [0] * 4 + [1] * 4 + [2] * 4
+            assert inputs[:, 2:].argmax(1).tolist() == [0, 2, 2, 1, *under_every_label] * 2
 
     @pytest.mark.parametrize(("conditional", "feature_loss"), list(product([False, True], repeat=2)))
     def test_draw_gan_shows_the_last_canvases(self, conditional: bool, feature_loss: bool) -> None:

@@ -190,6 +190,29 @@ def test_what_other_code_trained_is_told_and_trained_again_where_that_is_asked(i
     assert "code" not in done.stdout + done.stderr
 
 
+def test_old_code_is_not_borrowed_from_another_study_and_new_code_is(inside: Paths) -> None:
+    file = inside.studies.parent / "models" / "mine.py"
+    file.parent.mkdir()
+    file.write_text((Path(api.__file__).parent / "templates" / "model.py").read_text())
+    study = inside.study("smoke").read_text().replace('"vae"', '"mine"').replace("hidden_dims = [16]", "")
+    for name in ("one", "two"):
+        inside.study(name).write_text(study)
+
+    def run(name: str, *options: str) -> Result:
+        done = CliRunner().invoke(main, ["run", "study", name, "--seeds", "1", "--set", "latent_dim=2", *options])
+        assert done.exit_code == 0, done.output
+        return done
+
+    run("one")
+    file.write_text(file.read_text().replace('update("autoencoder", loss)', 'update("autoencoder", 2 * loss)'))
+    assert run("two", "--rerun-changed").stdout.startswith("two: 1 trials, 1 to train\n")
+    assert set(bench.table("two", wide=True)["trained_in"]) == {""}
+    borrowed = run("one", "--rerun-changed")
+    assert borrowed.stdout.startswith("one: 1 trials, 1 finished already (1 in study two), nothing to train\n")
+    assert "code" not in borrowed.stderr
+    assert set(bench.table("one", wide=True)["trained_in"]) == {"two"}
+
+
 def test_a_guest_is_remembered_with_its_runs_and_printed_in_their_report(inside: Paths) -> None:
     home = inside.studies.parent
     for kind, name in (("models", "mine"), ("metrics", "shade")):

@@ -32,10 +32,11 @@ LAYERS = """import torch
 
 WIDTH = 3
 UNUSED = 4
+SAID = f"{WIDTH} and" " more" f" of {WIDTH!r:>{WIDTH}}"
 
 
 def block(size):
-    return torch.zeros(size * scaled(WIDTH))
+    return torch.zeros(size * scaled(WIDTH)), SAID
 
 
 def scaled(number):
@@ -112,6 +113,18 @@ def test_words_lines_and_what_it_does_not_name_are_none(home: Path, file: str, o
     assert not changed(home / f"{file}.py", old, new)
 
 
+def test_every_python_digests_alike(home: Path) -> None:
+    """Found with 3.11, 3.12 and 3.13, whose own texts of an f-string's tree differ."""
+    text = """SAID = f"{1} and" " more" f" of {2!r:>{3}}, {'x' if f'{4}' else ''}"
+
+
+def said(x: int = 1, *, y=None, **z):
+    return [*SAID, {"a": x[y:], **z}]
+"""
+    (home / "models" / "plain.py").write_text(text)
+    assert code_of("plain", "digits") == "845133404bbec523"
+
+
 def test_a_data_set_of_the_suite_is_known_by_its_images(home: Path) -> None:
     assert code_of("mine", "digits") == code_of("mine", "mnist") != code_of("mine", "shapes")
 
@@ -131,9 +144,30 @@ def test_what_a_shipped_model_is_made_of_lies_in_other_rooms(monkeypatch: pytest
     assert code_of("vae_gan", "digits") != before["vae_gan"]
 
 
-def test_a_file_that_is_no_python_tells_nothing(home: Path) -> None:
+def test_a_model_may_be_a_package(home: Path) -> None:
+    (home / "models" / "wide").mkdir()
+    inside = home / "models" / "wide" / "__init__.py"
+    inside.write_text("from ._parts import part\nused = part\n")
+    (inside.parent / "_parts.py").write_text("part = 1\n")
+    before = code_of("wide", "digits")
+    (inside.parent / "_parts.py").write_text("part = 2\n")
+    assert "" != code_of("wide", "digits") != before
+
+
+def test_what_is_imported_twice_under_one_name_counts_twice(home: Path) -> None:
+    model = home / "models" / "mine.py"
+    model.write_text(
+        "def one():\n    from ._steps import taken as x\n    return x\n\n\n"
+        "def two():\n    from ._far import x\n    return x\n"
+    )
+    assert changed(home / "models" / "_steps.py", "1", "2")
+    assert changed(home / "models" / "_far.py", "1", "2")
+
+
+def test_what_cannot_be_read_tells_nothing(home: Path) -> None:
     (home / "models" / "_layers.py").write_text("def block(:\n")
     assert code_of("mine", "digits") == ""
+    assert code_of("gone", "digits") == ""
 
 
 def test_a_plug_in_is_read_where_it_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,6 +175,9 @@ def test_a_plug_in_is_read_where_it_is_installed(tmp_path: Path, monkeypatch: py
     package.mkdir()
     for name, text in {"__init__": "", "model": MODEL, "_layers": LAYERS, "_deep": "FACTOR = 2\n"}.items():
         (package / f"{name}.py").write_text(text)
+    (package / "networks").mkdir()
+    (package / "networks" / "blocks.py").write_text("mlp = 1\n")  # as one of the suite's is called
+    (tmp_path / "alone.py").write_text("from bench.networks.blocks import mlp\nused = mlp\n")
     monkeypatch.syspath_prepend(tmp_path)
     part = registry.Component("models", "theirs", "outside.model", "outside 1.0")
     monkeypatch.setattr(registry, "find", lambda kind, name: part)
@@ -148,6 +185,18 @@ def test_a_plug_in_is_read_where_it_is_installed(tmp_path: Path, monkeypatch: py
     (package / "_deep.py").write_text("FACTOR = 3\n")
     assert before
     assert code_of("theirs", "digits") not in ("", before)
+    (package / "model.py").write_text(MODEL.replace("bench.networks.blocks", "outside.networks.blocks"))
+    before = code_of("theirs", "digits")
+    (package / "networks" / "blocks.py").write_text("mlp = 2\n")
+    assert code_of("theirs", "digits") not in ("", before)
+    part = registry.Component("models", "theirs", "alone", "outside 1.0")
+    before = code_of("theirs", "digits")
+    elsewhere = tmp_path / "another" / "place"
+    elsewhere.mkdir(parents=True)
+    (tmp_path / "alone.py").rename(elsewhere / "alone.py")
+    monkeypatch.syspath_prepend(elsewhere)
+    assert code_of("theirs", "digits") == before != ""
+    part = registry.Component("models", "theirs", "outside.model", "outside 1.0")
     monkeypatch.delitem(sys.modules, "outside")
     monkeypatch.setitem(sys.modules, "outside", types.ModuleType("outside"))  # without its text
     assert code_of("theirs", "digits") == ""

@@ -25,6 +25,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from bench import registry
+from bench.checkpoint import _seal
 from bench.contract import Diverged, Generates
 from bench.executors import Resources
 from bench.files import sha256
@@ -197,8 +198,17 @@ def test_a_run_remembers_every_code_that_trained_it(
     assert begun_by("first", 0) == "first"
     assert begun_by("second", 2) == "second"
     assert begun_by("second", 3) == "second"
+    assert begun_by("third", 3) == "second, third"  # which ends before it has a checkpoint of its own
     assert begun_by("third", 5) == "second, third"
     assert begun_by("second", 6) == "second, third"
+    folder = tmp_path / "checkpoints" / trial.key
+    contents = json.loads((folder / "checkpoint.json").read_text())
+    assert contents["epoch"] == 5
+    for name in [name for name in contents["files"] if name.startswith("code-")]:
+        del contents["files"][name]
+    del contents["sha256"]
+    (folder / "checkpoint.json").write_text(json.dumps({**contents, "sha256": _seal(contents)}))
+    assert begun_by("second", 6) == "untold, second"
 
 
 def test_a_saved_model_loads_in_two_lines_without_the_stores(

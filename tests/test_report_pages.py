@@ -507,9 +507,10 @@ def test_the_index_names_studies_without_a_report_and_counts_the_verdicts_by_sou
     del counts[1]
     assert counts == [
         ["source", "claims", "holds", "does not hold", "cannot tell", "not judged", "open"],
-        ["Burda et al., 2016", "1", "0", "0", "0", "0", "1"],
+        ["Burda et al., 2016", "2", "0", "0", "0", "0", "2"],
         ["document 004", "2", "0", "0", "0", "1", "1"],
-        ["repeated on digits", "3", "1", "0", "0", "0", "2"],
+        ["figure 1", "1", "1", "0", "0", "0", "0"],
+        ["repeated on digits", "1", "0", "0", "0", "0", "1"],
         ["all", "6", "1", "0", "0", "1", "4"],
     ]
     (folder / "claims.csv").write_text("a,b\n1,2\n")

@@ -35,7 +35,7 @@ def playing(metric: str, values: Callable[[Trial], float]) -> Play:
         for trial in trials:
             assert trial is not None
             value = values(trial)
-            yield trial, Started(1, {}, {"sha256": "0" * 64})
+            yield trial, Started(1, {"code": "of before"}, {"sha256": "0" * 64})
             for epoch in range(EPOCHS + 1):
                 if (yield trial, Epoch(Progress(epoch, {}, {}, {"loss": value}, 1.0, 1.0, 1.0), {})):
                     break
@@ -46,7 +46,13 @@ def playing(metric: str, values: Callable[[Trial], float]) -> Play:
 
 
 def search(
-    known: Catalogue, paths: Paths, monkeypatch: pytest.MonkeyPatch, metric: str, values: Callable[[Trial], float]
+    known: Catalogue,
+    paths: Paths,
+    monkeypatch: pytest.MonkeyPatch,
+    metric: str,
+    values: Callable[[Trial], float],
+    hidden_dims: tuple[int, ...] = (512,),
+    **options: bool,
 ) -> Outcome:
     """Seven proposals of a latent dimension, the best two confirmed over one seed."""
     tables = {
@@ -56,12 +62,13 @@ def search(
         "datasets": ["digits"],
         "metrics": [metric],
         "trials": 7,
+        "params": {"hidden_dims": list(hidden_dims)},
         "confirm": {"top": 2, "seeds": 1},
         "vary": {"latent_dim": {"low": 2, "high": 1000}},
     }
     monkeypatch.setattr(local, "run", playing(metric, values))
     with Driver(build(tables, paths.study("search"), known), known, paths, "test") as driver:
-        for _ in driver.run(driver.plan(), "local", Resources()):
+        for _ in driver.run(driver.plan(**options), "local", Resources()):
             pass
         return driver.outcome
 
@@ -123,6 +130,21 @@ def test_a_search_that_may_not_prune_lets_the_worse_proposal_end(
     outcome = search(known, paths, monkeypatch, "fd_classifier", lambda trial: dimension(trial) ** 3)
     assert len(outcome.finished) == 9
     assert not outcome.pruned
+
+
+def test_a_search_says_what_it_knows_of_other_code_and_tries_nothing_again(
+    known: Catalogue, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seven proposals and the two that confirm them; those of other settings are another search's."""
+    assert not search(known, paths, monkeypatch, "psnr", dimension).notes
+    told = "trained with other code of vae than there is now: 9 of the finished trials"
+    for rerun_changed in (False, True):
+        again = search(known, paths, monkeypatch, "psnr", dimension, rerun_changed=rerun_changed)
+        assert again.notes == [told]
+        assert not again.finished
+    assert not search(known, paths, monkeypatch, "psnr", dimension, hidden_dims=(16,)).notes
+    monkeypatch.setattr("bench.run.earlier.code_of", lambda model, dataset: "of before")
+    assert not search(known, paths, monkeypatch, "psnr", dimension).notes
 
 
 def test_what_mattered_is_what_the_objective_hangs_on() -> None:

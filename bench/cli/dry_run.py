@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from bench.run.driver import Driver
     from bench.run.plan import Plan
     from bench.study.definition import Study, Trial
-    from bench.tracking.rows import Record
-
-ENDED = ("finished", "pruned", "failed")  # states of a run that nobody goes on with
 
 
 def announce(study: Study, plan: Plan) -> str:
@@ -64,7 +61,9 @@ def _time(study: Study, plan: Plan, driver: Driver, resources: Resources) -> str
     """How long the rest may take: by earlier runs like these, or else by a few batches of each configuration."""
     from statistics import fmean
 
-    past = _tried(study, driver)
+    from bench.run.earlier import tried
+
+    past = tried(study, driver.planner.catalogue, driver.records) if study.is_search else []
     number = len(plan.todo) or plan.proposals + plan.confirmations - len(past)
     if number <= 0:
         return "nothing is left to try"
@@ -86,20 +85,3 @@ def _time(study: Study, plan: Plan, driver: Driver, resources: Resources) -> str
         f"about {clock(seconds)} to train with {at_a_time} at a time: an estimate from {found.batches} batches of {of}, without "
         "the measures at the end, since no run like these has finished yet"
     )
-
-
-def _tried(study: Study, driver: Driver) -> list[Record]:
-    """What is tracked of a search as it is written now: its proposals, and what confirmed them."""
-    ours = []
-    for record in driver.records.values() if study.is_search else ():
-        trial = record.trial
-        if record.state in ENDED and trial.dataset in study.datasets and trial.varied.keys() == study.vary.keys():
-            settled = trial.seed, trial.varied, trial.fingerprint
-            catalogue = driver.planner.catalogue
-            made = (
-                study.trial(catalogue, variant, trial.dataset, *settled, proposal=proposal).key
-                for variant in study.variants_on(trial.dataset)
-                for proposal in (True, False)
-            )
-            ours += [record] if trial.key in made else []
-    return ours

@@ -55,15 +55,19 @@ def k_plus_one_classes(labels: Tensor) -> AdversarialLoss:
 
 @dataclass(frozen=True)
 class Fakes:
-    """The images that a VAE makes for a batch: its reconstructions, and as many drawn from the prior, ``[B, C, H, W]`` each."""
+    """The images that a VAE makes for a batch: its reconstructions, and as many drawn from the prior, ``[B, C, H, W]`` each.
+
+    So too their logits.
+    """
 
     reconstructed: Tensor
     drawn: Tensor
 
     @classmethod
     def decoded(cls, decode: Callable[[Tensor], Tensor], z: Tensor) -> Fakes:
-        """Of the codes ``z [B, Z]`` of a batch and as many draws from N(0, I), decoded together as Larsen et al.'s code does.
+        """Of the codes ``z [B, Z]`` of a batch and as many draws from N(0, I), decoded together.
 
+        So Larsen et al.'s code shows them to the discriminator; it compares reconstructions that are decoded alone.
         What a decoder's batch normalisation keeps for the trained model is a mean over the batches that it saw. Of codes of
         images and codes of the prior in turn, it is of neither, and both come out worse than they were trained to.
         """

@@ -19,7 +19,7 @@ from bench.text import escaped, is_name
 
 COLUMNS = ("study", "question", "answer", "", "data", "n", "date")
 VERDICTS = ("holds", "does not hold", "cannot tell", "not judged", "open")
-OWN, REPEATED = "digits", "repeated on digits"  # images that no source uses
+OWN, REPEATED = "digits", "repeated on digits"  # images that no document uses
 WIDTH = 240  # pixels of a thumbnail
 DOCUMENT = re.compile(
     r"document \d+|.*?\b\d{4}\b|[^,]*"
@@ -32,7 +32,7 @@ runs that it is made of, with their trained weights where the page says so. Each
 COUNTED = """## What the sources said
 
 A claim counts once for each study that makes it and each data set that it is about; one that cannot be judged, once for each
-study, and its report says why. It is open where it was not run, or for fewer epochs than it speaks of. No source uses `digits`,
+study, and its report says why. It is open where it was not run, or for fewer epochs than it speaks of. No document uses `digits`,
 the images that come with the suite: what was repeated on them stands in a row of its own.
 """
 
@@ -104,7 +104,8 @@ def _counts(claims: Iterable[tuple[str, str, str]]) -> list[list[str]]:
     for where, dataset, verdict in claims:
         place = DOCUMENT.match(where)
         source = place[0] if place else where
-        counts.setdefault(REPEATED if dataset == OWN else source, Counter())[verdict] += 1
+        repeated = dataset == OWN and source.startswith("document ")
+        counts.setdefault(REPEATED if repeated else source, Counter())[verdict] += 1
     rows = [
         (escaped(source), counts[source])
         for source in sorted(counts, key=lambda name: (name == REPEATED, name.lower()))

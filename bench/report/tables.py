@@ -56,8 +56,8 @@ def notes(study: Study, runs: pd.DataFrame) -> list[str]:
             be = "is" if len(metrics) == 1 else "are"
             lines.append(f"{', '.join(metrics)} on {place} {be} blank for {models}: {reason}")
         if "code" in finished:
-            told = finished["code"].fillna("").str.split(", ").explode()
-            for model, versions in told[told != ""].groupby(finished["model"]).nunique().items():
+            told = finished["code"].fillna("untold").str.split(", ").explode()
+            for model, versions in told.groupby(finished["model"]).nunique().items():
                 if versions > 1:
                     lines.append(
                         f"runs of {model!s} on {place} were trained with {versions} versions of its code, and may differ by that"

@@ -15,6 +15,7 @@ from bench import registry
 from bench.errors import interrupt_behind
 from bench.executors import Gone, Resources
 from bench.paths import Paths
+from bench.run.earlier import told_outdated
 from bench.run.events import Epoch, Event, Finished, Saved, Started, forget
 from bench.run.feed import Feed
 from bench.run.lock import TrialLocks, folder_of_locks, sole_driver
@@ -78,6 +79,7 @@ class Driver:
         self.outcome = Outcome()
         self.planner = Planner(study, catalogue, paths.data, track)
         self._looks = looks
+        self._counts: Callable[[Record], bool] = lambda found: True  # another study's run, as finished for this one
         self._stack = contextlib.ExitStack()
         self._attempts: dict[str, int] = {}
         self._stored: set[str] = set()
@@ -115,8 +117,10 @@ class Driver:
     def __exit__(self, *error: object) -> None:
         self._stack.close()
 
-    def plan(self, **options: bool) -> Plan:
-        """Everything that can be known before it starts, checked; the options are those of `Planner.plan`."""
+    def plan(self, *, rerun: bool = False, rerun_changed: bool = False, remeasure: bool = False) -> Plan:
+        """Everything that can be known before it starts, checked; see `Planner.plan`."""
+        options = {"rerun": rerun, "rerun_changed": rerun_changed, "remeasure": remeasure}
+        self._counts = lambda found: not (rerun or (rerun_changed and self.planner.code.is_outdated(found)))
         plan = self.planner.plan(self.records, partial(elsewhere, self.store), **options)
         self.records |= plan.borrowed
         return plan
@@ -128,7 +132,7 @@ class Driver:
         MLflow, Optuna and torch, which takes longer than all else.
         """
         sweep(self.store, self.records, self._locks)
-        self.outcome.notes += self.planner.outdated(plan, self.records)
+        self.outcome.notes += told_outdated(self.study, plan.outdated, self.records)
         self.outcome.notes += self.planner.undrawn(plan, self.records, self.store.drawn)
         if not (plan.work or plan.borrowed or self._storage):
             self.store.keep_copy()
@@ -302,7 +306,8 @@ class Driver:
         if self._writer.away:
             return None
         with contextlib.suppress(StoreError):
-            return elsewhere(self.store, [trial.key]).get(trial.key)
+            found = elsewhere(self.store, [trial.key]).get(trial.key)
+            return found if found and self._counts(found) else None
         return None
 
     def _is_stored(self, trial: Trial) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,8 +11,8 @@ from statistics import mean
 from typing import TYPE_CHECKING
 
 from bench import registry
-from bench.closure import code_of
 from bench.errors import DataError, Unsupported
+from bench.run.earlier import Code, tried
 from bench.run.events import Asked
 from bench.score import Score
 from bench.study.catalogue import Catalogue
@@ -87,7 +86,7 @@ class Planner:
         self.catalogue = catalogue
         self.data_dir = data_dir
         self.track = track
-        self._code: dict[tuple[str, str], str] = {}
+        self.code = Code()
         self._fingerprints: dict[str, str] = {}
         self._sources: dict[tuple[str, int | None], Source] = {}
         self._checked: dict[str, int] = {}
@@ -119,15 +118,20 @@ class Planner:
             confirmations = searches * confirm.top * confirm.seeds if confirm else 0
             for corner in self.corners():
                 self.check(corner, room=True)
-        finished = {key: record for key, record in records.items() if record.state == "finished" and not rerun}
+
+        def counts(record: Record) -> bool:
+            return not (rerun_changed and not self.study.is_search and self.code.is_outdated(record))
+
+        finished = {
+            key: each for key, each in records.items() if each.state == "finished" and not rerun and counts(each)
+        }
         borrowed = {} if rerun else elsewhere([trial.key for trial in trials if trial.key not in finished])
+        borrowed = {key: record for key, record in borrowed.items() if counts(record)}
         finished.update(borrowed)
-        ours = records if self.study.is_search else {trial.key for trial in trials}
-        outdated = {key for key, record in finished.items() if key in ours and self._is_outdated(record)}
-        if rerun_changed and not self.study.is_search:
-            finished = {key: record for key, record in finished.items() if key not in outdated}
-            borrowed = {key: record for key, record in borrowed.items() if key not in outdated}
-            outdated = set()
+        ours = (
+            [record.trial for record in tried(self.study, self.catalogue, records)] if self.study.is_search else trials
+        )
+        outdated = {each.key for each in ours if each.key in finished and self.code.is_outdated(finished[each.key])}
         done = {trial.key for trial in trials if trial.key in finished}
         again = {}
         for key in done:
@@ -142,13 +146,6 @@ class Planner:
             trials, done, again, parameters, proposals, seconds, borrowed, outdated, confirmations=confirmations
         )
 
-    def _is_outdated(self, record: Record) -> bool:
-        """Whether a run's model was made of other code, or began with another; of runs that do not tell, none was."""
-        asked = record.trial.model, record.trial.dataset
-        if record.code and asked not in self._code:
-            self._code[asked] = code_of(*asked)
-        return bool(record.code and self._code[asked]) and record.code != self._code[asked]
-
     def missing(self, record: Record | None) -> Asked:
         """What the study asks and a run has neither had nor left blank; all of it where there is none."""
         scores, applied = (record.scores, record.applied) if record else ({}, {})
@@ -157,18 +154,6 @@ class Planner:
             tuple(name for name in metrics if name not in scores),
             tuple(name for name in self.study.applications if name not in applied),
         )
-
-    def outdated(self, plan: Plan, records: Mapping[str, Record]) -> list[str]:
-        """A line on each model of which finished trials were trained with other code than would come to those numbers now.
-
-        A search tries nothing twice, so that of its trials none is trained again.
-        """
-        again = "" if self.study.is_search else "; to train what has changed again: --rerun-changed"
-        models = Counter(records[key].trial.model for key in plan.outdated)
-        return [
-            f"trained with other code of {model} than there is now: {count} of the finished trials{again}"
-            for model, count in sorted(models.items())
-        ]
 
     def undrawn(
         self, plan: Plan, records: Mapping[str, Record], drawn: Callable[[str], Mapping[tuple[str, int], str]]

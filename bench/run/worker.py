@@ -45,6 +45,7 @@ from bench.study.naming import applied_file
 from bench.tracking.names import CODE
 from bench.training import train
 
+UNTOLD = "untold"  # code that an earlier version of the suite did not remember, or that cannot be read
 NO_MEMORY = re.compile("can't allocate memory|not enough memory")  # as torch says it of a processor's
 
 
@@ -112,9 +113,10 @@ class Work:
         model = build(trial, data.spec).to(device)
         guests = registry.guests(models=trial.model, datasets=trial.dataset)
         folder = self.checkpoint(trial)
-        codes = [*beside(folder, CODE).split(", "), code_of(trial.model, trial.dataset)]
-        code = ", ".join(filter(None, dict.fromkeys(codes)))
-        tags = {**_surroundings(device), "guests": json.dumps(guests), CODE: code}
+        codes = codes_in(folder)
+        if (now := code_of(trial.model, trial.dataset)) not in codes[-1:]:
+            codes.append(now or UNTOLD)
+        tags = {**_surroundings(device), "guests": json.dumps(guests), CODE: ", ".join(dict.fromkeys(codes))}
         yield Started(parameter_count(model), tags, _data_facts(data))
         if trial.key in self.first and device.type == "cpu":
             options, cache = EvaluationOptions(**trial.settings["evaluation"]), self.folder / "cache"
@@ -126,10 +128,8 @@ class Work:
         )
         told = self.tell_saved
         for progress in train(model, data, training, seed=trial.seed, folder=folder, tell_saved=told, **rarely):
-            if not progress.epoch:
-                write_whole(
-                    folder / CODE, code.encode()
-                )  # beside the checkpoint: whoever goes on from it may be another
+            if not progress.epoch:  # beside the checkpoint, for whoever goes on from it
+                write_whole(folder / f"{CODE}-{len(codes):03}-{codes[-1]}", b"")
             if progress.epoch in due and not progress.past and not kept(folder, progress.epoch):
                 keep(folder, progress.epoch, progress_pictures(model, data))
             yield Epoch(progress, kept(folder, progress.epoch))
@@ -255,6 +255,16 @@ def build(trial: Trial, spec: ImageSpec) -> Model:
 def parameter_count(model: Model) -> int:
     """Trainable numbers; moving statistics are not counted."""
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def codes_in(folder: Path) -> list[str]:
+    """The digests of all code that trained the checkpoint in ``folder``, the first one first; none where there is no checkpoint.
+
+    Each is the name of a file that is never written again: a checkpoint is whole for as long as no file that it names changes.
+    """
+    files = beside(folder)
+    codes = [name.split("-", 2)[2] for name in files if name.startswith(f"{CODE}-")]
+    return codes or ([UNTOLD] if files else [])
 
 
 def _surroundings(device: torch.device) -> dict[str, str]:

@@ -1,0 +1,56 @@
+"""What runs of before are to a plan: of the code that stands here or of other code, of the search as it is written or not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from bench.closure import code_of
+from bench.study.catalogue import Catalogue
+from bench.study.definition import Study
+from bench.tracking.rows import Record
+
+ENDED = ("finished", "pruned", "failed")  # states of a run that nobody goes on with
+
+
+class Code:
+    """The code that models are made of now, read once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], str] = {}
+
+    def is_outdated(self, record: Record) -> bool:
+        """Whether a run's model was made of other code, or began with another; where either is not told, it was not."""
+        asked = record.trial.model, record.trial.dataset
+        if record.code and asked not in self._known:
+            self._known[asked] = code_of(*asked)
+        return bool(record.code and self._known[asked]) and record.code != self._known[asked]
+
+
+def told_outdated(study: Study, keys: Iterable[str], records: Mapping[str, Record]) -> list[str]:
+    """A line on each model of which finished trials, by their ``keys``, were trained with other code than stands here.
+
+    A search tries nothing twice, so that of its trials none is trained again.
+    """
+    again = "" if study.is_search else "; to train what has changed again: --rerun-changed"
+    models = Counter(records[key].trial.model for key in keys)
+    return [
+        f"trained with other code of {model} than there is now: {count} of the finished trials{again}"
+        for model, count in sorted(models.items())
+    ]
+
+
+def tried(study: Study, catalogue: Catalogue, records: Mapping[str, Record]) -> list[Record]:
+    """What is tracked of a search as it is written now: its proposals, and what confirmed them."""
+    ours = []
+    for record in records.values():
+        trial = record.trial
+        if record.state in ENDED and trial.dataset in study.datasets and trial.varied.keys() == study.vary.keys():
+            settled = trial.seed, trial.varied, trial.fingerprint
+            made = (
+                study.trial(catalogue, variant, trial.dataset, *settled, proposal=proposal).key
+                for variant in study.variants_on(trial.dataset)
+                for proposal in (True, False)
+            )
+            ours += [record] if trial.key in made else []
+    return ours
