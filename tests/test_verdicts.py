@@ -397,7 +397,7 @@ def test_a_terminal_shows_the_answer_and_a_line_for_each(judgements: list[Judgem
     lines = [" ".join(line.split()) for line in text.splitlines()]
     assert lines[5:8] == [
         "the loss falls digits -9.80 ± 0.50 nats (n = 3) holds",
-        "the loss falls mnist open",
+        "mnist open",  # the claim is not said twice
         "more is better. digits +3 dB (n = 3) does not hold",
     ]
     assert plain("", []) == ""

@@ -75,7 +75,10 @@ def plain(found: str, judgements: Sequence[Judgement], width: int = WIDTH) -> st
     """What was ``found`` and a line for every verdict, as a terminal of ``width`` columns shows them; empty without claims."""
     if not judgements:
         return ""
-    rows = [(each.claim.text, place, _effect(each), _word(each)) for each, place in _rows(judgements)]
+    rows, said = [], None
+    for each, place in _rows(judgements):
+        rows.append(("" if each.claim == said else each.claim.text, place, _effect(each), _word(each)))
+        said = each.claim
     columns = tuple(name for name in COLUMNS if name != "measure")
     shown = Table("claims", columns, tuple(tuple(map(Cell, row)) for row in rows))
     return "\n".join((*textwrap.wrap(found, width), "", plain_table(shown, width)))
