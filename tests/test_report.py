@@ -179,6 +179,24 @@ def test_rows_that_were_trained_otherwise_share_a_column_and_the_page_says_so(
     ]
 
 
+@pytest.mark.parametrize(
+    ("codes", "told"),
+    [
+        (("a", "a"), ""),
+        (("a", "b"), "runs of vae on digits were trained with 2 versions of its code, and may differ by that"),
+        (("a, b", "b"), "runs of vae on digits were trained with 2 versions of its code, and may differ by that"),
+        (("a", None), "not all runs of vae on digits tell with what version of its code they were trained"),
+        ((", a", "a"), "not all runs of vae on digits tell with what version of its code they were trained"),
+        ((None, None), ""),
+    ],
+)
+def test_runs_of_several_versions_of_a_models_code_are_told(
+    study: Study, codes: tuple[str | None, str | None], told: str
+) -> None:
+    runs = pd.DataFrame([row(2, seed, 100.0, code=code) for seed, code in enumerate(codes)])
+    assert [note for note in notes(study, runs) if "code" in note] == ([told] if told else [])
+
+
 def test_the_best_is_bold_in_its_own_direction(study: Study, runs: pd.DataFrame) -> None:
     runs = pd.concat([runs[1:], pd.DataFrame([row(10, 1, 90.0)])])
     lines = markdown_table(study, summary(study, runs)).splitlines()

@@ -55,13 +55,15 @@ def notes(study: Study, runs: pd.DataFrame) -> list[str]:
         for (models, reason), metrics in blank.items():
             be = "is" if len(metrics) == 1 else "are"
             lines.append(f"{', '.join(metrics)} on {place} {be} blank for {models}: {reason}")
-        if "code" in finished:
-            told = finished["code"].fillna("untold").str.split(", ").explode()
-            for model, versions in told.groupby(finished["model"]).nunique().items():
-                if versions > 1:
-                    lines.append(
-                        f"runs of {model!s} on {place} were trained with {versions} versions of its code, and may differ by that"
-                    )
+        for model, own in finished.groupby("model") if "code" in finished else ():
+            codes = {each for codes in own["code"].fillna("") for each in codes.split(", ")}
+            if (versions := len(codes - {""})) > 1:
+                words = f"were trained with {versions} versions of its code, and may differ by that"
+                lines.append(f"runs of {model!s} on {place} {words}")
+            elif versions and "" in codes:
+                lines.append(
+                    f"not all runs of {model!s} on {place} tell with what version of its code they were trained"
+                )
         for state in ("running", "interrupted"):
             if count := int((trials["state"] == state).sum()):
                 lines.append(f"{count} trial{' is' if count == 1 else 's are'} {state} on {place}, not finished")

@@ -45,7 +45,6 @@ from bench.study.naming import applied_file
 from bench.tracking.names import CODE
 from bench.training import train
 
-UNTOLD = "untold"  # code that an earlier version of the suite did not remember, or that cannot be read
 NO_MEMORY = re.compile("can't allocate memory|not enough memory")  # as torch says it of a processor's
 
 
@@ -115,7 +114,7 @@ class Work:
         folder = self.checkpoint(trial)
         codes = codes_in(folder)
         if (now := code_of(trial.model, trial.dataset)) not in codes[-1:]:
-            codes.append(now or UNTOLD)
+            codes.append(now)
         tags = {**_surroundings(device), "guests": json.dumps(guests), CODE: ", ".join(dict.fromkeys(codes))}
         yield Started(parameter_count(model), tags, _data_facts(data))
         if trial.key in self.first and device.type == "cpu":
@@ -261,10 +260,11 @@ def codes_in(folder: Path) -> list[str]:
     """The digests of all code that trained the checkpoint in ``folder``, the first one first; none where there is no checkpoint.
 
     Each is the name of a file that is never written again: a checkpoint is whole for as long as no file that it names changes.
+    Empty stands for code that is not told.
     """
     files = beside(folder)
     codes = [name.split("-", 2)[2] for name in files if name.startswith(f"{CODE}-")]
-    return codes or ([UNTOLD] if files else [])
+    return codes or ([""] if files else [])
 
 
 def _surroundings(device: torch.device) -> dict[str, str]:
