@@ -173,7 +173,7 @@ def threads_of(folder: Path) -> int | None:
         return None
 
 
-def beside(folder: Path) -> list[str]:
+def files_of(folder: Path) -> list[str]:
     """The names of all files of the checkpoint in ``folder``, sorted; none where there is no checkpoint."""
     try:
         return sorted(_contents(folder)["files"])

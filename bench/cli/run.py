@@ -136,7 +136,9 @@ def _run(kind: str, name: str, study: Study, known: Catalogue, paths: Paths, opt
         study.size,
     )
     with Driver(study, known, paths, command, _track, looks=options["dry_run"]) as driver:
-        plan = driver.plan(**{name: options[name] for name in ("rerun", "rerun_changed", "remeasure")})
+        plan = driver.plan(
+            rerun=options["rerun"], rerun_changed=options["rerun_changed"], remeasure=options["remeasure"]
+        )
         gpus = options["gpus"]
         if gpus is None and not plan.work:
             gpus = ""  # which GPUs there are is of no matter, and torch need not be read to tell

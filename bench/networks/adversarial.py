@@ -55,24 +55,21 @@ def k_plus_one_classes(labels: Tensor) -> AdversarialLoss:
 
 @dataclass(frozen=True)
 class Fakes:
-    """The images that a VAE makes for a batch: its reconstructions, and as many drawn from the prior, ``[B, C, H, W]`` each.
-
-    So too their logits.
-    """
+    """The images that a VAE makes for a batch: its reconstructions, and as many drawn from the prior, ``[B, C, H, W]`` each."""
 
     reconstructed: Tensor
     drawn: Tensor
 
-    @classmethod
-    def decoded(cls, decode: Callable[[Tensor], Tensor], z: Tensor) -> Fakes:
-        """Of the codes ``z [B, Z]`` of a batch and as many draws from N(0, I), decoded together.
 
-        So Larsen et al.'s code shows them to the discriminator; it compares reconstructions that are decoded alone.
-        What a decoder's batch normalisation keeps for the trained model is a mean over the batches that it saw. Of codes of
-        images and codes of the prior in turn, it is of neither, and both come out worse than they were trained to.
-        """
-        reconstructed, drawn = decode(torch.cat((z, torch.randn_like(z)))).chunk(2)
-        return cls(reconstructed, drawn)
+def decoded_together(decode: Callable[[Tensor], Tensor], z: Tensor) -> tuple[Tensor, Tensor]:
+    """What ``decode`` makes of the codes ``z [B, Z]`` of a batch, and of as many draws from N(0, I), in one batch of both.
+
+    So Larsen et al.'s code shows them to the discriminator; it compares reconstructions that are decoded alone. What a decoder's
+    batch normalisation keeps for the trained model is a mean over the batches that it saw: of codes of images and of the prior
+    in turn, it would be of neither.
+    """
+    reconstructed, drawn = decode(torch.cat((z, torch.randn_like(z)))).chunk(2)
+    return reconstructed, drawn
 
 
 def vae_gan_step(

@@ -12,9 +12,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-MOST = (
-    1024  # units that are taken as they depend on one another; of more, whose covariance has millions, each by itself
-)
+MOST = 1024  # units that are taken together; of more, whose covariance has millions of numbers, each by itself
 
 
 class FittedGaussian(nn.Module):

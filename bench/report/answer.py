@@ -59,10 +59,8 @@ def tables(judgements: Sequence[Judgement]) -> tuple[Block, ...]:
 def table(judgements: Sequence[Judgement]) -> Table:
     """What the source said and what was found here, with its legend; without columns that hold nothing."""
     rows = []
-    said: Claim | None = None
-    for each, place in _rows(judgements):
-        claim = "" if each.claim == said else f"{each.claim.text} ({each.claim.where})"
-        said = each.claim
+    for each, place, first in _rows(judgements):
+        claim = f"{each.claim.text} ({each.claim.where})" if first else ""
         told = each.verdict in ("holds", "does not hold")
         measure = _measure(each.claim) if each.means else ""
         verdict = Cell(_word(each), strong=told, after=_because(each))
@@ -75,18 +73,21 @@ def plain(found: str, judgements: Sequence[Judgement], width: int = WIDTH) -> st
     """What was ``found`` and a line for every verdict, as a terminal of ``width`` columns shows them; empty without claims."""
     if not judgements:
         return ""
-    rows, said = [], None
-    for each, place in _rows(judgements):
-        rows.append(("" if each.claim == said else each.claim.text, place, _effect(each), _word(each)))
-        said = each.claim
+    rows = [
+        (each.claim.text if first else "", place, _effect(each), _word(each))
+        for each, place, first in _rows(judgements)
+    ]
     columns = tuple(name for name in COLUMNS if name != "measure")
     shown = Table("claims", columns, tuple(tuple(map(Cell, row)) for row in rows))
     return "\n".join((*textwrap.wrap(found, width), "", plain_table(shown, width)))
 
 
-def _rows(judgements: Sequence[Judgement]) -> list[tuple[Judgement, str]]:
-    """The lines of a table, each with its data sets: those where a claim is open for one reason share a line."""
-    rows: list[tuple[Judgement, str]] = []
+def _rows(judgements: Sequence[Judgement]) -> list[tuple[Judgement, str, bool]]:
+    """The lines of a table, each with its data sets, and whether it is its claim's first, which is said there alone.
+
+    Data sets where a claim is open for one reason share a line.
+    """
+    rows: list[tuple[Judgement, str, bool]] = []
     for each in judgements:
         last = rows[-1][0] if rows else None
         if (
@@ -94,9 +95,9 @@ def _rows(judgements: Sequence[Judgement]) -> list[tuple[Judgement, str]]:
             and each.verdict == "open"
             and (last.claim, last.verdict, last.reason) == (each.claim, "open", each.reason)
         ):
-            rows[-1] = (last, f"{rows[-1][1]}, {nickname(each.dataset)}")
+            rows[-1] = (last, f"{rows[-1][1]}, {nickname(each.dataset)}", rows[-1][2])
         else:
-            rows.append((each, nickname(each.dataset)))
+            rows.append((each, nickname(each.dataset), not last or last.claim != each.claim))
     return rows
 
 

@@ -79,7 +79,6 @@ class Driver:
         self.outcome = Outcome()
         self.planner = Planner(study, catalogue, paths.data, track)
         self._looks = looks
-        self._counts: Callable[[Record], bool] = lambda found: True  # another study's run, as finished for this one
         self._stack = contextlib.ExitStack()
         self._attempts: dict[str, int] = {}
         self._stored: set[str] = set()
@@ -119,9 +118,13 @@ class Driver:
 
     def plan(self, *, rerun: bool = False, rerun_changed: bool = False, remeasure: bool = False) -> Plan:
         """Everything that can be known before it starts, checked; see `Planner.plan`."""
-        options = {"rerun": rerun, "rerun_changed": rerun_changed, "remeasure": remeasure}
-        self._counts = lambda found: not (rerun or (rerun_changed and self.planner.code.is_outdated(found)))
-        plan = self.planner.plan(self.records, partial(elsewhere, self.store), **options)
+        plan = self.planner.plan(
+            self.records,
+            partial(elsewhere, self.store),
+            rerun=rerun,
+            rerun_changed=rerun_changed,
+            remeasure=remeasure,
+        )
         self.records |= plan.borrowed
         return plan
 
@@ -307,7 +310,7 @@ class Driver:
             return None
         with contextlib.suppress(StoreError):
             found = elsewhere(self.store, [trial.key]).get(trial.key)
-            return found if found and self._counts(found) else None
+            return found if found and self.planner.counts(found) else None
         return None
 
     def _is_stored(self, trial: Trial) -> None:

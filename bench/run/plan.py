@@ -86,7 +86,8 @@ class Planner:
         self.catalogue = catalogue
         self.data_dir = data_dir
         self.track = track
-        self.code = Code()
+        self._code = Code()
+        self._anew = self._changed_anew = False
         self._fingerprints: dict[str, str] = {}
         self._sources: dict[tuple[str, int | None], Source] = {}
         self._checked: dict[str, int] = {}
@@ -118,20 +119,15 @@ class Planner:
             confirmations = searches * confirm.top * confirm.seeds if confirm else 0
             for corner in self.corners():
                 self.check(corner, room=True)
-
-        def counts(record: Record) -> bool:
-            return not (rerun_changed and not self.study.is_search and self.code.is_outdated(record))
-
-        finished = {
-            key: each for key, each in records.items() if each.state == "finished" and not rerun and counts(each)
-        }
-        borrowed = {} if rerun else elsewhere([trial.key for trial in trials if trial.key not in finished])
-        borrowed = {key: record for key, record in borrowed.items() if counts(record)}
+        self._anew, self._changed_anew = rerun, rerun_changed and not self.study.is_search
+        finished = {key: each for key, each in records.items() if each.state == "finished" and self.counts(each)}
+        others = elsewhere([trial.key for trial in trials if trial.key not in finished])
+        borrowed = {key: each for key, each in others.items() if self.counts(each)}
         finished.update(borrowed)
         ours = (
             [record.trial for record in tried(self.study, self.catalogue, records)] if self.study.is_search else trials
         )
-        outdated = {each.key for each in ours if each.key in finished and self.code.is_outdated(finished[each.key])}
+        outdated = {each.key for each in ours if each.key in finished and self._code.is_outdated(finished[each.key])}
         done = {trial.key for trial in trials if trial.key in finished}
         again = {}
         for key in done:
@@ -145,6 +141,10 @@ class Planner:
         return Plan(
             trials, done, again, parameters, proposals, seconds, borrowed, outdated, confirmations=confirmations
         )
+
+    def counts(self, record: Record) -> bool:
+        """Whether a finished run stands for its trial, under what `plan` was asked to train again."""
+        return not (self._anew or (self._changed_anew and self._code.is_outdated(record)))
 
     def missing(self, record: Record | None) -> Asked:
         """What the study asks and a run has neither had nor left blank; all of it where there is none."""

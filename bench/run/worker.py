@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from bench import __version__, registry
 from bench.batches import DataOptions, prepare
-from bench.checkpoint import beside, threads_of
+from bench.checkpoint import files_of, threads_of
 from bench.closure import code_of
 from bench.contract import DataError, Diverged, Generates, ImageSpec, Model, Unsupported
 from bench.data import Data
@@ -262,7 +262,7 @@ def codes_in(folder: Path) -> list[str]:
     Each is the name of a file that is never written again: a checkpoint is whole for as long as no file that it names changes.
     Empty stands for code that is not told.
     """
-    files = beside(folder)
+    files = files_of(folder)
     codes = [name.split("-", 2)[2] for name in files if name.startswith(f"{CODE}-")]
     return codes or ([""] if files else [])
 
