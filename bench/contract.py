@@ -19,6 +19,7 @@ from bench.errors import DataError as DataError
 from bench.errors import Diverged as Diverged
 from bench.errors import Unmeasurable as Unmeasurable
 from bench.errors import Unsupported as Unsupported
+from bench.subsets import spaced
 
 HIDDEN = -1  # the label of an image whose label is withheld or unknown
 
@@ -71,8 +72,8 @@ class Split:
         return Split(self.images[index], self.labels[index])
 
     def spaced(self, n: int) -> Tensor:
-        """int64 ``[n]``: places at even distances through the split, which may be sorted by class; some recur in a short one."""
-        return torch.arange(n, device=self.images.device) * len(self) // n
+        """int64 ``[n]``: places through the whole split, in whatever order its classes are; some recur in a short one."""
+        return spaced(len(self), n).to(self.images.device)
 
     def to(self, device: torch.device) -> Split:
         """The same split on ``device``: it moves once, batches are index selections there."""

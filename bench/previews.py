@@ -118,6 +118,6 @@ def kept(folder: Path, epoch: int) -> dict[str, bytes]:
 
 
 def _held_out(data: Data, n: int) -> Batch:
-    """``n`` held-out images at even distances through the split, which may be sorted by class."""
+    """``n`` held-out images from all parts of the split, which may be sorted by class."""
     part = data.held_out.take(data.held_out.spaced(n))
     return Batch(as_floats(part.images), part.labels)

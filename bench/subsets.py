@@ -20,6 +20,17 @@ def stratified(labels: Tensor, n: int) -> Tensor:
     return order[((turn + 0.5) / sizes).argsort(stable=True)[:n]]
 
 
+def spaced(total: int, n: int) -> Tensor:
+    """int64 ``[n]``: places in rising order out of ``total``, one from each of ``n`` parts of one length; some recur of a few.
+
+    The split may be sorted by class, which calls for all parts of it; and the classes may take turns in it, as `balanced` leaves
+    them, with which places at even distances would keep step. So each is drawn within its part, always the same one.
+    """
+    ends = torch.arange(n + 1) * total // max(n, 1)
+    drawn = torch.rand(n, generator=torch.Generator().manual_seed(SPLIT_SEED), dtype=torch.float64)
+    return ends[:-1] + (drawn * ends.diff()).long()
+
+
 def _turns(labels: Tensor, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     """A random order, and for each place in it the image's number among those of its class, and their count.
 

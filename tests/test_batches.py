@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ import torch
 from bench.batches import DataOptions, prepare, steps_per_epoch, stream
 from bench.contract import HIDDEN, DataError, ImageSpec, Split
 from bench.data import Data
+from bench.subsets import spaced
 
 SPEC = ImageSpec(1, 2, 2, ("a", "b", "c"))
 
@@ -96,6 +98,30 @@ def test_sizes_are_balanced_over_classes() -> None:
     data = apply(DataOptions(train_images=30, test_images=9))
     assert torch.bincount(data.train.labels).tolist() == [10, 10, 10]
     assert torch.bincount(data.held_out.labels).tolist() == [3, 3, 3]
+
+
+@pytest.mark.parametrize("options", [{"train_images": 1000}, {"validation": 0.5}, {}])
+@pytest.mark.parametrize("n", [10, 100, 200])
+def test_places_through_a_split_are_of_all_classes_though_the_classes_take_turns_in_it(
+    options: dict[str, Any], n: int
+) -> None:
+    """Of 10,000 images of MNIST so taken every tenth is the commonest digit; and whole sets may be sorted."""
+    labels = torch.cat([torch.full((size,), label) for label, size in enumerate((500, 540, 480, 520, 460))])
+    spec = ImageSpec(1, 2, 2, tuple("abcde"))
+    train = Split(torch.zeros(len(labels), 1, 2, 2, dtype=torch.uint8), labels)
+    split = prepare("toy", spec, train, train, DataOptions(**options)).train
+    counts = torch.bincount(split.labels[split.spaced(n)], minlength=5)
+    assert counts.sum() == n
+    assert (counts - n / 5).abs().max() < 4 * (n * 0.2 * 0.8) ** 0.5  # four standard deviations of a draw
+
+
+def test_places_through_a_split_rise_and_are_all_of_them_where_as_many_are_asked_for() -> None:
+    places = spaced(1000, 100)
+    assert torch.equal(places // 10, torch.arange(100))  # one of each ten
+    assert len((places % 10).unique()) == 10
+    assert torch.equal(spaced(7, 7), torch.arange(7))
+    assert torch.equal(spaced(3, 6), torch.tensor([0, 0, 1, 1, 2, 2]))
+    assert len(spaced(0, 0)) == len(spaced(5, 0)) == 0
 
 
 def test_a_validation_split_is_carved_from_train_alone() -> None:

@@ -21,6 +21,7 @@ from bench.models.gan import GAN
 from bench.models.ssl_vae import SSLVAE
 from bench.models.vae import VAE
 from bench.optimizers import Optimizers, TrainingOptions
+from bench.subsets import balanced
 from bench.training import counterpart, mean_terms, train
 
 OPTIONS = TrainingOptions(epochs=4, batch_size=16)
@@ -66,7 +67,7 @@ def test_training_images_are_looked_at_as_held_out_ones_are(
     make: type[Model], options: dict[str, Any], digits: Data
 ) -> None:
     """So that of the same images it is the same number, whatever the steps saw of them."""
-    few = digits.held_out.take(digits.held_out.spaced(50))
+    few = digits.held_out.take(balanced(digits.held_out.labels, 50))
     data = prepare("digits", digits.spec, few, few, DataOptions(**options))
     data = replace(
         data, train=replace(data.train, images=data.held_out.images)

@@ -51,7 +51,7 @@ def held_out(data: Data, places: Tensor) -> Batch:
 
 
 def spread(data: Data, n: int) -> Tensor:
-    """``n`` places at even distances through the held-out images, which may be sorted by class."""
+    """``n`` places in all parts of the held-out images, which may be sorted by class."""
     if not 1 <= n <= len(data.held_out):
         raise Unsupported(f"count = {n}: {data.name} has 1 to {len(data.held_out)} {data.held_out_name} images")
     return data.held_out.spaced(n)

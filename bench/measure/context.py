@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from bench import registry
+from bench import registry, subsets
 from bench.augmentation import binarised
 from bench.cache import cached, digest
 from bench.contract import (
@@ -226,7 +226,7 @@ def draw(model: Model, n: int, data: Data, *, seed: int = 0, like_held_out: bool
 def to_tell(data: Data, n: int) -> Split:
     """What a conditional model is told of ``n`` images that it is to make: every class in turn, or left halves of images.
 
-    The images are held-out ones, at even distances through the split.
+    The images are held-out ones, from all parts of the split.
     """
     labels = torch.arange(n, device=data.held_out.labels.device) % max(1, len(data.spec.classes))
     return Split(data.held_out.images[data.held_out.spaced(n)], labels)
@@ -240,6 +240,5 @@ def extract(network: Extractor, images: Tensor, precision: Precision) -> Tensor:
 
 
 def spaced(rows: Tensor, n: int) -> Tensor:
-    """At most ``n`` rows, at even distances through all of them, which may be sorted."""
-    n = min(n, len(rows))
-    return rows[torch.arange(n, device=rows.device) * len(rows) // n]
+    """At most ``n`` rows, from all parts of them, which may be sorted."""
+    return rows[subsets.spaced(len(rows), min(n, len(rows))).to(rows.device)]

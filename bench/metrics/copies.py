@@ -17,7 +17,7 @@ UNITS = {"copies": "share"}
 NEEDS = Model
 EXTRACTOR = "classifier"
 OF_TRAINING = True
-QUERIES = 2000  # images of each kind, at even distances: the share is known to some 0.003 where it is 0.01
+QUERIES = 2000  # images of each kind, from all parts of them: the share is known to some 0.003 where it is 0.01
 
 
 def measure(model: Model, data: Data, context: Context) -> dict[str, Score]:

@@ -14,7 +14,7 @@ VALUES = {"copies_pixels": "neither"}
 UNITS = {"copies_pixels": "share"}
 NEEDS = Model
 EXTRACTOR = None
-QUERIES = 2000  # images of each kind, at even distances, as for ``copies``
+QUERIES = 2000  # images of each kind, from all parts of them, as for ``copies``
 
 
 def measure(model: Model, data: Data, context: Context) -> dict[str, Score]:

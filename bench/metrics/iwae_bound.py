@@ -20,7 +20,7 @@ EXTRACTOR = None
 
 
 def measure(model: Infers, data: Data, context: Context) -> dict[str, Score]:
-    """The mean over held-out images at even distances through the split, as many and with as many draws as the options say."""
+    """The mean over held-out images from all parts of the split, as many and with as many draws as the options say."""
     draws, count = context.options.likelihood_draws, min(context.options.likelihood_images, len(data.held_out))
     images = data.held_out.take(data.held_out.spaced(count))
     bound = float(importance_weighted_bounds(model, images, draws).mean())
