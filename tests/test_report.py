@@ -17,8 +17,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from bench.images import WIDTH, Picture, picture, png
-from bench.report import illustrations, markdown, page
+from bench.images import COLOURS, WIDTH, Picture, picture, png
+from bench.report import illustrations, markdown, page, plots
 from bench.report.blocks import Cell, Table
 from bench.report.cells import laid_out, legend, measures, with_spread
 from bench.report.claims import Judgement
@@ -558,6 +558,35 @@ def test_curves_leave_out_epoch_0_and_infinities_and_go_by_seed(
     ]
     assert list(seen[0]) == ["loss", "kl"]
     assert list(seen[0]["kl"]["latent_dim=2"]) == ["train", "train_eval", "validation"]
+
+
+def test_of_many_variants_held_out_curves_are_drawn_alone(
+    known: Catalogue, study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+
+    def curves(panels: Any) -> Picture:
+        seen.append({term: {tuple(own) for own in panel.values()} for term, panel in panels.items()})
+        return np.zeros((9, 9, 3), np.uint8)
+
+    monkeypatch.setattr(illustrations, "curves", curves)
+    for most in (7, 8):
+        wide = dataclasses.replace(study, vary={"latent_dim": tuple(range(1, most + 1))})
+        runs = pd.DataFrame([row(n, 0, 100.0 + n) for n in range(1, most + 1)])
+        rows = [(f"r{n}-0", f"{s}/loss", 1, 7.0) for n in range(1, most + 1) for s in ("train", "train_eval", "test")]
+        rows.append(("r1-0", "train/penalty", 1, 7.0))  # which is of training alone
+        page.write(wide, runs, pd.DataFrame(rows, columns=["run_id", "name", "step", "value"]), {}, tmp_path)
+    assert seen == [
+        {"loss": {("train", "train_eval", "test")}, "penalty": {("train",)}},
+        {"loss": {("test",)}},
+    ]
+    assert "Held-out images (test) alone, of so many variants. Lines" in (tmp_path / "README.md").read_text()
+
+
+def test_no_two_of_forty_nine_variants_look_alike() -> None:
+    look = list(zip(plots._colours(49), plots._marks(49), strict=True))
+    assert len(set(look)) == 49
+    assert look[:7] == list(zip(COLOURS, plots.MARKERS, strict=True))
 
 
 def test_a_printed_table_fits_a_terminal_and_lacks_no_row(known: Catalogue, study: Study, runs: pd.DataFrame) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.images import FONT, picture, png, side_by_side
+from bench.images import COLOURS, FONT, picture, png, side_by_side
 from bench.report.blocks import Picture
 from bench.report.cells import HELD_OUT, titled, told_in
 from bench.report.plots import Curve, Effect, Panels, curves, effects
@@ -167,13 +167,26 @@ def curve_plot(
     if not panels:
         return None
     held_out = sorted({split for panel in panels.values() for each in panel.values() for split in each} - {*_TRAINING})
-    note = (
-        f"Held-out images ({', '.join(held_out)}) solid; training images dashed in eval mode (train_eval), which compares with "
-        "them, dotted as the training steps took them (train). Lines are means over the seeds, bands reach from the lowest "
-        f"to the highest; they begin after epoch {first}. "
-    )
+    note = f"Held-out images ({', '.join(held_out)})"
+    if len({variant for panel in panels.values() for variant in panel}) > len(COLOURS) and held_out:
+        panels = _only(held_out, panels)
+        note += " alone, of so many variants. "
+    else:
+        note += " solid; training images dashed in eval mode (train_eval), which compares with them, dotted as the training "
+        note += "steps took them (train). "
+    note += "Lines are means over the seeds, bands reach from the lowest to the highest; "
+    note += f"they begin after epoch {first}. "
     note += "; ".join(f"{term}: {TERMS[term]}" for term in panels if term in TERMS)
     return Picture(f"{stem}-{CURVES}", "Losses", note.strip()), png(curves(panels), plot=True)
+
+
+def _only(splits: Collection[str], panels: Panels) -> Panels:
+    """The curves of some splits, without what has none of them."""
+    found = {
+        term: {name: {s: curve for s, curve in own.items() if s in splits} for name, own in panel.items()}
+        for term, panel in panels.items()
+    }
+    return {term: kept for term, panel in found.items() if (kept := {name: own for name, own in panel.items() if own})}
 
 
 _TRAINING = ("train", "train_eval")  # in this order, before the held-out split

@@ -11,10 +11,8 @@ from typing import Literal
 
 import matplotlib
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
@@ -239,11 +237,9 @@ def _style(split: str) -> Style:
 
 
 def _colours(n: int) -> list[str]:
-    """As many colours as there are variants: named ones while they last, then steps of a colour map."""
-    if n <= len(COLOURS):
-        return list(COLOURS[:n])
-    return [to_hex(colour) for colour in colormaps["viridis"](np.linspace(0, 0.93, n))]  # its end is too pale on white
+    return [COLOURS[number % len(COLOURS)] for number in range(n)]
 
 
 def _marks(n: int) -> list[str]:
-    return [MARKERS[number % len(MARKERS)] for number in range(n)]
+    """One after another, one further each time that the colours begin again: 49 pairs."""
+    return [MARKERS[(number + number // len(COLOURS)) % len(MARKERS)] for number in range(n)]
