@@ -210,7 +210,7 @@ def test_an_infinity_is_no_value(known: Catalogue) -> None:
 
 
 def test_every_name_of_a_curve_is_taken() -> None:
-    assert set(of_curves.COMES_TO) == {"last", *OF_CURVES}
+    assert {*of_curves.COMES_TO, "reaching"} == {"last", *OF_CURVES}
 
 
 def test_a_curve_settles_where_it_stays_near_its_final_level() -> None:
@@ -221,6 +221,25 @@ def test_a_curve_settles_where_it_stays_near_its_final_level() -> None:
     assert of_curves.settling([0.0, 3.0, *[1.0] * 20]) == 3  # not where it first crosses
     assert of_curves.settling([7.0]) == 1
     assert of_curves.settling([2.0, 2.0, 2.0]) == 1
+
+
+def test_a_curve_that_goes_on_falling_settles_late_and_reaches_early(known: Catalogue) -> None:
+    """Of 10 + 90 / n, 0 + 100 / n and 5 + 95 / n after epoch n the first ends highest, at 19, where the others are before it."""
+    runs = runs_of(FALLING)
+    places = {2: (10.0, 90.0), 5: (5.0, 95.0), 10: (0.0, 100.0)}
+    rows = [
+        (f"r{latent}-{seed}", "train/loss", epoch, level + seed + rest / epoch)
+        for latent, (level, rest) in places.items()
+        for seed in range(3)
+        for epoch in range(1, 11)
+    ]
+    curves = pd.DataFrame(rows, columns=["run_id", "name", "step", "value"])
+    found = judged(known, runs, curves, metric="reaching/train/loss", order="falls")
+    assert dict(found.means) == {"latent_dim=2": 10, "latent_dim=5": 7, "latent_dim=10": 6}  # 95 / 7 < 14, 100 / 6 < 19
+    assert (found.verdict, found.unit, found.test) == ("holds", "epochs", "the same of every seed")
+    alone = judged(known, runs, curves, metric="reaching/train/loss", order=None, less=["latent_dim=5", 3])
+    assert dict(alone.means) == {"latent_dim=5": 10}  # beside itself it comes there with its least
+    assert math.isnan(of_curves.reaching([3.0, 2.0], 1.0))
 
 
 def test_a_slope_is_the_least_squares_line_through_the_end() -> None:

@@ -88,7 +88,7 @@ def run_study(name: str, **options: Any) -> None:
 def run_trial(model: str, **options: Any) -> None:
     """Run MODEL once, on its own defaults but for what is --set; tracked in the experiment "trials"."""
     from bench.study.catalogue import catalogue
-    from bench.study.definition import FULL
+    from bench.study.definition import FULL, SINGLE
     from bench.study.file import SMOKE, build
 
     with one_line():
@@ -104,7 +104,7 @@ def run_trial(model: str, **options: Any) -> None:
         }
         study = build(
             tables,
-            paths.study("trials"),
+            paths.study(SINGLE),
             known,
             smoke=options["smoke"],
             given=read_settings(options["settings"]),

@@ -20,6 +20,12 @@ from bench.text import listed
 COLUMNS = ("source said", "data set", "measure", "here", "verdict")
 MOST = 2  # claims of a verdict that a sentence tells in full
 NAMING = ("nats", "dB", "s", "%")  # units by which a reader knows what was measured
+OF_A_CURVE = {
+    "settling": "Settling is the epoch from which a curve stays within a tenth of its greatest distance from its own end.",
+    "reaching": "Reaching is the first epoch at which a curve is as low as every curve compared, of the same seed, once is.",
+    "slope": "A slope is taken over the last fifth of the epochs.",
+    "rise": "A rise is the greatest above the least value so far.",
+}
 SMALLEST = 0.0001  # p-value that is told as a number
 LEGEND = (
     "± is half the width of an effect's 95 % interval over the seeds. A claim holds where the interval lies wholly where the "
@@ -65,7 +71,10 @@ def table(judgements: Sequence[Judgement]) -> Table:
         measure = _measure(each.claim) if each.means else ""
         verdict = Cell(_word(each), strong=told, after=_because(each))
         rows.append((Cell(claim), Cell(place), Cell(measure), Cell(_here(each)), verdict))
-    legend = LEGEND if any(each.test for each in judgements) else ""
+    kinds = {each.claim.metric.partition("/")[0] for each in judgements if each.means}
+    legend = " ".join(
+        [LEGEND] * any(each.test for each in judgements) + [text for kind, text in OF_A_CURVE.items() if kind in kinds]
+    )
     return Table("claims", COLUMNS, tuple(rows), legend).filled()
 
 
@@ -167,6 +176,7 @@ def _measured(each: Judgement) -> str:
         first, second = (means[side] if isinstance(side, str) else each.factor * side for side in each.pair)
         told = _number(first) + (f" against {_number(second)}" if second != 0 else "")
     told = told if each.unit == "share" else _in_unit(told, each)
+    told = f"rises by {told}" if each.claim.metric.startswith("rise/") else told
     return told if each.unit in NAMING or "/" in each.claim.metric else f"{each.claim.metric} {told}"
 
 

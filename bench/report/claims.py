@@ -24,7 +24,7 @@ from bench.study.definition import Study
 
 UNITS = {"seconds_per_epoch": "s", "images_per_second": "images/s", "peak_megabytes": "MB"}
 """Of what every run has beside its metrics."""
-IN_UNITS = {"settling": (1, "epochs"), "slope": (100, "% per epoch"), "rise": (100, "%")}
+IN_UNITS = {"settling": (1, "epochs"), "reaching": (1, "epochs"), "slope": (100, "% per epoch"), "rise": (100, "%")}
 """Factor and unit of what a curve comes to, where it is not the curve's own."""
 CONSTANT = "the same of every seed"
 LOSSES = ("train/loss", "train_eval/loss", "test/loss", "validation/loss", "gap/loss")
@@ -116,7 +116,8 @@ def _judged(claim: Claim, dataset: str, runs: pd.DataFrame, curves: pd.DataFrame
     if claim.epochs and (epochs := int(trials["epochs"].min())) < claim.epochs:
         return Judgement(claim, "open", dataset, reason=f"said of {claim.epochs:,} epochs, and trained for {epochs:,}")
     finished = trials[trials["state"] == "finished"]
-    values = {name: _values(finished[finished["variant"] == name], curves, claim.metric) for name in claim.variants}
+    own = {name: finished[finished["variant"] == name] for name in claim.variants}
+    values = {name: _values(trials, curves, claim.metric, finished) for name, trials in own.items()}
     contrasts = [_contrast(claim, *pair, values) for pair in claim.pairs]
     n = min(map(len, contrasts))
     reason = _protocols_differ(finished, claim.metric)
@@ -173,10 +174,10 @@ def _bounds(claim: Claim) -> tuple[float, float]:
     }[claim.relation]
 
 
-def _values(trials: pd.DataFrame, curves: pd.DataFrame, metric: str) -> pd.Series[float]:
-    """What finished trials of one variant come to, by seed."""
+def _values(trials: pd.DataFrame, curves: pd.DataFrame, metric: str, compared: pd.DataFrame) -> pd.Series[float]:
+    """What finished trials of one variant come to, by seed, among all that are compared."""
     if curve_of(metric):
-        return of_curves(trials, curves, metric)
+        return of_curves(trials, curves, metric, compared)
     if metric in COSTS:
         return pd.to_numeric(trials.set_index("seed")[metric]).dropna()
     return values_of(trials, metric)

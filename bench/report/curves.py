@@ -8,7 +8,7 @@ are taken likewise: under batch normalisation or dropout train mode makes anothe
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import pandas as pd
 
@@ -35,6 +35,15 @@ def settling(curve: Sequence[float]) -> float:
     distances = [abs(value - level) for value in curve]
     away = [epoch for epoch, distance in enumerate(distances, start=1) if distance > BAND * max(distances)]
     return float(min(len(curve), max(away, default=0) + 1))
+
+
+def reaching(curve: Sequence[float], level: float) -> float:
+    """The first epoch at which the curve is as low as ``level``; NaN where it never is.
+
+    With a level that all curves compared come to it says how soon each is that good, wherever it goes from there: one that goes
+    on getting better settles late, and may have been better than the others all along.
+    """
+    return next((float(epoch) for epoch, value in enumerate(curve, start=1) if value <= level), math.nan)
 
 
 def slope(curve: Sequence[float]) -> float:
@@ -66,23 +75,29 @@ COMES_TO: Mapping[str, Callable[[Sequence[float]], float]] = {
 }
 
 
-def of_curves(trials: pd.DataFrame, curves: pd.DataFrame, metric: str) -> pd.Series[float]:
+def of_curves(trials: pd.DataFrame, curves: pd.DataFrame, metric: str, compared: pd.DataFrame) -> pd.Series[float]:
     """What the curves of finished trials come to, by seed; trials without that curve are left out.
 
     Args:
         trials: rows of runs, with ``run_id, seed, split``.
         curves: ``run_id, name, step, value``.
         metric: as a claim has it, ``train/loss`` or ``gap/loss`` or ``settling/test/loss``.
+        compared: the same rows of all that the claim compares, these among them.
     """
     what, split, term = curve_of(metric) or ("", "", "")
-    found = {}
-    for run, seed, held_out in trials[["run_id", "seed", "split"]].itertuples(index=False):
-        own = {name: _curve(curves, run, f"{name}/{term}") for name in ("train", "train_eval", held_out)}
-        curve = own["train" if split == "train" else held_out]
-        if what == "gap" and own["train_eval"] and curve:
-            found[seed] = curve[-1] - own["train_eval"][-1]
-        elif what != "gap" and curve:
-            found[seed] = COMES_TO[what](curve)
+    if what == "gap":
+        found = {}
+        for run, seed, held_out in trials[["run_id", "seed", "split"]].itertuples(index=False):
+            ends = [_curve(curves, run, f"{name}/{term}")[-1:] for name in (held_out, "train_eval")]
+            if all(ends):
+                found[seed] = ends[0][0] - ends[1][0]
+    elif what == "reaching":
+        levels = dict[int, float]()
+        for seed, curve in _by_seed(compared, curves, split, term):
+            levels[seed] = max(min(curve), levels.get(seed, -math.inf))
+        found = {seed: reaching(curve, levels[seed]) for seed, curve in _by_seed(trials, curves, split, term)}
+    else:
+        found = {seed: COMES_TO[what](curve) for seed, curve in _by_seed(trials, curves, split, term)}
     return pd.Series(found, dtype=float).dropna()
 
 
@@ -90,6 +105,13 @@ def terms_of(trials: pd.DataFrame, curves: pd.DataFrame) -> list[str]:
     """The loss terms that trials have curves of."""
     names = curves.loc[curves["run_id"].isin(trials["run_id"]), "name"]
     return sorted({name.split("/", 1)[1] for name in names})
+
+
+def _by_seed(trials: pd.DataFrame, curves: pd.DataFrame, split: str, term: str) -> Iterator[tuple[int, list[float]]]:
+    """The seed and the curve of every trial that has one."""
+    for run, seed, held_out in trials[["run_id", "seed", "split"]].itertuples(index=False):
+        if curve := _curve(curves, run, f"{split if split == 'train' else held_out}/{term}"):
+            yield seed, curve
 
 
 def _curve(curves: pd.DataFrame, run: str, name: str) -> list[float]:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from bench.files import Weights
 from bench.report.blocks import Block, Bullets, Cell, Code, Table, Text, some
+from bench.study.definition import SINGLE
 from bench.text import printable
 
 COUNTED = {"processor_wh_per_epoch": "energy of processors", "gpu_wh_per_epoch": "energy of GPUs"}
@@ -87,8 +88,8 @@ def again(runs: pd.DataFrame, study: str, archive: str, weights: Weights) -> tup
 
 def _origins(runs: pd.DataFrame) -> list[tuple[str, str]]:
     lines = []
-    for column, what, word in (("origin", "imported", "from"), ("trained_in", "trained in other studies", "in")):
-        counts = runs.loc[runs[column] != "", column].value_counts().sort_index()
+    for column, what, word in (("origin", "imported", "from"), ("trained_in", "trained elsewhere", "in")):
+        counts = runs.loc[runs[column] != "", column].replace(SINGLE, "single trials").value_counts().sort_index()
         lines.append((what, ", ".join(f"{count} {word} {place}" for place, count in counts.items())))
     return lines
 

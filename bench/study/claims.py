@@ -21,8 +21,8 @@ COSTS = ("parameters", "seconds_per_epoch", "images_per_second", "peak_megabytes
 SPLITS = ("train", "test")
 """The curves of a loss term: averaged over an epoch's steps, and held out at its end (whatever split that is)."""
 
-OF_CURVES = ("settling", "slope", "rise")
-"""What one curve comes to; `bench.report.curves` says how each is taken."""
+OF_CURVES = ("settling", "reaching", "slope", "rise")
+"""What a curve comes to; `bench.report.curves` says how each is taken."""
 
 KEYS = ("text", "where", "metric", "datasets", "order", "along", "margin", "epochs", "why")
 RELATIONS = ("less", "greater", "no_less", "no_greater", "equal")

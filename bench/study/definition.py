@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 SECTIONS = ("params", "training", "data", "evaluation")
 """The tables of settings that decide a trial's result; every setting's name is unique over all four."""
 
+SINGLE = "trials"  # the study in which single trials are tracked
 FULL = "full"
 """The size of a study as it is written."""
 
