@@ -243,6 +243,9 @@ def test_ties_are_corrected_for_the_number_of_variants(study: Study) -> None:
     assert "after Holm's correction over the variants" in legend_of(study, beside, best="Bold")
 
 
+TIME = "s/epoch: time that passed, more of it where other work ran beside"
+
+
 def test_of_one_seed_nothing_is_called_best(study: Study) -> None:
     runs = pd.DataFrame([row(10, 0, 90.0), row(5, 0, 120.0), row(2, 0, 150.0)])
     table = summary(study, runs)
@@ -252,7 +255,7 @@ def test_of_one_seed_nothing_is_called_best(study: Study) -> None:
     assert "test_loss ↓, untested" in lines[0]
     assert "psnr ↑, untested" in lines[0]
     assert not any(mark in line for line in lines for mark in ("**", "≈"))
-    assert legend_of(study, table, best="Bold") == "untested: one seed says nothing of which is best"
+    assert legend_of(study, table, best="Bold") == f"untested: one seed says nothing of which is best; {TIME}"
     assert "untested: one seed" in console(study, runs)
 
 
@@ -268,7 +271,7 @@ def test_what_alone_could_not_be_tested_says_so_in_its_cell(study: Study) -> Non
     legend = legend_of(study, table, best="Bold")
     assert legend == (
         "Bold: best mean; untested: one seed says nothing of which is best; n or seeds: from how many or from which, where not "
-        "all are from the same"
+        f"all are from the same; {TIME}"
     )
 
 
