@@ -24,6 +24,7 @@ GIF_MILLISECONDS = 400
 WIDTH = 1500  # pixels that every picture of a report is wide ...
 FONT = 26  # ... and that its letters are high: half of it can still be read
 LEADING = 32  # line distance of captions, in pixels
+FILLED = 2 / 3  # of its place, which a picture must have to stand there pixel by pixel
 MARGIN = 14  # white around every picture of a sheet
 
 
@@ -109,14 +110,14 @@ def gif(frames: Sequence[Picture], milliseconds: int = GIF_MILLISECONDS) -> byte
 def side_by_side(pictures: Mapping[str, Picture], columns: int = 3, letters: int = FONT) -> Picture:
     """Pictures in rows, each under its name, on a sheet of the width that all of a report's have.
 
-    A picture that is wider than its place is made smaller; any other is enlarged by a whole factor as far as there is room, the
-    same for all, and stands in the middle of its place. One alone has half of the sheet. Names are ``letters`` pixels high.
+    A picture that is wider than its place is made smaller; any other is enlarged by a whole factor as far as there is room, and
+    stands in the middle of its place, or fills it where it would leave a third of it empty. One alone has half of the sheet.
+    Names are ``letters`` pixels high.
     """
     font, leading = ImageFont.load_default(letters), LEADING * letters // FONT
     columns = min(columns, len(pictures))
     place = (WIDTH - MARGIN) // max(2, columns) - MARGIN
-    widest = max(each.shape[1] for each in pictures.values())
-    sized = {name: _sized(each, place, max(1, place // widest)) for name, each in pictures.items()}
+    sized = {name: _sized(each, place) for name, each in pictures.items()}
     height = max(each.shape[0] for each in sized.values())
     names = {name: _wrapped(name, font, place) for name in pictures}
     caption = leading * max(map(len, names.values())) + 6
@@ -134,12 +135,14 @@ def side_by_side(pictures: Mapping[str, Picture], columns: int = 3, letters: int
     return np.asarray(sheet)
 
 
-def _sized(picture: Picture, width: int, factor: int) -> Picture:
-    """The picture times a whole factor, or as much smaller as it takes to be no wider than ``width``."""
-    if picture.shape[1] <= width:
-        return picture.repeat(factor, axis=0).repeat(factor, axis=1)
+def _sized(picture: Picture, width: int) -> Picture:
+    """The picture times a whole factor, as wide as ``width`` at the most; of that width where that is no more than two thirds."""
     height = max(1, round(picture.shape[0] * width / picture.shape[1]))
-    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS))
+    factor = width // picture.shape[1]
+    if not factor or picture.shape[1] * factor <= FILLED * width:
+        larger = picture.repeat(factor + 1, axis=0).repeat(factor + 1, axis=1)
+        return np.asarray(Image.fromarray(larger).resize((width, height), Image.Resampling.LANCZOS))
+    return picture.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
 def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> list[str]:

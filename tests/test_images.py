@@ -131,6 +131,14 @@ def test_a_picture_too_wide_for_its_place_is_made_smaller_and_a_single_one_takes
     assert columns[WIDTH // 2]  # in the middle
 
 
+@pytest.mark.parametrize(("width", "shown"), [(240, 480), (300, 481), (330, 330), (160, 480), (900, 481)])
+def test_pictures_of_other_sizes_are_about_as_large_on_a_sheet(width: int, shown: int) -> None:
+    """Eight digits abreast and ten, in three places of 481 pixels: a whole factor, or else what fills it."""
+    black, grey = np.zeros((240, 240, 3), np.uint8), np.full((width, width, 3), 120, np.uint8)
+    sheet = side_by_side({"a": black, "b": grey, "c": black})
+    assert (sheet == 120).all(axis=2).any(axis=0).sum() == shown
+
+
 def test_captions_too_long_for_their_picture_take_more_lines() -> None:
     black = np.zeros((50, 200, 3), np.uint8)
     short = side_by_side({"a": black, "b": black})
@@ -179,7 +187,7 @@ def test_a_variant_keeps_its_colour_and_all_are_in_the_legend(drawn: list[Figure
 def test_more_variants_than_named_colours_still_differ(drawn: list[Figure]) -> None:
     names = [f"latent_dim={n} hidden_dims=512-256 learning_rate=0.00123 batch_size=64" for n in range(9)]
     picture = curves({"loss": {name: {"test": {1: [2.0], 2: [1.0]}} for name in names}})
-    assert len({line.get_color() for line in drawn[0].axes[0].lines}) == 9
+    assert len({(line.get_color(), line.get_marker()) for line in drawn[0].axes[0].lines}) == 9
     box = drawn[0].legends[0].get_window_extent()
     assert 0 <= box.x0 < box.x1 <= picture.shape[1]  # long names are not cut off
 
