@@ -81,7 +81,7 @@ def legend(rows: pd.DataFrame, metrics: Sequence[Metric], best: str) -> str:
     """What the marks in the table of one data set mean: those that are in it, the best one's being ``best``."""
     marked = {mark: any(rows[f"{m.name}_{mark}"].any() for m in metrics) for mark in ("best", "tied", "untested")}
     marked["n"] = any(_uneven(_plain(rows, m)) for m in metrics)
-    marked["time"] = rows["seconds_per_epoch"].notna().any()
+    marked["time"] = bool(rows["seconds_per_epoch"].notna().any())
     words = {
         "best": f"{best}: best mean",
         "tied": "≈ tied with it: a paired t-test over the seeds that both have, at 5 % after Holm's correction over the "
