@@ -24,7 +24,7 @@ GIF_MILLISECONDS = 400
 WIDTH = 1500  # pixels that every picture of a report is wide ...
 FONT = 26  # ... and that its letters are high: half of it can still be read
 LEADING = 32  # line distance of captions, in pixels
-FILLED = 2 / 3  # of its place, which a picture must have to stand there pixel by pixel
+FILLED = 0.65  # of its place, which a picture must have to stand there pixel by pixel
 MARGIN = 14  # white around every picture of a sheet
 
 
@@ -111,7 +111,7 @@ def side_by_side(pictures: Mapping[str, Picture], columns: int = 3, letters: int
     """Pictures in rows, each under its name, on a sheet of the width that all of a report's have.
 
     A picture that is wider than its place is made smaller; any other is enlarged by a whole factor as far as there is room, and
-    stands in the middle of its place, or fills it where it would leave a third of it empty. One alone has half of the sheet.
+    stands in the middle of its place, or fills it where more than a third would be left empty. One alone has half of the sheet.
     Names are ``letters`` pixels high.
     """
     font, leading = ImageFont.load_default(letters), LEADING * letters // FONT
@@ -136,12 +136,13 @@ def side_by_side(pictures: Mapping[str, Picture], columns: int = 3, letters: int
 
 
 def _sized(picture: Picture, width: int) -> Picture:
-    """The picture times a whole factor, as wide as ``width`` at the most; of that width where that is no more than two thirds."""
+    """The picture times a whole factor, as wide as ``width`` at the most; of that width where it would have little of it."""
     height = max(1, round(picture.shape[0] * width / picture.shape[1]))
     factor = width // picture.shape[1]
     if not factor or picture.shape[1] * factor <= FILLED * width:
         larger = picture.repeat(factor + 1, axis=0).repeat(factor + 1, axis=1)
-        return np.asarray(Image.fromarray(larger).resize((width, height), Image.Resampling.LANCZOS))
+        smoothing = Image.Resampling.BOX if factor else Image.Resampling.LANCZOS  # of flat pixels a fraction of the bytes
+        return np.asarray(Image.fromarray(larger).resize((width, height), smoothing))
     return picture.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
