@@ -105,6 +105,12 @@ ROWS = read()
 STUDIES = {study: list(rows) for study, rows in groupby(sorted(ROWS, key=lambda row: row.study), lambda row: row.study)}
 
 
+def test_whatever_a_published_report_has_is_linked() -> None:
+    named = re.findall(r"`(reports/\w+/[\w.-]+)`", PAGE.read_text())
+    assert named
+    assert not [file for file in named if (ROOT / file).exists()]
+
+
 def test_every_figure_has_a_row() -> None:
     for document, count in FIGURES.items():
         found = sorted(figure for row in ROWS if row.document == document for figure in row.figures)
