@@ -320,7 +320,9 @@ def test_the_answer_names_the_measure_where_no_unit_tells_what_it_is(judgements:
     assert measured("recall", "share") == "recall 151 → 121 → 111.2"
     assert measured("fd_classifier", "") == "fd_classifier 151 → 121 → 111.2"
     assert measured("sharpness", "times held-out") == "sharpness 151 → 121 → 111.2 times held-out"
-    assert measured("gap/test/loss", "") == "151 → 121 → 111.2"
+    assert measured("settling/test/loss", "epochs") == "151 → 121 → 111.2 epochs"
+    assert measured("gap/loss", "nats") == "a gap of 151 → 121 → 111.2 nats"
+    assert measured("rise/train/loss", "%") == "a rise of 151 → 121 → 111.2 %"
 
 
 def test_the_answer_names_what_a_share_is_of_and_the_fewest_and_most_seeds(known: Catalogue) -> None:

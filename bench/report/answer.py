@@ -20,6 +20,7 @@ from bench.text import listed
 COLUMNS = ("source said", "data set", "measure", "here", "verdict")
 MOST = 2  # claims of a verdict that a sentence tells in full
 NAMING = ("nats", "dB", "s", "%")  # units by which a reader knows what was measured
+CHANGES = {"rise": "a rise of", "gap": "a gap of"}  # which a claim would not tell from levels
 OF_A_CURVE = {
     "settling": "Settling is the epoch from which a curve stays within a tenth of its greatest distance from its own end.",
     "reaching": "Reaching is the first epoch at which a curve is as low as every curve compared, of the same seed, once is.",
@@ -176,7 +177,7 @@ def _measured(each: Judgement) -> str:
         first, second = (means[side] if isinstance(side, str) else each.factor * side for side in each.pair)
         told = _number(first) + (f" against {_number(second)}" if second != 0 else "")
     told = told if each.unit == "share" else _in_unit(told, each)
-    told = f"rises by {told}" if each.claim.metric.startswith("rise/") else told
+    told = f"{CHANGES.get(each.claim.metric.partition('/')[0], '')} {told}".lstrip()
     return told if each.unit in NAMING or "/" in each.claim.metric else f"{each.claim.metric} {told}"
 
 
