@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,12 +28,12 @@ from safetensors.torch import load_file
 from bench import registry
 from bench.checkpoint import _seal
 from bench.contract import Diverged, Generates
-from bench.executors import Resources
+from bench.executors import Resources, local
 from bench.files import sha256
 from bench.optimizers import TrainingOptions
 from bench.paths import Paths
 from bench.results import write_report
-from bench.run import worker
+from bench.run import earlier, worker
 from bench.run.driver import Driver, Outcome
 from bench.run.events import Asked
 from bench.run.saved import load_trained
@@ -209,6 +210,40 @@ def test_a_run_remembers_every_code_that_trained_it(
     del contents["sha256"]
     (folder / "checkpoint.json").write_text(json.dumps({**contents, "sha256": _seal(contents)}))
     assert begun_by("second", 6) == ", second"
+
+
+def test_what_other_code_began_is_told_and_begun_anew_where_that_is_asked(
+    smoke: Study, known: Catalogue, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def here(trials: Iterable[Trial], work: Work, resources: Resources) -> Iterator[tuple[Trial, Any]]:
+        for trial in trials:
+            for event in work(trial):
+                yield trial, event
+
+    def codes() -> set[str]:
+        return {record.code for record in Store(paths.store, None, "smoke", "", create=False).records().values()}
+
+    def run(code: str, stop: int | None = None, **plan: bool) -> list[str]:
+        monkeypatch.setattr(worker, "code_of", lambda model, dataset: code)
+        monkeypatch.setattr(earlier, "code_of", lambda model, dataset: code)
+        with Driver(smoke, known, paths, "bench run study smoke") as driver:
+            running = driver.run(driver.plan(**plan), "local", Resources())
+            for _, event in running:
+                if isinstance(event, Epoch) and event.progress.epoch == stop:
+                    break
+            running.close()
+            return driver.outcome.notes
+
+    monkeypatch.setattr(worker, "train", partial(train, checkpoint_seconds=0))
+    monkeypatch.setattr(local, "run", here)
+    assert run("first", stop=2) == []  # the checkpoint is of the first epoch
+    going_on = (
+        "going on from what other code of vae began: 1 of the trials that were stopped; to train what has changed again"
+    )
+    assert run("second", stop=0) == [f"{going_on}: --rerun-changed"]
+    assert codes() == {"first, second"}
+    assert run("second", rerun_changed=True) == []
+    assert codes() == {"second"}
 
 
 def test_a_saved_model_loads_in_two_lines_without_the_stores(

@@ -62,6 +62,27 @@ def run(trial: Trial, folder: Path, epochs: int | None = None, **options: Any) -
     return events
 
 
+@pytest.mark.parametrize("anew", [False, True])
+def test_what_other_code_began_goes_on_or_begins_anew(
+    anew: bool, trial: Trial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes on unless asked otherwise, and tells both; once begun anew, with one code alone, it goes on like any other."""
+    first = run(trial, tmp_path, 2)[0].tags[
+        "code"
+    ]  # the checkpoint is of the first epoch: it was stopped in the second
+    monkeypatch.setattr(worker, "code_of", lambda model, dataset: "mended")
+    begun = run(trial, tmp_path, 3, changed_anew=anew)
+    assert begun[0].tags["code"] == ("mended" if anew else f"{first}, mended")
+    trained = [each.progress.epoch for each in begun if isinstance(each, Epoch) and not each.progress.past]
+    assert trained == ([0, 1, 2, 3] if anew else [2, 3])
+    ended = run(trial, tmp_path, changed_anew=True)
+    trained = [each.progress.epoch for each in ended if isinstance(each, Epoch) and not each.progress.past]
+    assert trained == (
+        [3, 4] if anew else [0, 1, 2, 3, 4]
+    )  # of the third epoch no checkpoint was kept: it was stopped there
+    assert ended[0].tags["code"] == "mended"
+
+
 @pytest.mark.parametrize("stopped", [None, 0, 3])
 @pytest.mark.parametrize("later", ["1", "2"])
 def test_a_trial_ends_under_the_threads_that_it_began_with(

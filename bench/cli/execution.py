@@ -86,7 +86,7 @@ def execution(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--rerun-changed",
             is_flag=True,
-            help="Train again what was trained with other code of its model than there is now; of a search, nothing.",
+            help="Train again what was trained, or begun, with other code of its model than there is now; of a search, nothing.",
         ),
         click.option(
             "--remeasure",

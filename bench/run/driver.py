@@ -16,7 +16,7 @@ from bench.errors import interrupt_behind
 from bench.executors import Gone, Resources
 from bench.paths import Paths
 from bench.run.earlier import told_outdated
-from bench.run.events import Epoch, Event, Finished, Saved, Started, forget
+from bench.run.events import Epoch, Event, Finished, Saved, Started, checkpoints, forget
 from bench.run.feed import Feed
 from bench.run.lock import TrialLocks, folder_of_locks, sole_driver
 from bench.run.outcome import Outcome as Outcome
@@ -69,10 +69,8 @@ class Driver:
         *,
         looks: bool = False,
     ) -> None:
-        """``command`` is the line that reproduces this invocation; it is remembered with every run.
-
-        ``track`` shows how far the reading of many files is. One that only ``looks`` is asked for a plan and not to run it.
-        """
+        """``command`` is what reproduces this invocation, remembered with every run; ``track`` shows how far the reading of many
+        files is. One that only ``looks`` is asked for a plan and not to run it."""
         self.study = study
         self.paths = paths
         self.command = command
@@ -135,7 +133,8 @@ class Driver:
         MLflow, Optuna and torch, which takes longer than all else.
         """
         sweep(self.store, self.records, self._locks)
-        self.outcome.notes += told_outdated(self.study, plan.outdated, self.records)
+        begun = plan.begun & {each.name for each in checkpoints(self.paths.store)}
+        self.outcome.notes += told_outdated(self.study, plan.outdated, begun, self.records)
         self.outcome.notes += self.planner.undrawn(plan, self.records, self.store.drawn)
         if not (plan.work or plan.borrowed or self._storage):
             self.store.keep_copy()
@@ -203,6 +202,7 @@ class Driver:
                 for key, run in runs.items()
             },
             pictures=self.study.pictures,
+            changed_anew=self.planner.changed_anew,
             threads={key: record.threads for key, record in self.records.items() if record.threads and key not in anew},
             first=frozenset(keys[0] for keys in on.values() if len(keys) > 1),
         )

@@ -27,16 +27,24 @@ class Code:
         return bool(record.code and self._known[asked]) and record.code != self._known[asked]
 
 
-def told_outdated(study: Study, keys: Iterable[str], records: Mapping[str, Record]) -> list[str]:
-    """A line on each model of which finished trials, by their ``keys``, were trained with other code than stands here.
+def told_outdated(
+    study: Study, finished: Iterable[str], begun: Iterable[str], records: Mapping[str, Record]
+) -> list[str]:
+    """A line on each model of which trials, by their keys, were finished or begun with other code than stands here.
 
     A search tries nothing twice, so that of its trials none is trained again.
     """
     again = "" if study.is_search else "; to train what has changed again: --rerun-changed"
-    models = Counter(records[key].trial.model for key in keys)
+    models, stopped = (Counter(records[key].trial.model for key in keys) for keys in (finished, begun))
     return [
-        f"trained with other code of {model} than there is now: {count} of the finished trials{again}"
-        for model, count in sorted(models.items())
+        *(
+            f"trained with other code of {model} than there is now: {count} of the finished trials{again}"
+            for model, count in sorted(models.items())
+        ),
+        *(
+            f"going on from what other code of {model} began: {count} of the trials that were stopped{again}"
+            for model, count in sorted(stopped.items())
+        ),
     ]
 
 

@@ -41,6 +41,7 @@ class Plan:
         seconds: how long a trial took in earlier runs, by key, where one like it has run.
         borrowed: runs of other studies that have finished a trial, by key; `done` holds those too.
         outdated: the keys among `done` whose runs were trained with other code of the model than stands there now.
+        begun: the keys of those to be trained that such code began, and that go on from there.
     """
 
     trials: list[Trial]
@@ -51,6 +52,7 @@ class Plan:
     seconds: dict[str, float]
     borrowed: Mapping[str, Record] = field(default_factory=dict)
     outdated: set[str] = field(default_factory=set)
+    begun: set[str] = field(default_factory=set)
     tried: int = 0
     confirmations: int = 0
 
@@ -87,7 +89,7 @@ class Planner:
         self.data_dir = data_dir
         self.track = track
         self._code = Code()
-        self._anew = self._changed_anew = False
+        self._anew = self.changed_anew = False
         self._fingerprints: dict[str, str] = {}
         self._sources: dict[tuple[str, int | None], Source] = {}
         self._checked: dict[str, int] = {}
@@ -107,7 +109,7 @@ class Planner:
         Args:
             elsewhere: what other studies have finished of these trials, by key.
             rerun: train again what is finished.
-            rerun_changed: train again what was trained with other code of its model.
+            rerun_changed: train again what was trained with other code of its model, all of it or the beginning.
             remeasure: measure the models that are trained again, and draw what the study puts them to.
         """
         trials = [] if self.study.is_search else self._grid()
@@ -119,7 +121,7 @@ class Planner:
             confirmations = searches * confirm.top * confirm.seeds if confirm else 0
             for corner in self.corners():
                 self.check(corner, room=True)
-        self._anew, self._changed_anew = rerun, rerun_changed and not self.study.is_search
+        self._anew, self.changed_anew = rerun, rerun_changed and not self.study.is_search
         finished = {key: each for key, each in records.items() if each.state == "finished" and self.counts(each)}
         others = elsewhere([trial.key for trial in trials if trial.key not in finished])
         borrowed = {key: each for key, each in others.items() if self.counts(each)}
@@ -129,6 +131,8 @@ class Planner:
         )
         outdated = {each.key for each in ours if each.key in finished and self._code.is_outdated(finished[each.key])}
         done = {trial.key for trial in trials if trial.key in finished}
+        stopped = {each.key: records[each.key] for each in trials if each.key in records.keys() - done}
+        begun = {key for key, each in stopped.items() if not self.changed_anew and self._code.is_outdated(each)}
         again = {}
         for key in done:
             if missing := self.missing(None if remeasure else finished[key]):
@@ -139,12 +143,12 @@ class Planner:
             parameters[trial.key] = known or self.check(trial, room=trial.key not in done)
         seconds = _seconds(trials, records)
         return Plan(
-            trials, done, again, parameters, proposals, seconds, borrowed, outdated, confirmations=confirmations
+            trials, done, again, parameters, proposals, seconds, borrowed, outdated, begun, confirmations=confirmations
         )
 
     def counts(self, record: Record) -> bool:
         """Whether a finished run stands for its trial, under what `plan` was asked to train again."""
-        return not (self._anew or (self._changed_anew and self._code.is_outdated(record)))
+        return not (self._anew or (self.changed_anew and self._code.is_outdated(record)))
 
     def missing(self, record: Record | None) -> Asked:
         """What the study asks and a run has neither had nor left blank; all of it where there is none."""

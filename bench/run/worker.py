@@ -33,7 +33,7 @@ from bench.measure.evaluation import evaluate, share
 from bench.models import model_class
 from bench.optimizers import TrainingOptions
 from bench.previews import final_pictures, keep, kept, picture_epochs, progress_pictures, training_gif
-from bench.run.events import CHECKPOINTS, Asked, Event, Saved
+from bench.run.events import CHECKPOINTS, Asked, Event, Saved, forget
 from bench.run.events import Epoch as Epoch
 from bench.run.events import Finished as Finished
 from bench.run.events import Started as Started
@@ -62,6 +62,7 @@ class Work:
         threads: under which trials were begun, by key: they end in the same digits under no other number.
         first: the trials, by key, that make what all share for their measures before they train and not when they are measured:
             else those that begin together would come to it together, and wait for the one that makes it.
+        changed_anew: whether a trial is begun anew that other code of its model began.
         checkpoint_seconds: between two checkpoints of a trial, where it is not the usual time.
     """
 
@@ -73,6 +74,7 @@ class Work:
     pictures: tuple[int, ...] = ()
     threads: Mapping[str, int] = field(default_factory=dict)
     first: frozenset[str] = frozenset()
+    changed_anew: bool = False
     checkpoint_seconds: float | None = None
     tell_saved: ClassVar[bool] = False  # see `bench.training.train`
 
@@ -112,8 +114,11 @@ class Work:
         model = build(trial, data.spec).to(device)
         guests = registry.guests(models=trial.model, datasets=trial.dataset)
         folder = self.checkpoint(trial)
-        codes = codes_in(folder)
-        if (now := code_of(trial.model, trial.dataset)) not in codes[-1:]:
+        codes, now = codes_in(folder), code_of(trial.model, trial.dataset)
+        if self.changed_anew and {*codes} - {now}:
+            forget(folder)
+            codes = []
+        if now not in codes[-1:]:
             codes.append(now)
         tags = {**_surroundings(device), "guests": json.dumps(guests), CODE: ", ".join(dict.fromkeys(codes))}
         yield Started(parameter_count(model), tags, _data_facts(data))
