@@ -384,7 +384,7 @@ def test_more_draws_tighten_the_bound_and_stand_in_its_protocol(digits: Data, ca
         options = EvaluationOptions(likelihood_draws=draws, likelihood_images=40)
         score = evaluate(model, digits, ["iwae_bound"], options, cache=cache, data_dir=cache)["iwae_bound"]
         assert score.protocol["draws"] == str(draws)
-        assert score.protocol["of_images"] == "40"
+        assert (score.protocol["of_images"], score.protocol["chosen"]) == ("40", "one of each part")
         found.append(score.value or 0)
     assert ascending(found)
     assert found[-1] == pytest.approx(-784 * math.log(2), abs=0.02)
@@ -438,7 +438,7 @@ def test_a_linear_probe_is_fitted_on_images_of_every_class_of_a_sorted_set(digit
         digits, train=digits.train.take(index), train_labels=digits.train_labels[index], held_out=held_out
     )
     score = taken(Transparent(), ordered, cache, "linear_probe")["linear_probe"]
-    assert score.protocol["fitted_on"] == "3000"
+    assert (score.protocol["fitted_on"], score.protocol["chosen"]) == ("3000", "one of each part")
     assert (score.value or 0) > 0.95
 
 

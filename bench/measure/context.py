@@ -239,6 +239,11 @@ def extract(network: Extractor, images: Tensor, precision: Precision) -> Tensor:
         return torch.cat([network(as_floats(part)).float() for part in images.split(CHUNK)])
 
 
+def chosen(total: int, n: int) -> Facts:
+    """What a protocol says where ``n`` images of more are taken by `spaced`: which they are is part of what was measured."""
+    return {"chosen": "one of each part"} if n < total else {}
+
+
 def spaced(rows: Tensor, n: int) -> Tensor:
     """At most ``n`` rows, from all parts of them, which may be sorted."""
     return rows[subsets.spaced(len(rows), min(n, len(rows))).to(rows.device)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bench.contract import Model
 from bench.data import Data
-from bench.measure.context import Context, spaced
+from bench.measure.context import Context, chosen, spaced
 from bench.measure.distances import nearest_distance, share_of_copies
 from bench.score import Score
 
@@ -31,5 +31,6 @@ def measure(model: Model, data: Data, context: Context) -> dict[str, Score]:
     held_out, generated = (
         nearest_distance(spaced(each, QUERIES), train) for each in (compared.held_out, compared.generated)
     )
-    protocol = {**trained, **compared.protocol, "at_most": QUERIES}
+    most = max(len(compared.held_out), len(compared.generated))
+    protocol = {**trained, **compared.protocol, "at_most": QUERIES, **chosen(most, QUERIES)}
     return {"copies": Score(share_of_copies(generated, held_out), protocol=protocol)}

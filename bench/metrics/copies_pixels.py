@@ -6,7 +6,7 @@ import torch
 
 from bench.contract import Model
 from bench.data import Data
-from bench.measure.context import Context, spaced
+from bench.measure.context import Context, chosen, spaced
 from bench.measure.distances import nearest_distance, share_of_copies
 from bench.score import Score
 
@@ -28,5 +28,6 @@ def measure(model: Model, data: Data, context: Context) -> dict[str, Score]:
         nearest_distance(spaced(split.images, QUERIES).flatten(1), train, torch.float32)  # half the time of float64
         for split in (data.held_out, context.generated)
     )
-    protocol = {"train": len(train), "generated": len(context.generated), "at_most": QUERIES}
+    most = max(len(data.held_out), len(context.generated))
+    protocol = {"train": len(train), "generated": len(context.generated), "at_most": QUERIES, **chosen(most, QUERIES)}
     return {"copies_pixels": Score(share_of_copies(generated, held_out), protocol=protocol)}

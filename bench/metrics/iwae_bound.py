@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from bench.contract import Infers
 from bench.data import Data
-from bench.measure.context import Context
+from bench.measure.context import Context, chosen
 from bench.measure.likelihood import importance_weighted_bounds, pixels_in_words
-from bench.score import Facts, Score
+from bench.score import Score
 
 VALUES = {"iwae_bound": "higher"}
 UNITS = {"iwae_bound": "nats"}
@@ -24,5 +24,6 @@ def measure(model: Infers, data: Data, context: Context) -> dict[str, Score]:
     draws, count = context.options.likelihood_draws, min(context.options.likelihood_images, len(data.held_out))
     images = data.held_out.take(data.held_out.spaced(count))
     bound = float(importance_weighted_bounds(model, images, draws).mean())
-    protocol: Facts = {"draws": draws, "of_images": count, "pixels": pixels_in_words(images.images)}
+    pixels = pixels_in_words(images.images)
+    protocol = {"draws": draws, "of_images": count, "pixels": pixels, **chosen(len(data.held_out), count)}
     return {"iwae_bound": Score(bound, protocol=protocol)}

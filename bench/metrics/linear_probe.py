@@ -9,7 +9,7 @@ import torch
 
 from bench.contract import HIDDEN, Autoencodes, Split, Unmeasurable, conditioned_on, in_order
 from bench.data import Data
-from bench.measure.context import Context
+from bench.measure.context import Context, chosen
 from bench.score import Score
 
 VALUES = {"linear_probe": "higher"}
@@ -33,6 +33,7 @@ def measure(model: Autoencodes, data: Data, context: Context) -> dict[str, Score
         raise Unmeasurable("its encoder is told part of the answer")
     train = Split(data.train.images, data.train_labels)
     train = train.take((train.labels != HIDDEN).nonzero().flatten())
+    protocol = chosen(len(train), IMAGES)
     train = train.take(train.spaced(min(IMAGES, len(train))))
     if len(train.labels.unique()) < 2:
         raise Unmeasurable(f"data set {data.name} has no labels to tell")
@@ -43,4 +44,4 @@ def measure(model: Autoencodes, data: Data, context: Context) -> dict[str, Score
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     probe.fit(codes, train.labels.cpu().numpy())
     accuracy = float(probe.score(held_out, data.held_out.labels.cpu().numpy()))
-    return {"linear_probe": Score(accuracy, protocol={"fitted_on": len(train)})}
+    return {"linear_probe": Score(accuracy, protocol={"fitted_on": len(train), **protocol})}

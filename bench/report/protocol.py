@@ -18,6 +18,7 @@ WORDS = {
     "of_images": "on {} of them",
     "fitted_on": "fitted on {} training images",
     "at_most": "at most {} of a kind",
+    "chosen": "{}",
     "draws": "{} draws for each image",
     "pixels": "pixels {}",
     "extractor": "features of {}",
