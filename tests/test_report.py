@@ -566,7 +566,9 @@ def test_curves_leave_out_epoch_0_and_infinities_and_go_by_seed(
 def test_of_many_variants_held_out_curves_are_drawn_alone(
     known: Catalogue, study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """And the caption tells of those lines that there are."""
     seen: list[Any] = []
+    captions: list[str] = []
 
     def curves(panels: Any) -> Picture:
         seen.append({term: {tuple(own) for own in panel.values()} for term, panel in panels.items()})
@@ -578,12 +580,21 @@ def test_of_many_variants_held_out_curves_are_drawn_alone(
         runs = pd.DataFrame([row(n, 0, 100.0 + n) for n in range(1, most + 1)])
         rows = [(f"r{n}-0", f"{s}/loss", 1, 7.0) for n in range(1, most + 1) for s in ("train", "train_eval", "test")]
         rows.append(("r1-0", "train/penalty", 1, 7.0))  # which is of training alone
-        page.write(wide, runs, pd.DataFrame(rows, columns=["run_id", "name", "step", "value"]), {}, tmp_path)
+        for kept in (rows, [each for each in rows if "train_eval" not in each[1]]):
+            values = pd.DataFrame(kept, columns=["run_id", "name", "step", "value"])
+            text = page.write(wide, runs, values, {}, tmp_path).read_text()
+            captions.append(text[text.index("Held-out images (") : text.index(" Lines are means")])
     assert seen == [
         {"loss": {("train", "train_eval", "test")}, "penalty": {("train",)}},
-        {"loss": {("test",)}},
+        {"loss": {("train", "test")}, "penalty": {("train",)}},
+        *[{"loss": {("test",)}}] * 2,
     ]
-    assert "Held-out images (test) alone, of so many variants. Lines" in (tmp_path / "README.md").read_text()
+    dotted = "dotted as the training steps took them (train)."
+    assert captions == [
+        f"Held-out images (test) solid; training images dashed in eval mode (train_eval), which compares with them, {dotted}",
+        f"Held-out images (test) solid; training images {dotted}",
+        *["Held-out images (test) alone, of so many variants."] * 2,
+    ]
 
 
 def test_no_two_of_forty_nine_variants_look_alike() -> None:

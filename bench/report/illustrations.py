@@ -166,14 +166,15 @@ def curve_plot(
     panels, first = _panels(rows, trials, values)
     if not panels:
         return None
-    held_out = sorted({split for panel in panels.values() for each in panel.values() for split in each} - {*_TRAINING})
+    splits = {split for panel in panels.values() for each in panel.values() for split in each}
+    held_out = sorted(splits - {*_TRAINING})
     note = f"Held-out images ({', '.join(held_out)})"
     if len({variant for panel in panels.values() for variant in panel}) > len(COLOURS) and held_out:
         panels = _only(held_out, panels)
         note += " alone, of so many variants. "
     else:
-        note += " solid; training images dashed in eval mode (train_eval), which compares with them, dotted as the training "
-        note += "steps took them (train). "
+        looks = ", ".join(words for split, words in _LOOKS.items() if split in splits)
+        note += f" solid{'; training images ' if looks else ''}{looks}. "
     note += "Lines are means over the seeds, bands reach from the lowest to the highest; "
     note += f"they begin after epoch {first}. "
     note += "; ".join(f"{term}: {TERMS[term]}" for term in panels if term in TERMS)
@@ -190,6 +191,10 @@ def _only(splits: Collection[str], panels: Panels) -> Panels:
 
 
 _TRAINING = ("train", "train_eval")  # in this order, before the held-out split
+_LOOKS = {
+    "train_eval": "dashed in eval mode (train_eval), which compares with them",
+    "train": "dotted as the training steps took them (train)",
+}
 
 
 def _panels(rows: pd.DataFrame, trials: pd.DataFrame, values: pd.DataFrame) -> tuple[Panels, int]:
