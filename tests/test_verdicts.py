@@ -119,7 +119,10 @@ def test_pairs_are_the_seeds_that_both_have(known: Catalogue) -> None:
         ({"equal": ["latent_dim=10", "latent_dim=5"], "margin": "5 %"}, "does not hold"),
         ({"equal": ["latent_dim=10", "latent_dim=5", "latent_dim=2"], "margin": "10 %"}, "does not hold"),
         ({"no_less": ["latent_dim=2", "latent_dim=10"], "margin": 1}, "holds"),
+        ({"no_less": ["latent_dim=10", "latent_dim=2"], "margin": 50}, "holds"),  # 40 less, which 50 allow
+        ({"no_less": ["latent_dim=10", "latent_dim=2"], "margin": 30}, "does not hold"),
         ({"no_greater": ["latent_dim=2", "latent_dim=10"], "margin": 1}, "does not hold"),
+        ({"no_greater": ["latent_dim=2", "latent_dim=10"], "margin": 50}, "holds"),
         ({"less": ["latent_dim=10", 115]}, "holds"),
         ({"less": ["latent_dim=10", 111]}, "cannot tell"),
         ({"greater": [["latent_dim=2", "latent_dim=5"], ["latent_dim=10", 100]]}, "holds"),
@@ -130,6 +133,27 @@ def test_every_relation_is_judged_by_where_the_interval_lies(
     known: Catalogue, changes: dict[str, Any], verdict: str
 ) -> None:
     assert judged(known, runs_of(FALLING), order=None, **changes).verdict == verdict
+
+
+def test_a_share_of_a_negative_value_is_one_of_its_size(known: Catalogue) -> None:
+    """-150 is less than -110 by more than a third of it, and by no half."""
+    runs = runs_of({latent: [-loss for loss in losses] for latent, losses in FALLING.items()})
+    sides: dict[str, Any] = {"order": None, "less": ["latent_dim=2", "latent_dim=10"]}
+    found = judged(known, runs, **sides, margin="30 %")
+    assert (found.verdict, round(found.effect, 2)) == ("holds", -0.36)
+    assert judged(known, runs, **sides, margin="50 %").verdict == "does not hold"
+
+
+def test_a_verdict_takes_a_corrected_p_of_at_most_one_in_twenty(known: Catalogue) -> None:
+    """Differences of -10, -7 and -5 have p = 0.037, which alone is enough, and twice that is not."""
+    runs = runs_of({2: (150.0, 150.0, 150.0), 5: (140.0, 143.0, 145.0), 10: (90.0, 91.0, 92.0)})
+    claim = {key: value for key, value in FALLS.items() if key != "order"} | {
+        "less": ["latent_dim=5", "latent_dim=2"],
+        "datasets": ["digits"],
+    }
+    for count, p, verdict in ((1, 0.037, "holds"), (2, 0.074, "cannot tell")):
+        (found, *_) = judge(make(known, *[claim] * count), runs, NO_CURVES)
+        assert (round(found.p, 3), found.verdict) == (p, verdict)
 
 
 def test_a_test_says_what_it_is(known: Catalogue) -> None:

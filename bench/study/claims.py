@@ -214,6 +214,8 @@ def _datasets(row: Mapping[str, Any], around: Surroundings) -> tuple[str, ...]:
     for name in _names("datasets", row["datasets"], 1):
         if name not in around.datasets:
             raise ValueError(f"datasets: {unknown('data set of the study', name, list(around.datasets))}")
+    if len({*row["datasets"]}) < len(row["datasets"]):
+        raise ValueError(f"datasets = {row['datasets']!r}: must name each once")
     return tuple(row["datasets"])
 
 
@@ -257,6 +259,8 @@ def _pairs(form: str, value: Any) -> tuple[Relation, tuple[tuple[Side, Side], ..
     for pair in pairs:
         if pair[0] == pair[1] or not any(isinstance(side, str) for side in pair):
             raise ValueError(f"{form} = {value!r}: must compare two variants, or a variant with a number")
+    if len({frozenset(pair) for pair in pairs}) < len(pairs):
+        raise ValueError(f"{form} = {value!r}: must compare each two once")
     return relation, pairs
 
 
