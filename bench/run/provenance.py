@@ -30,7 +30,10 @@ def user() -> str:
 
 
 def commit() -> str:
-    """The commit of the code that runs, marked where it has been changed since; the version where there is no git."""
+    """The commit of the code that runs, marked where it has been changed since; the version where no git keeps it.
+
+    An installed package may lie within another project's repository, whose commit says nothing of it.
+    """
     here = Path(__file__).parents[2]
 
     def git(*words: str) -> str:
@@ -39,6 +42,7 @@ def commit() -> str:
         ).stdout.strip()
 
     try:
+        git("ls-files", "--error-unmatch", "--", "bench/run/provenance.py")
         changed = git("status", "--porcelain", "--", "bench", "studies", "pyproject.toml")
         return git("rev-parse", "HEAD") + (" with changes" if changed else "")
     except (OSError, subprocess.CalledProcessError):
