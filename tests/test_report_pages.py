@@ -513,8 +513,16 @@ def test_the_index_names_studies_without_a_report_and_counts_the_verdicts_by_sou
         ["repeated on digits", "1", "0", "0", "0", "0", "1"],
         ["all", "6", "1", "0", "0", "1", "4"],
     ]
-    (folder / "claims.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(
-        StudyError, match=r"reports/x/claims.csv: is no report's \(KeyError: 'where'\); publish it again"
-    ):
-        write_index(folder.parent)
+    assert "No document uses `digits`" in text
+    assert "No document uses" not in write_index(folder.parent, [make(known)]).read_text()
+    upper = replace(other, claims=tuple(replace(each, where=each.where.replace("d", "D", 1)) for each in other.claims))
+    assert "| repeated on digits | 1 |" in write_index(folder.parent, [upper]).read_text()
+    damaged = {
+        "a,b\n1,2\n": "KeyError: 'where'",
+        "where,dataset,verdict\nfigure 1\n": "ValueError: no verdict: ''",
+        "where,dataset,verdict\nfigure 1,digits,maybe\n": "ValueError: no verdict: 'maybe'",
+    }
+    for text, why in damaged.items():
+        (folder / "claims.csv").write_text(text)
+        with pytest.raises(StudyError, match=rf"reports/x/claims.csv: is no report's \({why}\); publish it again"):
+            write_index(folder.parent)

@@ -22,7 +22,7 @@ VERDICTS = ("holds", "does not hold", "cannot tell", "not judged", "open")
 OWN, REPEATED = "digits", "repeated on digits"  # images that no document uses
 WIDTH = 240  # pixels of a thumbnail
 DOCUMENT = re.compile(
-    r"document \d+|.*?\b\d{4}\b|[^,]*"
+    r"[Dd]ocument \d+|.*?\b\d{4}\b|[^,]*"
 )  # of "document 003, figure 1" or of "Burda et al., 2016, table 1"
 HEAD = """# Reports
 
@@ -32,8 +32,9 @@ runs that it is made of, with their trained weights where the page says so. Each
 COUNTED = """## What the sources said
 
 A claim counts once for each study that makes it and each data set that it is about; one that cannot be judged, once for each
-study, and its report says why. It is open where it was not run, or for fewer epochs than it speaks of. No document uses `digits`,
-the images that come with the suite: what was repeated on them stands in a row of its own.
+study, and its report says why. It is open where it was not run, or for fewer epochs than it speaks of.
+"""
+APART = f"""No document uses `{OWN}`, the images that come with the suite: what was repeated on them stands in a row of its own.
 """
 
 
@@ -54,7 +55,9 @@ def write_index(reports: Path, studies: Iterable[Study] = ()) -> Path:
     claims += [each for study in without for each in _unjudged(study)]
     lines = [HEAD, *_table(COLUMNS, rows), ""]
     if claims:
-        lines += [COUNTED, *_table(("source", "claims", *VERDICTS), _counts(claims)), ""]
+        counts = _counts(claims)
+        apart = [APART] if any(source == REPEATED for source, *_ in counts) else []
+        lines += [COUNTED, *apart, *_table(("source", "claims", *VERDICTS), counts), ""]
     write_whole(reports / "README.md", "\n".join(lines).encode(errors="backslashreplace"))
     return reports / "README.md"
 
@@ -85,9 +88,12 @@ def _verdicts(folder: Path) -> list[tuple[str, str, str]]:
         return []  # its source says nothing that could be judged
     try:
         with (folder / "claims.csv").open(newline="") as file:
-            return [(row["where"], row["dataset"], row["verdict"]) for row in csv.DictReader(file)]
+            rows = [(row["where"], row["dataset"], row["verdict"]) for row in csv.DictReader(file, restval="")]
+        if other := {verdict for *_, verdict in rows} - {*VERDICTS}:
+            raise ValueError(f"no verdict: {min(other)!r}")
     except (OSError, ValueError, KeyError, csv.Error) as error:
         raise _unreadable(folder, "claims.csv", error) from None
+    return rows
 
 
 def _unjudged(study: Study) -> list[tuple[str, str, str]]:
@@ -104,7 +110,7 @@ def _counts(claims: Iterable[tuple[str, str, str]]) -> list[list[str]]:
     for where, dataset, verdict in claims:
         place = DOCUMENT.match(where)
         source = place[0] if place else where
-        repeated = dataset == OWN and source.startswith("document ")
+        repeated = dataset == OWN and source.lower().startswith("document ")
         counts.setdefault(REPEATED if repeated else source, Counter())[verdict] += 1
     rows = [
         (escaped(source), counts[source])
