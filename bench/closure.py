@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 from bench import registry
 
 DIGITS = 16  # of a digest, as of a trial's key
+EFFECTS = "()"  # what a file does when it is read and gives no name to, which whatever is taken of it may hang on
+PROMISED = {"SPEC", "load", "TRAINING"}  # names that the suite reads of a component's file, which may only pass them on
 
 
 def code_of(model: str, dataset: str) -> str:
@@ -69,7 +71,8 @@ class _Closure:
         here = self.files[file] = self.files.get(file) or _File(file)
         statements = here.defined.get(name, []) if name else here.statements
         self.found[place] = "\n".join(map(_told, statements))
-        for each in sorted({name, "*", *(used for statement in statements for used in _names(statement))}):
+        used = {each for statement in statements for each in _names(statement)}
+        for each in sorted({name, "*", *used, *(({EFFECTS} if name else PROMISED) - {name})}):
             if name and each in here.defined:
                 self.take(file, each)
             else:
@@ -102,6 +105,9 @@ class _File:
         for statement in self.statements:
             for name in _bound(statement):
                 self.defined.setdefault(name, []).append(statement)
+        here = set(self.defined)
+        if effects := [each for each in self.statements if _acts(each, here)]:
+            self.defined[EFFECTS] = effects
         self.imported: dict[str, list[tuple[int, str, str]]] = {}
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom):
@@ -155,6 +161,18 @@ def _bound(statement: ast.stmt) -> set[str]:
     inside = list(ast.walk(statement))
     defined = {node.name for node in inside if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)}
     return defined | {node.id for node in inside if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+
+
+def _acts(statement: ast.stmt, here: Collection[str]) -> bool:
+    """Whether it changes what another statement made, or hands it on: ``TABLE[1] = 2``, ``TABLE.append(2)``, ``@registered``.
+
+    A decorator counts where it is one of the file's own, ``here``; others' do what is known of them.
+    """
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return any(name in here for decorator in statement.decorator_list for name in _names(decorator))
+    inside = list(ast.walk(statement))
+    stored = any(isinstance(n, ast.Attribute | ast.Subscript) and not isinstance(n.ctx, ast.Load) for n in inside)
+    return stored or (not _bound(statement) and any(isinstance(node, ast.Call) for node in inside))
 
 
 def _names(node: ast.AST) -> Iterator[str]:

@@ -98,6 +98,69 @@ def test_code_that_the_model_comes_to_by_name_is_part_of_it(home: Path, file: st
     assert changed(home / f"{file}.py", old, new)
 
 
+TABLE = """import dataclasses
+
+TABLE = {"a": 1}
+TABLE["b"] = 2
+TABLE.update(c=3)
+UNNAMED = dict(d=4)
+
+
+class Choice:
+    width = 5
+
+
+Choice.width = 6
+
+
+def noted(function):
+    TABLE["noted"] = function
+    return function
+
+
+@noted
+def seven():
+    return 7
+
+
+@dataclasses.dataclass
+class Other:
+    eight: int = 8
+
+
+if not TABLE:
+    from ._far import x
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "is_part"),
+    [
+        ('["b"] = 2', '["b"] = 3', True),
+        ("c=3", "c=4", True),
+        (".width = 6", ".width = 7", True),
+        ("return 7", "return 8", True),
+        ("d=4", "d=5", False),
+        ("eight: int = 8", "eight: int = 9", False),
+    ],
+)
+def test_what_a_file_does_to_what_it_defines_is_part_of_whatever_is_taken_of_it(
+    home: Path, old: str, new: str, is_part: bool
+) -> None:
+    file = home / "models" / "_layers.py"
+    file.write_text(LAYERS + TABLE)
+    assert changed(file, old, new) is is_part
+
+
+def test_what_a_data_set_only_passes_on_is_part_of_it(home: Path) -> None:
+    (home / "datasets" / "shapes.py").write_text("from ._drawn import SPEC as SPEC\nfrom ._drawn import load\n")
+    file = home / "datasets" / "_drawn.py"
+    file.write_text("SPEC = 1\nn = 2000\ndef load(): return n\ndef other(): return 3\n")
+    assert changed(file, "2000", "1000")
+    assert changed(file, "SPEC = 1", "SPEC = 2")
+    assert not changed(file, "return 3", "return 4")
+
+
 @pytest.mark.parametrize(
     ("file", "old", "new"),
     [
