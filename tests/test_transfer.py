@@ -23,9 +23,12 @@ from bench.files import sha256
 from bench.paths import Paths
 from bench.score import Score
 from bench.study.definition import Trial
+from bench.tracking import run_log
 from bench.tracking.archive import Archive, ArchiveError
 from bench.tracking.lookup import opened
+from bench.tracking.run_files import put
 from bench.tracking.run_log import write_applied, write_scores
+from bench.tracking.thumbnails import thumbnail_of
 from tests.conftest import SMOKE
 
 FILE = "runs.zip"
@@ -323,6 +326,95 @@ def test_models_in_half_precision_are_used_and_measured_and_that_is_told(inside:
     assert facts == [[None, None], ["float16", "float16"]]
     command("report", "smoke")
     assert "of weights that were kept in float16" in (inside.store / "reports" / "smoke" / "README.md").read_text()
+
+
+def partly(elsewhere: Path, weights: str) -> Path:
+    """The runs in a file with their weights so."""
+    file = elsewhere / f"{weights}.zip"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(elsewhere)
+        command("export", "smoke", file.name, "--weights", weights)
+    return file
+
+
+@pytest.mark.parametrize(("weights", "other"), [("full", "half"), ("half", "full")])
+def test_weights_that_a_run_came_without_come_with_a_later_file(
+    weights: str, other: str, inside: Paths, elsewhere: Path
+) -> None:
+    command("import", str(partly(elsewhere, "none")))
+    output = command("import", str(partly(elsewhere, weights))).output
+    assert "smoke: 0 runs taken in, 2 known already" in output
+    assert output.count("model.safetensors added\n") == 2
+    with Archive(partly(elsewhere, weights)) as archive:
+        there = {run.key: json.loads(run.tags["files"]) for run in map(archive.run, archive.studies()["smoke"])}
+    store = opened(inside.store, None, "smoke")
+    for file in (weights, other):  # a run that has weights keeps its own
+        assert "added" not in command("import", str(partly(elsewhere, file))).output
+        for key, record in store.records().items():
+            assert record.files == there[key]
+            for name, digest in record.files.items():
+                assert sha256(store.artifact(record.run_id, name).read_bytes()) == digest
+    assert "sound" in command("doctor").output
+    key = str(bench.table("smoke", wide=True)["key"].iloc[0])
+    assert "10 rows" in command("apply", "generate", key, "--set", "count=10").output
+
+
+@pytest.mark.parametrize("name", ["trial.toml", "model.safetensors"])
+@pytest.mark.parametrize("after", ["half", "full"])
+def test_what_was_cut_off_between_two_of_its_files_is_completed(
+    name: str, after: str, inside: Paths, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(run_id: str, address: str, path: str, *rest: Any) -> None:
+        if path == name:
+            raise KeyboardInterrupt
+        put(run_id, address, path, *rest)
+
+    command("import", str(partly(elsewhere, "none")))
+    with monkeypatch.context() as patch:
+        patch.setattr(run_log, "put", cut)
+        with pytest.raises(click.Abort):
+            main(["import", str(partly(elsewhere, "half"))], standalone_mode=False)
+    assert command("import", str(partly(elsewhere, after))).output.count("model.safetensors added\n") == 2
+    assert "sound" in command("doctor").output
+    key = str(bench.table("smoke", wide=True)["key"].iloc[0])
+    assert "10 rows" in command("apply", "generate", key, "--set", "count=10").output
+
+
+def test_a_run_that_was_trained_here_too_takes_what_it_lacks_and_no_picture_twice(
+    inside: Paths, elsewhere: Path
+) -> None:
+    """Each of the two calls a picture of an epoch otherwise."""
+    bench.run("smoke", seeds=1)
+    store = opened(inside.store, None, "smoke")
+    run = store.chosen()[0]
+    folder = store.artifacts(run.run_id)
+    whole = sorted(file for file in folder.rglob("*") if file.is_file())
+    assert "added" not in command("import", str(elsewhere / FILE)).output
+    samples = Path(store.drawn(run.run_id)["images/samples", 1])
+    for lost in (Path("model.safetensors"), Path("final/samples.png"), samples):
+        (folder / lost).unlink()
+    (folder / thumbnail_of(samples.as_posix())).unlink()
+    output = command("import", str(elsewhere / FILE)).output
+    assert output.endswith(f"  {run.name}: model.safetensors, 2 pictures added\n")
+    now = sorted(file for file in folder.rglob("*") if file.is_file())
+    assert len(now) == len(whole)
+    assert len(set(whole) - set(now)) == 2
+    assert store.drawn(run.run_id).keys() >= {("images/samples", 0), ("images/samples", 1)}
+    assert "sound" in command("doctor").output
+
+
+def test_weights_that_were_damaged_where_they_were_exported_are_not_taken(
+    inside: Paths, elsewhere: Path, tmp_path: Path
+) -> None:
+    def damaged(members: dict[str, bytes]) -> None:
+        for name in members:
+            if name.endswith("/model.safetensors"):
+                members[name] = members[name][:-1] + b"x"
+
+    command("import", str(partly(elsewhere, "none")))
+    file = rewritten(elsewhere / FILE, tmp_path / "damaged.zip", damaged)
+    assert "added" not in command("import", str(file)).output
+    assert not list(inside.store.rglob("model.safetensors"))
 
 
 def test_what_was_cut_off_while_it_was_taken_in_is_taken_in_again(

@@ -62,8 +62,8 @@ def export_runs(studies: tuple[str, ...], file: Path, weights: Weights, origin: 
 def import_runs(files: tuple[Path, ...]) -> None:
     """Take in the runs of files that `bench export` wrote; a trial that is finished here already stays as it is.
 
-    A metric that a run here has blank is taken over where all else agrees. Exit status 1 where both have finished a trial
-    to other values: those here are kept.
+    A metric that a run here has blank, and files that it lacks, as where it came without its weights, are taken over where
+    all else agrees. Exit status 1 where both have finished a trial to other values: those here are kept.
     """
     from bench.run.lock import sole_driver
     from bench.tracking.archive import Archive, ArchiveError

@@ -180,20 +180,24 @@ class Archive:
         with self._told(f"run {run_id}"):
             return _checked(json.loads(self._read(f"runs/{run_id}/{RUN}")), run_id)
 
+    def files(self, run: Portable) -> list[str]:
+        """The paths of the run's files among its artifacts."""
+        start = f"runs/{run.run_id}/artifacts/"
+        return [name.removeprefix(start) for name in self._members if name.startswith(start)]
+
     def unpack(self, run: Portable, folder: Path) -> None:
         """Write the run's files below ``folder``.
 
         Raises:
             ArchiveError: one of them is damaged.
         """
-        start = f"runs/{run.run_id}/artifacts/"
-        for name in self._members:
-            if name.startswith(start):
-                with self._told(name):
-                    place = folder / name.removeprefix(start)
-                    place.parent.mkdir(parents=True, exist_ok=True)
-                    with place.open("wb") as written:
-                        written.writelines(self._parts(name))
+        for path in self.files(run):
+            name = f"runs/{run.run_id}/artifacts/{path}"
+            with self._told(name):
+                place = folder / path
+                place.parent.mkdir(parents=True, exist_ok=True)
+                with place.open("wb") as written:
+                    written.writelines(self._parts(name))
 
     def _read(self, name: str, *, check: bool = True) -> bytes:
         if name not in self._members:

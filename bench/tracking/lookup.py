@@ -12,7 +12,7 @@ from bench.tracking.names import DATABASE
 from bench.tracking.reach import answered
 from bench.tracking.reader import Run
 from bench.tracking.readers import reader
-from bench.tracking.run_files import WEIGHTS, file_of, intact
+from bench.tracking.run_files import TRIAL, WEIGHTS, file_of, intact
 from bench.tracking.shared import meant
 from bench.tracking.store import Store
 
@@ -71,7 +71,7 @@ def finished_run(folder: Path, uri: str | None, name: str) -> Path:
         several = f"{len(keys)} trials answer to it: {', '.join(names[:5])}"
         raise StoreError(f"no finished run {name!r}: {several if keys else 'bench list runs shows those there are'}")
     run = next(iter(keys.values()))
-    for name in ("trial.toml", WEIGHTS):
+    for name in (TRIAL, WEIGHTS):
         try:
             file = answered(place, partial(file_of, run.run_id, run.artifacts, name, place))
             there = file.is_file()

@@ -16,7 +16,8 @@ from bench.tracking.reader import Run
 from bench.tracking.readers import client
 from bench.tracking.rows import FILES
 
-WEIGHTS = "model.safetensors"  # the file of a run's trained weights
+TRIAL = "trial.toml"  # which describes a run's model and holds the digest of its weights
+WEIGHTS = "model.safetensors"  # the file of them
 
 
 def intact(run: Run, name: str, file: Path) -> bool:
@@ -34,10 +35,14 @@ def local_folder(address: str) -> Path | None:
 
 
 def listed(run_id: str, address: str, folder: str, uri: str) -> list[str]:
-    """The paths of what lies in one folder of a run's files, sorted; ``uri`` is the store's, where a server holds them."""
+    """The paths of what lies in one folder of a run's files, or in that of all where ``folder`` is empty, sorted.
+
+    Args:
+        uri: the store's, where a server holds them.
+    """
     here = local_folder(address)
     if here is None:
-        return sorted(str(entry.path) for entry in client(uri).list_artifacts(run_id, folder))
+        return sorted(str(entry.path) for entry in client(uri).list_artifacts(run_id, folder or None))
     return sorted(path.relative_to(here).as_posix() for path in (here / folder).glob("*"))
 
 

@@ -10,9 +10,9 @@ import itertools
 import json
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,7 @@ from bench.tracking.names import FINAL, REFERS
 from bench.tracking.protocols import NAMED, facts_in, packed, remove_others, unpacked
 from bench.tracking.reader import Run
 from bench.tracking.rows import APPLIED, COMMIT, FILES, PROTOCOL, REASON, STATUS, Record
-from bench.tracking.run_files import local_folder, put
+from bench.tracking.run_files import WEIGHTS, local_folder, put
 from bench.tracking.store import Store
 from bench.tracking.thumbnails import thumbnail, thumbnail_of
 from bench.tracking.words import ILLUSTRATED, NOTE, note, settled, title
@@ -261,6 +261,18 @@ def write_applied(store: Store, run: Run, applied: Mapping[str, str], files: Map
     for path, content in files.items():
         put(run.run_id, run.artifacts, path, content, store.uri)
     store.client.log_batch(run.run_id, tags=[RunTag(*tag) for tag in _made(files, applied, run.tags).items()])
+
+
+def write_files(store: Store, run: Run, files: Mapping[str, bytes], told: Collection[str]) -> Run:
+    """Files by path that ``run``, a finished one, lacks, the trained weights last; the run as it is known then.
+
+    The digests of those that are ``told`` of come first: where a kill leaves some of the files out, they are lacking still.
+    """
+    tags = _made({path: content for path, content in files.items() if path in told}, {}, run.tags)
+    store.client.log_batch(run.run_id, tags=[RunTag(*tag) for tag in tags.items()])
+    for path in sorted(files, key=lambda path: (path == WEIGHTS, path)):
+        put(run.run_id, run.artifacts, path, files[path], store.uri)
+    return replace(run, tags={**run.tags, **tags})
 
 
 def _made(files: Mapping[str, bytes], applied: Mapping[str, str], before: Mapping[str, str]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from bench.text import escaped
 from bench.tracking.database import address, check_database, have_database, keep, mend_database
 from bench.tracking.errors import StoreError
 from bench.tracking.names import FINAL
-from bench.tracking.protocols import unpacked
+from bench.tracking.protocols import FILE, unpacked
 from bench.tracking.reach import asking
 from bench.tracking.reader import Experiment, Point, Run
 from bench.tracking.readers import client, reader
@@ -188,6 +188,22 @@ class Store:
             if match := DRAWN.fullmatch(path):
                 found[match[1].replace("~", "/"), int(match[2])] = path
         return found
+
+    @asking()
+    def lacking(self, run: Run, names: Iterable[str]) -> list[str]:
+        """Those of the files ``names`` of another run of the same trial, in whose place ``run`` has none, sorted.
+
+        Of a picture that both drew while they trained each has a name of its own; thumbnails and protocols do not count.
+        """
+
+        def kind(path: str) -> str:
+            drawn = DRAWN.fullmatch(path)
+            return f"images/{drawn[1]} of epoch {drawn[2]}" if drawn else path
+
+        asked = [name for name in names if not (name.endswith("compressed.webp") or FILE.fullmatch(name))]
+        folders = {name.rpartition("/")[0] for name in asked}
+        have = {kind(path) for folder in folders for path in listed(run.run_id, run.artifacts, folder, self.uri)}
+        return sorted(name for name in asked if kind(name) not in have)
 
     @asking()
     def artifact(self, run_id: str, name: str) -> Path:

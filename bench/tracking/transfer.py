@@ -20,10 +20,11 @@ from bench.tracking.protocols import NAMED, facts_in, named_in, packed, unpacked
 from bench.tracking.reach import answered
 from bench.tracking.reader import DataNote, Run
 from bench.tracking.rows import APPLIED, FILES, ORIGIN, TRAINED_IN, applied_in, record, row, scores, scores_of, state
-from bench.tracking.run_log import RunLog, write_applied, write_scores
+from bench.tracking.run_files import TRIAL, WEIGHTS
+from bench.tracking.run_log import RunLog, write_applied, write_files, write_scores
 from bench.tracking.shared import elsewhere
 from bench.tracking.store import Store
-from bench.tracking.thumbnails import add_thumbnails
+from bench.tracking.thumbnails import add_thumbnails, thumbnail_of
 from bench.tracking.words import own_name
 
 ENDED = ("finished", "failed", "pruned")  # what another machine cannot go on with, and need not
@@ -41,7 +42,7 @@ class Taken:
     Attributes:
         new: runs that were not known here.
         known: those that were.
-        supplied: what a run here had not and the file's had, metrics and applications, by the run's name.
+        supplied: what a run here had not and the file's had, metrics, applications and files, by the run's name.
         conflicts: lines on trials that both have finished, to other values; those here are kept.
     """
 
@@ -253,6 +254,7 @@ def _compare(store: Store, ours: Run, theirs: Portable, archive: Archive, taken:
     missing = {n: score for n, score in other.items() if score.value is not None and n not in both}
     if missing:
         write_scores(store, ours, missing)
+    ours, lacking = _supply(store, ours, theirs, archive)
     applied = {name: why for name, why in applied_in(theirs.tags).items() if name not in applied_in(ours.tags)}
     if applied:
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
@@ -262,5 +264,34 @@ def _compare(store: Store, ours: Run, theirs: Portable, archive: Archive, taken:
             # A picture that stayed where it was drawn is drawn here by the next run of the study.
             applied = {name: why for name, why in applied.items() if why or name in drawn}
             write_applied(store, ours, applied, {path: (Path(folder) / path).read_bytes() for path in drawn.values()})
-    if missing or applied:
-        taken.supplied[theirs.name] = [*sorted(missing), *sorted(applied)]
+    if supplied := [*sorted(missing), *sorted(applied), *lacking]:
+        taken.supplied[theirs.name] = supplied
+
+
+def _supply(store: Store, ours: Run, theirs: Portable, archive: Archive) -> tuple[Run, list[str]]:
+    """Write what ours lacks of the other's files, but for pictures of new applications; ours then, and what came, in words.
+
+    Weights and what describes them belong together: in half precision both are others.
+    """
+    coming = {f"final/{applied_file(name)}" for name in applied_in(theirs.tags).keys() - applied_in(ours.tags).keys()}
+    lacking = [name for name in store.lacking(ours, archive.files(theirs)) if name not in coming]
+    if not lacking:
+        return ours, []
+    digests: dict[str, str] = json.loads(theirs.tags.get(FILES, "{}"))
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        archive.unpack(theirs, Path(folder))
+        add_thumbnails(Path(folder))
+        names = {*lacking, *map(thumbnail_of, lacking)} | ({TRIAL} if WEIGHTS in lacking else set())
+        there = {name: path.read_bytes() for name in names if (path := Path(folder) / name).is_file()}
+    # What was damaged where it was exported is of no use here.
+    files = {name: content for name, content in there.items() if digests.get(name, sha256(content)) == sha256(content)}
+    described = json.loads(ours.tags.get(FILES, "{}")).get(TRIAL) in (None, sha256(files.get(TRIAL, b"")))
+    if not ({TRIAL, WEIGHTS} <= files.keys() or (WEIGHTS not in lacking and described)):
+        files = {name: content for name, content in files.items() if name not in (TRIAL, WEIGHTS)}
+    if not files:
+        return ours, []
+    ours = answered(store.uri, partial(write_files, store, ours, files, digests.keys()))
+    came = [name for name in lacking if name in files]
+    pictures = sum(name.endswith(PICTURES) for name in came)
+    words = [f"{pictures} picture{'s' * (pictures > 1)}"] if pictures else []
+    return ours, [*(name for name in came if not name.endswith(PICTURES)), *words]
