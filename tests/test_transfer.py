@@ -478,6 +478,34 @@ def test_a_file_that_is_not_what_it_says_is_one_line_and_changes_nothing(
     assert not list(tmp_path.rglob("evil.txt"))
 
 
+@pytest.mark.parametrize(
+    ("ending", "count", "told"), [("model.safetensors", 2, " and 1 more, which"), ("trial.toml", 1, ", which")]
+)
+def test_a_file_that_lacks_what_its_checksums_list_is_refused_with_all_of_its_runs(
+    ending: str, count: int, told: str, inside: Paths, elsewhere: Path, tmp_path: Path
+) -> None:
+    gone: list[str] = []
+
+    def change(members: dict[str, bytes]) -> None:
+        gone.extend([name for name in members if name.endswith(f"/{ending}")][:count])
+        for name in gone:
+            del members[name]
+
+    file = rewritten(elsewhere / FILE, tmp_path / "cut.zip", change, honest=False)
+    result = command("import", str(file))
+    assert result.exit_code == 2
+    line = f"{file}: it lacks {gone[0]!r}{told} its SHA256SUMS lists: get it again as bench export wrote it"
+    assert result.output == f"Error: {line}\n"
+    assert bench.table("smoke").empty
+
+
+@pytest.mark.parametrize("weights", ["full", "half", "none"])
+def test_the_checksums_of_a_file_are_of_what_it_holds(weights: str, elsewhere: Path) -> None:
+    with zipfile.ZipFile(partly(elsewhere, weights)) as archive:
+        lines = archive.read("SHA256SUMS").decode().splitlines()
+        assert {line[66:] for line in lines} == set(archive.namelist()) - {"SHA256SUMS"}
+
+
 def test_a_trial_under_the_key_of_another_is_refused(inside: Paths, elsewhere: Path, tmp_path: Path) -> None:
     def change(members: dict[str, bytes]) -> None:
         for name in members:

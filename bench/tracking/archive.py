@@ -134,7 +134,12 @@ class Archive:
             for name in self._members:
                 _check_name(name)
             sums = self._read(SUMS, check=False).decode()
-            self._sums = {line[66:]: line[:64] for line in sums.splitlines()}
+            self._sums = {line[66:]: line[:64] for line in sums.splitlines() if line}
+            if gone := [name for name in self._sums if name not in self._members]:
+                more = f" and {len(gone) - 1} more, which" if len(gone) > 1 else ", which"
+                raise ArchiveError(
+                    f"it lacks {gone[0][:300]!r}{more} its {SUMS} lists: get it again as bench export wrote it"
+                )
             head = json.loads(self._read(HEAD))
             if head["format"] != FORMAT:
                 raise ArchiveError(
