@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import os
+import secrets
 from pathlib import Path
 from typing import Literal
 
@@ -17,13 +19,15 @@ Weights = Literal[
 def write_whole(path: Path, content: bytes) -> None:
     """Write beside ``path``, wait for the disk, and move it there: after a kill or a power cut it is the old file or the new.
 
+    Of several that write it at once each has a file of its own until then, on whatever machine.
+
     Raises:
         OSError: it cannot be written, as on a full disk; what was there is there still.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
-        with partial.open("wb") as file:
+        with partial.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -32,6 +36,13 @@ def write_whole(path: Path, content: bytes) -> None:
         partial.unlink(missing_ok=True)
         raise
     sync(path.parent)
+
+
+def remove_partial(path: Path) -> None:
+    """Remove what was written of ``path`` when its writer was killed; whoever calls this is the only one that writes it now."""
+    for between in (".????????.", "."):  # the second in earlier versions
+        for partial in path.parent.glob(f".{glob.escape(path.name)}{between}partial"):
+            partial.unlink(missing_ok=True)
 
 
 def sync(folder: Path) -> None:

@@ -9,14 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.files import Weights
+from filelock import FileLock
+
+from bench.files import Weights, remove_partial
 from bench.paths import Paths
 from bench.registry import RegistryError
 from bench.report import illustrations, page, ranking, search
 from bench.report.claims import judge
 from bench.report.console import console
 from bench.report.folder import ARCHIVE, lost
-from bench.report.index import write_index
+from bench.report.index import INDEX, write_index
 from bench.report.selection import selected, size_of, tracked_on
 from bench.report.tables import prepared, summary
 from bench.study.catalogue import Catalogue
@@ -125,10 +127,19 @@ def write_report(
         final = [f"final/{name}" for name in illustrations.titles(study)]
         shown = {run_id: {*_followed(study, store, run_id).values(), *final} for run_id in pictures}
         export([store], folder / ARCHIVE, socket.gethostname(), packing=packing(weights), shown=shown)
-        write_index(paths.reports, _asked(known, paths))
+        publish_index(known, paths)
     found = ranking.found(study, table, judgements)
     present(study, known, store, found)
     return Written(path, console(study, wanted, found, judgements, width, table=table), left_out)
+
+
+def publish_index(known: Catalogue, paths: Paths) -> None:
+    """Write the index of the published reports, one process at a time: whoever writes last has read all that is there."""
+    locks = paths.store / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with FileLock(locks / ".index.lock"):  # no study has such a name
+        remove_partial(paths.reports / INDEX)
+        write_index(paths.reports, _asked(known, paths))
 
 
 def _followed(study: Study, store: Store, run_id: str) -> dict[int, str]:

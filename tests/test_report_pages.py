@@ -6,6 +6,8 @@ import base64
 import io
 import json
 import re
+import threading
+import time
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -19,7 +21,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 from scipy import stats
 
+from bench import results
 from bench.images import png
+from bench.paths import Paths
 from bench.report import page
 from bench.report.blocks import Cell, Page, Picture, Table
 from bench.report.cells import measures
@@ -483,6 +487,31 @@ def test_the_index_has_a_line_for_every_report(folder: Path) -> None:
         StudyError, match=r"reports/x/report.json: is no report's \(KeyError: 'question'\); publish it again"
     ):
         write_index(folder.parent)
+
+
+def test_one_process_at_a_time_reads_the_reports_and_writes_their_index(
+    known: Catalogue, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the one that has read before another published could write after it."""
+    at_work, most = list[int](), list[int]()
+
+    def slow(reports: Path, studies: list[Study]) -> Path:
+        at_work.append(1)
+        most.append(len(at_work))
+        time.sleep(0.1)
+        at_work.pop()
+        return write_index(reports, studies)
+
+    monkeypatch.setattr(results, "write_index", slow)
+    paths.reports.mkdir()
+    (paths.reports / ".README.md.0123abcd.partial").touch()  # of one that was killed
+    threads = [threading.Thread(target=results.publish_index, args=(known, paths)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1, 1, 1]
+    assert [file.name for file in paths.reports.iterdir()] == ["README.md"]
 
 
 def test_the_index_names_studies_without_a_report_and_counts_the_verdicts_by_source(

@@ -6,6 +6,8 @@ import os
 import shlex
 import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
@@ -23,6 +25,13 @@ from bench.study.catalogue import Catalogue
 from bench.study.definition import Failure, Trial
 from tests.player import Play, Player, Stop, dimension, drive, grid, rows, runs, stopping
 
+KILLED = """
+import os, sys
+from pathlib import Path
+from bench.files import write_whole
+Path.replace = lambda *_: os._exit(0)
+write_whole(Path(sys.argv[1]), b"some")
+"""
 STUDY = ("run", "study", "smoke", "--seeds", "1")
 
 
@@ -213,6 +222,8 @@ def test_what_was_written_of_a_file_is_removed_though_the_database_lost_its_run(
     images.mkdir(parents=True)
     for name in ("whole.png", ".half.png.partial"):
         (images / name).write_bytes(b"some")
+    subprocess.run([sys.executable, "-c", KILLED, str(images / "killed.png")], check=True)
+    assert len(list(images.iterdir())) == 3
     drive(grid(known, paths, "one", [3]), known, paths, Player(dimension))
     assert [file.name for file in images.iterdir()] == ["whole.png"]
 

@@ -17,6 +17,7 @@ from bench.files import write_whole
 from bench.study.definition import Study, StudyError
 from bench.text import escaped, is_name
 
+INDEX = "README.md"
 COLUMNS = ("study", "question", "answer", "", "data", "n", "date")
 VERDICTS = ("holds", "does not hold", "cannot tell", "not judged", "open")
 OWN, REPEATED = "digits", "repeated on digits"  # images that no document uses
@@ -39,7 +40,7 @@ APART = f"""No document uses `{OWN}`, the images that come with the suite: what 
 
 
 def write_index(reports: Path, studies: Iterable[Study] = ()) -> Path:
-    """Write ``README.md`` of the folder of published reports from each one's ``report.json`` and ``claims.csv``.
+    """Write the index of the folder of published reports from each one's ``report.json`` and ``claims.csv``.
 
     Args:
         studies: those that there are, with a report or without.
@@ -58,8 +59,8 @@ def write_index(reports: Path, studies: Iterable[Study] = ()) -> Path:
         counts = _counts(claims)
         apart = [APART] if any(source == REPEATED for source, *_ in counts) else []
         lines += [COUNTED, *apart, *_table(("source", "claims", *VERDICTS), counts), ""]
-    write_whole(reports / "README.md", "\n".join(lines).encode(errors="backslashreplace"))
-    return reports / "README.md"
+    write_whole(reports / INDEX, "\n".join(lines).encode(errors="backslashreplace"))
+    return reports / INDEX
 
 
 def _table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
