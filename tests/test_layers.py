@@ -39,6 +39,7 @@ ALLOWED = {
     "models/__init__": {"contract", "registry"},
     "models": {"contract", "networks"},
     "datasets/__init__": {"contract", "datasets", "registry", "text"},
+    "datasets/_code": {"contract", "datasets", "registry"},
     "datasets/_files": {"contract", "text"},
     "datasets/_images": {"contract", "datasets", "memory", "text"},
     "datasets/_folders": {"contract", "datasets", "text"},

@@ -1,4 +1,4 @@
-"""An array file or a folder of one's own as a data set, and what is said of a wrong one."""
+"""An array file or a folder of one's own as a data set, and what is said of a wrong one; and of a wrong file of code."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bench import registry
 from bench.contract import HIDDEN, DataError, ImageSpec
 from bench.datasets import fingerprint, located, open_dataset
 
@@ -201,3 +202,75 @@ def test_a_folders_fingerprint_follows_names_and_content_but_not_hidden_files(tm
     renamed = fingerprint(str(root), tmp_path)
     (root / "train" / "cat" / "9.png").write_bytes(b"other")
     assert len({first, renamed, fingerprint(str(root), tmp_path)}) == 3
+
+
+CODE = """
+import torch
+from bench.contract import HIDDEN, ImageSpec, Split
+{spec}
+def {load}:
+    n = 6 if split == "train" else {test}
+    images, labels = torch.zeros(n, 1, 4, 5).byte(), {labels}
+    return {returned}
+"""
+RIGHT = {
+    "spec": 'SPEC = ImageSpec(1, 4, 5, ("cat", "dog"))',
+    "load": "load(split, data_dir)",
+    "test": "2",
+    "labels": "torch.arange(n) % 2",
+    "returned": "Split(images, labels)",
+}
+
+
+def guest(folder: Path, **changes: str) -> None:
+    """A data set of one's own, ``boards``."""
+    (folder / "datasets").mkdir()
+    (folder / "datasets" / "boards.py").write_text(CODE.format(**{**RIGHT, **changes}))
+    registry.visit(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"spec": ""}, "defines no SPEC; it must, as SPEC = ImageSpec("),
+        ({"spec": "SPEC = (1, 4, 5)"}, "SPEC = (1, 4, 5): must be an ImageSpec, as SPEC = ImageSpec("),
+        (
+            {"spec": "SPEC = ImageSpec(2, 4, 5)"},
+            "SPEC has images of (2, 4, 5) (C, H, W): must be whole numbers above 0",
+        ),
+        ({"spec": "SPEC = ImageSpec(1, 4.0, 5)"}, "SPEC has images of (1, 4.0, 5) (C, H, W): must be whole numbers"),
+        ({"spec": "SPEC = ImageSpec(1, 4, 5, 'ab')"}, "SPEC has classes = 'ab': must be a tuple of texts"),
+        ({"spec": "SPEC = ImageSpec(1, 4, 5, ('a', 'a'))"}, "SPEC has two classes 'a'; their names must differ"),
+        ({"spec": "SPEC = ImageSpec(1, 4, 5, ('a', ''))"}, "the class '' must be named in one line"),
+        ({"load": "read(split, data_dir)"}, "defines no function load; it must, as def load(split, data_dir) -> Split"),
+        ({"load": "load(split)"}, "load takes (split); it must take two, as def load(split, data_dir) -> Split"),
+        ({"returned": "images, labels"}, "load('train', ...) must return a Split, as Split(images, labels), not tuple"),
+        (
+            {"spec": "SPEC = ImageSpec(1, 8, 8)"},
+            "SPEC has images of (1, 8, 8) (C, H, W), and load('train', ...) returns (1, 4, 5); they must be the same",
+        ),
+        ({"test": "0"}, "load('test', ...) returns no images; it must return at least one"),
+        (
+            {"spec": "SPEC = ImageSpec(1, 4, 5)"},
+            "SPEC has no classes, and load('train', ...) returns labels from 0 to 1; it must name the classes, or every "
+            "label be HIDDEN (-1)",
+        ),
+        ({"labels": "torch.arange(n)"}, "labels run from 0 to 1; those of load('train', ...), from 0 to 5"),
+        ({"test": "1"}, "load('test', ...) returns no images of class 'dog' (label 1); it must return some of each"),
+    ],
+)
+def test_wrong_code_is_one_line_with_its_own_place(tmp_path: Path, changes: dict[str, str], message: str) -> None:
+    guest(tmp_path, **changes)
+    with pytest.raises(DataError) as caught:
+        open_dataset("boards", tmp_path / "data")
+    assert str(caught.value).startswith(f"datasets/boards.py: {message}")
+    assert "\n" not in str(caught.value)
+
+
+def test_right_code_may_come_as_an_npz_too_which_is_told_by_its_own_place(tmp_path: Path) -> None:
+    guest(tmp_path)
+    assert open_dataset("boards", tmp_path).train.labels.tolist() == [0, 1, 0, 1, 0, 1]
+    file = write(tmp_path / "boards.npz", x_train=np.zeros((6, 5, 4), np.uint8), x_test=np.zeros((2, 5, 4), np.uint8))
+    with pytest.raises(DataError) as caught:
+        open_dataset("boards", tmp_path)
+    assert str(caught.value) == f"{file}: images of boards are (1, 4, 5) (C, H, W), not (1, 5, 4)"

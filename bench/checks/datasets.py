@@ -50,6 +50,7 @@ class Subject:
             raise NotPromised(f"{self.data / self.name}.npz is read in place of what the file loads")
         if where.startswith("not here"):
             raise NotPromised(f"{where}, as by: bench run trial vae --dataset {self.name} --smoke")
+        expect(callable(getattr(self.module, "load", None)), "it defines no function load(split, data_dir)")
         try:
             found = self.module.load(split, self.data)
         except DataError as error:

@@ -11,6 +11,7 @@ import torch
 from bench import registry
 from bench.checks import NotPromised, expect
 from bench.contract import Batch
+from bench.datasets import spec_of
 from bench.paths import Paths
 from bench.run.plan import Planner
 from bench.run.worker import build
@@ -120,6 +121,6 @@ def _terms(trial: Trial) -> list[str]:
     """The loss terms of a trial's model, by one step on noise that learns nothing."""
     if trial.dataset not in registry.names("datasets"):
         raise NotPromised(f"{trial.dataset} is no data set that is known by name")
-    spec = registry.load("datasets", trial.dataset).SPEC
+    spec = spec_of(trial.dataset)
     batch = Batch(torch.rand(4, *spec.shape), torch.zeros(4, dtype=torch.int64))
     return sorted(mean_terms(build(trial, spec), [batch]))

@@ -47,10 +47,9 @@ def metric(name: str, paths: Paths, width: int | None) -> list[str]:
 def dataset(name: str, paths: Paths, width: int | None) -> list[str]:
     """The lines of ``bench show dataset``."""
     registry.find("datasets", name)  # before torch is read for it
-    from bench.datasets import LAYOUT, located
+    from bench.datasets import LAYOUT, located, spec_of
 
-    module = registry.load("datasets", name)
-    spec = module.SPEC
+    spec = spec_of(name)
     classes = ", ".join(spec.classes) or "no labels"
     rows = [
         ("images", f"{spec.channels}x{spec.height}x{spec.width}"),

@@ -185,12 +185,12 @@ def _counts(layers: Sequence[Layer]) -> tuple[str, str]:
 def _spec(trial: Trial, paths: Paths) -> ImageSpec:
     """The images of a trial; a known data set is not read where nothing asks for other images than it has."""
     from bench import registry
+    from bench.datasets import spec_of
     from bench.run.worker import data_options, load_data
 
     options = data_options(trial)
     if trial.dataset in registry.names("datasets") and not options.classes and options.image_size is None:
-        spec: ImageSpec = registry.load("datasets", trial.dataset).SPEC
-        return spec
+        return spec_of(trial.dataset)
     return load_data(trial, paths.data).spec
 
 

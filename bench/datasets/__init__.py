@@ -18,6 +18,7 @@ from filelock import FileLock
 
 from bench import registry
 from bench.contract import DataError, Split
+from bench.datasets._code import loaded, spec_of
 from bench.datasets._files import Track, digests_of, fingerprint_of, untracked
 from bench.datasets._folders import list_folder
 from bench.datasets._images import centre_square, read_image
@@ -28,7 +29,6 @@ from bench.datasets._readers import (
     Source,
     SplitName,
     check_image_size,
-    checked,
     from_arrays,
     read_folder,
     read_idx_split,
@@ -53,6 +53,7 @@ __all__ = [
     "open_dataset",
     "read_idx_split",
     "read_image",
+    "spec_of",
     "untracked",
     "write_npz",
 ]
@@ -74,13 +75,8 @@ def open_dataset(name: str, data_dir: Path, image_size: int | None = None, track
     check_image_size(image_size)
     path = Path(name)
     if name in registry.names("datasets"):
-        module = registry.load("datasets", name)
         own = data_dir / f"{name}.npz"
-        if own.exists():
-            source = read_npz(own, name, module.SPEC)
-        else:
-            source = Source(name, module.SPEC, *(module.load(split, data_dir) for split in SPLITS))
-            source = checked(source, data_dir / getattr(module, "PLACE", ""))
+        source = read_npz(own, name, spec_of(name)) if own.exists() else loaded(name, data_dir)
     elif _is(path, Path.is_dir):
         return read_folder(path, name, image_size, data_dir / KEPT, track)
     elif path.suffix == ".npz" and _is(path, Path.is_file):

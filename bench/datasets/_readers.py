@@ -178,11 +178,15 @@ def _kept(
         return make()
 
 
-def checked(source: Source, where: Path) -> Source:
+def checked(source: Source, where: Path | str, *, code: bool = False) -> Source:
     """``source``, if its images, labels and classes are as its spec says.
 
+    Args:
+        where: begins the line on what is not.
+        code: whether ``where`` is a file of code, whose ``SPEC`` and ``load`` are to be put right.
+
     Raises:
-        DataError: they are not; ``where`` begins the line.
+        DataError: they are not.
     """
     classes = source.spec.classes
     if odd := [word for word in classes if not (is_plain(word) and 0 < len(word) <= LONGEST_CLASS)]:
@@ -190,26 +194,38 @@ def checked(source: Source, where: Path) -> Source:
             f"{where}: the class {odd[0]!r} must be named in one line of at most {LONGEST_CLASS} characters"
         )
     for word, split in zip(SPLITS, (source.train, source.test), strict=True):
-        if shape_of(split) != source.spec.shape:
-            raise DataError(
-                f"{where}: images of {source.name} are {source.spec.shape} (C, H, W), not {shape_of(split)}"
+        loaded = f"load({word!r}, ...)"
+        if (found := shape_of(split)) != source.spec.shape:
+            wrong = f"images of {source.name} are {source.spec.shape} (C, H, W), not {found}"
+            ours = (
+                f"SPEC has images of {source.spec.shape} (C, H, W), and {loaded} returns {found}; they must be the same"
             )
+            raise DataError(f"{where}: {ours if code else wrong}")
         if not split.images.numel():
-            raise DataError(f"{where}: {source.name} has no images in {word}")
+            ours = f"{loaded} returns no images; it must return at least one"
+            raise DataError(f"{where}: {ours if code else f'{source.name} has no images in {word}'}")
         lowest, highest = int(split.labels.min()), int(split.labels.max())
         if not classes:
             if (lowest, highest) != (HIDDEN, HIDDEN):
-                raise DataError(f"{where}: {source.name} has no classes; leave y_{word} out")
+                ours = f"SPEC has no classes, and {loaded} returns labels from {lowest} to {highest}"
+                right = f"it must name the classes, or every label be HIDDEN ({HIDDEN})"
+                wrong = f"{source.name} has no classes; leave y_{word} out"
+                raise DataError(f"{where}: {f'{ours}; {right}' if code else wrong}")
             continue
         # A training label may be hidden; a model is measured against all of the others.
         if lowest < (HIDDEN if word == "train" else 0) or highest >= len(classes):
             raise DataError(
-                f"{where}: labels run from 0 to {len(classes) - 1}; those of {word}, from {lowest} to {highest}"
+                f"{where}: labels run from 0 to {len(classes) - 1}; those of {loaded if code else word}, "
+                f"from {lowest} to {highest}"
             )
         counts = torch.bincount(split.labels[split.labels != HIDDEN], minlength=len(classes))
         if not counts.all():
             absent = int(counts.argmin())
-            raise DataError(f"{where}: class {classes[absent]!r} has no images in {word} (label {absent})")
+            ours = (
+                f"{loaded} returns no images of class {classes[absent]!r} (label {absent}); it must return some of each"
+            )
+            wrong = f"class {classes[absent]!r} has no images in {word} (label {absent})"
+            raise DataError(f"{where}: {ours if code else wrong}")
     return source
 
 

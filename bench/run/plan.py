@@ -254,7 +254,7 @@ class Planner:
 
     def check_models(self) -> None:
         """Build the model of every trial, or of a search's corners, without downloading a data set that is not at hand."""
-        from bench.datasets import at_hand
+        from bench.datasets import at_hand, spec_of
         from bench.run.worker import data_options
 
         for dataset in self.study.datasets:
@@ -263,7 +263,7 @@ class Planner:
                 if dataset not in self.catalogue.datasets or at_hand(dataset, self.data_dir):
                     self.check(trial, room=True)
                     continue
-                options, spec = data_options(trial), registry.load("datasets", dataset).SPEC
+                options, spec = data_options(trial), spec_of(dataset)
                 size = options.image_size
                 if size is not None:
                     spec = replace(spec, height=size, width=size)
