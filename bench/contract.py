@@ -15,6 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from bench.errors import BrokenModel as BrokenModel
 from bench.errors import DataError as DataError
 from bench.errors import Diverged as Diverged
 from bench.errors import Unmeasurable as Unmeasurable

@@ -24,6 +24,13 @@ class Unmeasurable(Exception):
     """A metric that cannot be taken of this model or here; the message becomes the reason beside the blank."""
 
 
+class BrokenModel(Exception):
+    """A model that does otherwise than `bench.contract.Model` says: what it does and must do, on one line without its place."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(line(message))
+
+
 class Diverged(Exception):
     """A loss term left the finite numbers; the message names the term and the epoch."""
 

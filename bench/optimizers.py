@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from bench.contract import Model, Unsupported
+from bench.contract import BrokenModel, Model, Unsupported, Update
 from bench.ranges import Within
+from bench.registry import unknown
 
 # What an optimiser keeps of every parameter, as torch names it, beside the number of its steps.
 MOMENTS = {"adam": ("exp_avg", "exp_avg_sq"), "adamw": ("exp_avg", "exp_avg_sq"), "rmsprop": ("square_avg",), "sgd": ()}
@@ -132,7 +133,10 @@ class Optimizers:
 
     def update(self, player: str, loss: Tensor) -> None:
         """Descend ``player``'s own parameters along ``loss``; no other parameter gets so much as a gradient."""
-        parameters = self.parameters[player]
+        try:
+            parameters = self.parameters[player]
+        except (KeyError, TypeError):
+            raise _no_player(player, list(self.parameters)) from None
         optimizer = self.by_player[player]
         optimizer.zero_grad(set_to_none=True)
         loss.backward(inputs=parameters)
@@ -193,6 +197,29 @@ class Averages:
                 weights = parameter.clone()
                 parameter.copy_(average)
                 average.copy_(weights)
+
+
+def checking(players: Sequence[str]) -> Update:
+    """An update that learns nothing, and refuses what `Optimizers.update` could not do for these players."""
+
+    def update(player: str, loss: Tensor) -> None:
+        if player not in players:
+            raise _no_player(player, players)
+        found = f"one of shape {list(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+        if not isinstance(loss, Tensor) or loss.numel() != 1:
+            raise BrokenModel(
+                f"update({player!r}, ...) must be given a loss that is one number in a Tensor, not {found}"
+            )
+
+    return update
+
+
+def _no_player(player: object, players: Sequence[str]) -> BrokenModel:
+    if isinstance(player, str):
+        return BrokenModel(unknown("player", player, players))
+    return BrokenModel(
+        f"update must be given the name of a player first, not {type(player).__name__}; there are: {', '.join(players)}"
+    )
 
 
 def _constant(group: Mapping[str, Any]) -> dict[str, Any]:

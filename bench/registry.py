@@ -161,6 +161,22 @@ def unknown(kind: str, name: str, known: Sequence[str]) -> str:
     return f"no {kind} {name!r}{hint}; there are: {', '.join(known)}"
 
 
+def place(error: BaseException) -> str:
+    """The innermost line of the user's own that an error came through (``models/mine.py:41``); empty where there is none."""
+    import traceback
+
+    if _home is None:
+        return ""
+    places = [(frame.f_code.co_filename, number) for frame, number in traceback.walk_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError):
+        places.append((error.filename or "", error.lineno or 0))
+    folders = [_home / kind for kind in KINDS]
+    for name, number in reversed(places):
+        if any((file := Path(name)).is_relative_to(folder) for folder in folders):
+            return f"{file.relative_to(_home).as_posix()}:{number}"
+    return ""
+
+
 def _sole(kind: str, name: str) -> Component:
     """The component of a name, which no other has."""
     component = find(kind, name)
@@ -252,17 +268,7 @@ def _forget(package: str) -> None:
 
 
 def _why(component: Component, error: BaseException) -> str:
-    """File, line and error of a guest that cannot be imported: the innermost place that is in the guest's own folder."""
-    import traceback
-
-    places = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
-    what = " ".join(str(error).split())
-    if isinstance(error, SyntaxError):
-        places.append((Path(error.filename or ""), error.lineno))
-        what = error.msg
-    where = component.origin
-    if _home is not None and component.module.startswith(GUESTS):
-        folder = _home / component.kind
-        lines = [f"{component.kind}/{file.name}:{line}" for file, line in places if file.parent == folder]
-        where = lines[-1] if lines else where
+    """File, line and error of a guest that cannot be imported."""
+    what = " ".join((error.msg if isinstance(error, SyntaxError) else str(error)).split())
+    where = place(error) or component.origin
     return f"{where}: cannot be imported: {type(error).__name__}" + (f": {what}" if what else "")

@@ -16,10 +16,10 @@ from torch import Tensor
 
 from bench.batches import accompanied, augmented, steps_per_epoch, stream
 from bench.checkpoint import Checkpoint, Progress
-from bench.contract import HIDDEN, Batch, Diverged, Model, Split, eval_mode, in_order
+from bench.contract import HIDDEN, Batch, BrokenModel, Diverged, Model, Split, Update, eval_mode, in_order
 from bench.data import Data
 from bench.energy import Meter
-from bench.optimizers import Optimizers, TrainingOptions
+from bench.optimizers import Optimizers, TrainingOptions, checking
 from bench.seeds import Purpose, derived
 
 # What a killed trial can lose, beside the epoch it is in; an epoch longer than this loses itself.
@@ -56,6 +56,7 @@ def train(
 
     Raises:
         Diverged: a loss term is no longer finite.
+        BrokenModel: it does otherwise than its contract says, which most do before they learn anything.
     """
     model.to(memory_format=torch.channels_last)  # convolutions are up to 1.7 times as fast on a CPU
     optimizers = Optimizers(model, options)
@@ -73,7 +74,8 @@ def train(
         yield from history
     if not history:
         _settle(model, seen)
-        train_eval, held_out = (mean_terms(model, in_order(split)) for split in (seen, data.held_out))
+        update = checking(list(optimizers.parameters))
+        train_eval, held_out = (mean_terms(model, in_order(split), update) for split in (seen, data.held_out))
         history.append(Progress(0, {}, train_eval, held_out, 0.0, 0.0, _peak_megabytes(model)))
         yield history[0]
     saved, meter = time.monotonic(), Meter(_gpu_uuid(model))
@@ -141,14 +143,21 @@ def no_update(player: str, loss: Tensor) -> None:
     """The update that learns nothing, with which ``Model.step`` gives held-out losses."""
 
 
-def mean_terms(model: Model, batches: Iterable[Batch]) -> dict[str, float]:
-    """The loss terms of ``model.step`` averaged over ``batches``, weighted by their sizes, learning nothing."""
+def mean_terms(model: Model, batches: Iterable[Batch], update: Update = no_update) -> dict[str, float]:
+    """The loss terms of ``model.step`` averaged over ``batches``, weighted by their sizes, learning nothing.
+
+    Raises:
+        BrokenModel: it returns none.
+    """
     totals: dict[str, Tensor] = {}
     images = 0
     with eval_mode(model):
         for batch in batches:
+            terms = model.step(batch, update)
+            if not images:
+                _check_terms(terms)
             images += len(batch)
-            for name, value in model.step(batch, no_update).items():
+            for name, value in terms.items():
                 totals[name] = totals.get(name, torch.zeros_like(value)) + value * len(batch)
     return {name: float(total) / images for name, total in totals.items()}
 
@@ -156,6 +165,21 @@ def mean_terms(model: Model, batches: Iterable[Batch]) -> dict[str, float]:
 def _settle(model: Model, images: Split) -> None:
     with eval_mode(model):
         model.settle(in_order(images))
+
+
+def _check_terms(terms: object) -> None:
+    """Refuse what `bench.contract.Model.step` does not promise.
+
+    Raises:
+        BrokenModel: it is no such thing.
+    """
+    right = "must return its loss terms by name, each one number in a Tensor, as {'loss': loss}"
+    if not isinstance(terms, Mapping):
+        raise BrokenModel(f"step {right}, not {'nothing' if terms is None else type(terms).__name__}")
+    for name, value in terms.items():
+        found = f"of shape {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        if not isinstance(name, str) or not isinstance(value, Tensor) or value.numel() != 1:
+            raise BrokenModel(f"step {right}; its {name!r} is {found}")
 
 
 def _check_finite(losses: Mapping[str, float], split: str, epoch: int) -> None:

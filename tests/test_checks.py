@@ -269,3 +269,38 @@ def test_the_first_component_makes_the_folder_a_project(tmp_path: Path, monkeypa
         "made studies/, beside which your own components are looked for"
     )
     assert "models/mine.py" in bench("list", "models").output
+
+
+def test_an_error_of_ones_own_component_is_told_with_its_own_line(inside: Paths) -> None:
+    """And not with that of the library that raised it; the traceback of a trial, with its file."""
+    assert bench("new", "model", "mine").exit_code == 0
+    file = inside.studies.parent / "models" / "mine.py"
+    text = file.read_text().replace("self.encoder(batch.images)", "self.encodr(batch.images)")
+    file.write_text(text)
+    number = 1 + [("self.encodr" in line) for line in text.splitlines()].index(True)
+    what = "AttributeError: 'Mine' object has no attribute 'encodr'"
+    checked = bench("check", "models/mine")
+    assert f"  BROKEN  loss terms are finite numbers: {what} (models/mine.py:{number})\n" in checked.output
+    *_, last, count = bench("run", "trial", "mine", "--smoke").output.splitlines()
+    assert count == "1 of 1 trials failed"
+    told, _, place = last.removesuffix(")").partition(" (traceback: ")
+    assert told == f"mine, seed 0, digits: error: models/mine.py:{number}: {what}"
+    assert Path(place).name == "failure.txt"
+    assert Path(place).read_text().endswith(f"{what}\n")
+
+
+def test_a_data_set_of_ones_own_that_cannot_be_read_is_told_with_its_own_line(inside: Paths) -> None:
+    assert bench("new", "dataset", "boards").exit_code == 0
+    file = inside.studies.parent / "datasets" / "boards.py"
+    text = file.read_text()
+    for right, wrong, what in (
+        (".to(torch.uint8)", "", "ValueError: images must be uint8 [N, C, H, W], not torch.int64 [2000, 1, 16, 16]"),
+        ("n = 2000", 'open("gone"); n = 2000', "FileNotFoundError: [Errno 2] No such file or directory: 'gone'"),
+    ):
+        file.write_text(changed := text.replace(right, wrong))
+        place = "return Split(" if not wrong else "open("
+        number = 1 + [place in line for line in changed.splitlines()].index(True)
+        told = bench("run", "trial", "vae", "--dataset", "boards", "--smoke", "--dry-run")
+        assert told.exit_code == 2
+        where = "Error: study trials_smoke: vae on boards: boards cannot be read: "
+        assert told.output == f"{where}datasets/boards.py:{number}: {what}\n"

@@ -65,7 +65,7 @@ ALLOWED = {
     },
     "metrics/__init__": set(),
     "metrics": {"contract", "data", "measure", "score", "training"},
-    "optimizers": {"contract", "ranges"},
+    "optimizers": {"contract", "ranges", "registry"},
     "checkpoint": {"contract", "files", "memory", "optimizers", "seeds", "text"},
     "training": {"batches", "checkpoint", "contract", "data", "energy", "optimizers", "seeds"},
     "previews": {"contract", "data", "files", "images", "measure"},

@@ -245,6 +245,12 @@ FLAWS: list[tuple[Subject | type[Model], str, str]] = [
         "an_update",
         "no player 'vcritic'",
     ),
+    (
+        flaw(step=lambda self, *_: torch.ones(())),
+        "loss_terms",
+        "step must return its loss terms by name, as {'loss': loss}",
+    ),
+    (flaw(step=lambda self, *_: {"vae": 1.0}), "loss_terms", "1x28x28: vae must be a Tensor, not float"),
     (flaw(players=lambda self: {"critic": self.critic, "vae": self}), "an_update", "update('critic', ...) moves vae"),
     (after("step", overconfident), "a_step_runs_in_bfloat16", "critic is -inf in bfloat16"),
     (flaw(step=seen), "looking_leaves_no_trace", "seen changes in eval mode"),

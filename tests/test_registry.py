@@ -84,6 +84,26 @@ def test_a_guest_that_cannot_be_imported_is_one_line_with_its_place(home: Path, 
     assert registry.load("models", "mine")  # which is none the worse for it
 
 
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("def step():\n    return 1 / 0\n", "models/mine.py:2"),
+        ("import torch\n\ndef step():\n    return torch.nn.Linear(2, 3)(torch.ones(3))\n", "models/mine.py:4"),
+        ("from ._shared import WIDTH, fail\n\ndef step():\n    fail()\n", "models/_shared.py:3"),
+        ("step = int\n", ""),
+    ],
+)
+def test_an_error_has_the_innermost_place_in_the_users_folder(home: Path, text: str, place: str) -> None:
+    (home / "models" / "_shared.py").write_text("WIDTH = 32\ndef fail():\n    [][0]\n")
+    (home / "models" / "mine.py").write_text(text)
+    step = registry.load("models", "mine").step
+    with pytest.raises((ArithmeticError, RuntimeError, LookupError, ValueError)) as caught:
+        step(*([] if place else ["no number"]))
+    assert registry.place(caught.value) == place
+    registry.visit(None)
+    assert registry.place(caught.value) == ""
+
+
 def test_a_shipped_name_is_refused_whoever_has_it(home: Path) -> None:
     (home / "models" / "vae.py").write_text("TRAINING = {}\n")
     with pytest.raises(

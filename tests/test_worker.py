@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from bench.run.events import Asked
 from bench.run.worker import Epoch, Finished, Started, Work, load_data, put_to_use, use_threads
 from bench.run.worker import build as build_model
 from bench.study.catalogue import Catalogue
-from bench.study.definition import Trial
+from bench.study.definition import Failure, Trial
 from bench.study.file import build
 from bench.training import train
 
@@ -166,3 +167,69 @@ def test_an_application_that_breaks_costs_its_picture_and_no_more(
         "generate": "",
     }
     assert list(files) == ["final/applied_generate.png"]
+
+
+MINE = """
+import torch
+from torch import nn
+from bench.contract import Model
+TRAINING = {{}}
+class Mine(Model):
+    def __init__(self, spec):
+        super().__init__()
+        self.net = nn.Linear(spec.pixels, 2)
+    def players(self):
+        return {{"net": self.net}}
+    def step(self, batch, update):
+        loss = self.net({images}).square().mean()
+        {update}
+        return {returned}
+"""
+WORKS = {"images": "batch.images.flatten(1)", "update": 'update("net", loss)', "returned": '{"loss": loss}'}
+TERMS = "models/mine.py: step must return its loss terms by name, each one number in a Tensor, as {'loss': loss}"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        (
+            {"update": 'update("nett", loss)'},
+            "models/mine.py:14: no player 'nett' (did you mean 'net'?); there are: net",
+        ),
+        (
+            {"update": 'if self.training: update("nett", loss)'},
+            "models/mine.py:14: no player 'nett' (did you mean 'net'?); there are: net",
+        ),
+        (
+            {"update": 'update(loss, "net")'},
+            "models/mine.py:14: update must be given the name of a player first, not Tensor; there are: net",
+        ),
+        (
+            {"update": 'update("net", loss.repeat(3))'},
+            "models/mine.py:14: update('net', ...) must be given a loss that is one number in a Tensor, not one of shape [3]",
+        ),
+        (
+            {"update": 'update("net", loss.item())'},
+            "models/mine.py:14: update('net', ...) must be given a loss that is one number in a Tensor, not float",
+        ),
+        ({"returned": "loss"}, f"{TERMS}, not Tensor"),
+        ({"returned": "None"}, f"{TERMS}, not nothing"),
+        ({"returned": '{"loss": loss.item()}'}, f"{TERMS}; its 'loss' is float"),
+        ({"returned": '{"loss": loss.repeat(3)}'}, f"{TERMS}; its 'loss' is of shape [3]"),
+        ({"images": "batch.images"}, "models/mine.py:13: RuntimeError: mat1 and mat2 shapes cannot be multiplied"),
+        ({"images": "batch.image"}, "models/mine.py:13: AttributeError: 'Batch' object has no attribute 'image'"),
+    ],
+)
+def test_what_is_wrong_with_ones_own_model_is_one_line_with_its_place(
+    changes: dict[str, str], reason: str, trial: Trial, tmp_path: Path
+) -> None:
+    """Before anything is learnt, where it is so before; and its traceback goes with it."""
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "mine.py").write_text(MINE.format(**{**WORKS, **changes}))
+    events = run(replace(trial, model="mine", settings={**trial.settings, "params": {}}), tmp_path, guests=tmp_path)
+    failure = events[-1]
+    assert isinstance(failure, Failure)
+    assert failure.kind == "error"
+    assert failure.reason.startswith(reason)
+    assert failure.details.startswith("Traceback")
+    assert len([event for event in events if isinstance(event, Epoch)]) == ("self.training" in str(changes))

@@ -9,10 +9,11 @@ from tempfile import TemporaryDirectory
 
 import torch
 from safetensors.torch import load, save
+from torch import Tensor
 
 from bench import registry
 from bench.checks import NotPromised, expect
-from bench.checks.subjects import BATCH, Subject, changed, expect_images, few_digits, noise, snapshot, watched
+from bench.checks.subjects import BATCH, Case, Subject, changed, expect_images, few_digits, noise, snapshot, watched
 from bench.contract import (
     Autoencodes,
     Classifies,
@@ -22,6 +23,7 @@ from bench.contract import (
     ImageSpec,
     Infers,
     Unsupported,
+    Update,
     condition_of,
     eval_mode,
 )
@@ -109,9 +111,10 @@ def check_players_share_out_the_parameters(model: Subject) -> None:
 def check_loss_terms_are_finite_numbers(model: Subject) -> None:
     """``step`` returns its loss terms by name, each a finite scalar."""
     for case in model.cases():
-        terms = case.model.step(case.batch, no_update)
+        terms = _terms(case, no_update)
         expect(terms, "step returns no terms")
         for name, value in terms.items():
+            expect(isinstance(value, Tensor), f"{case.where}: {name} must be a Tensor, not {type(value).__name__}")
             expect(value.ndim == 0, f"{case.where}: {name} must be a scalar, not of shape {list(value.shape)}")
             expect(value.isfinite(), f"{case.where}: {name} is {value.item()}")
 
@@ -130,7 +133,7 @@ def check_a_step_runs_in_bfloat16(model: Subject) -> None:
     for case in model.cases():
         optimizers = Optimizers(case.model, TrainingOptions())
         with torch.autocast("cpu", torch.bfloat16):
-            terms = case.model.step(case.batch, optimizers.update)
+            terms = _terms(case, optimizers.update)
         for name, value in terms.items():
             expect(value.isfinite(), f"{case.where}: {name} is {value.item()} in bfloat16; take losses of .float()")
         kept = all(parameter.dtype == torch.float32 for parameter in case.model.parameters())
@@ -299,3 +302,11 @@ def check_an_interrupted_training_ends_bit_equal(model: Subject) -> None:
     same = [(p.train, p.held_out) for p in found] == [(p.train, p.held_out) for p in expected]
     lost = changed(snapshot(case.model), resumed) or ("" if same else "a loss")
     expect(not lost, f"{lost} ends otherwise than undisturbed: keep all state in buffers, and draw with torch alone")
+
+
+def _terms(case: Case, update: Update) -> dict[str, Tensor]:
+    """What a step returns, if it is loss terms by name."""
+    terms = case.model.step(case.batch, update)
+    right = "step must return its loss terms by name, as {'loss': loss}"
+    expect(isinstance(terms, Mapping), f"{case.where}: {right}, not {type(terms).__name__}")
+    return terms

@@ -62,7 +62,9 @@ def check(names: tuple[str, ...]) -> None:
 
 def _tried(promise: Check, subject: object) -> tuple[str, str]:
     """How a promise was found: its state, and why where that wants saying."""
+    from bench import registry
     from bench.checks import Broken, NotPromised
+    from bench.errors import BrokenModel
 
     try:
         promise(subject)
@@ -70,15 +72,22 @@ def _tried(promise: Check, subject: object) -> tuple[str, str]:
         return "-", str(error)
     except Broken as error:
         return "BROKEN", str(error)
+    except BrokenModel as error:
+        own = registry.place(error)
+        return "BROKEN", f"{error} ({own})" if own else str(error)
     except Exception as error:
         return "BROKEN", f"{type(error).__name__}: {' '.join(str(error).split())}{_place(error)}"
     return "ok", ""
 
 
 def _place(error: Exception) -> str:
-    """Where an error came from: the innermost line, which is often the component's own."""
+    """Where an error came from: the innermost line of the user's own, else the innermost of all."""
     import traceback
 
+    from bench import registry
+
+    if own := registry.place(error):
+        return f" ({own})"
     frames = traceback.extract_tb(error.__traceback__)
     return f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
 

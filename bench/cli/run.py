@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -172,8 +173,10 @@ def _run(kind: str, name: str, study: Study, known: Catalogue, paths: Paths, opt
                 publish = to_publish(name, options["settings"], options["smoke"], options["size"])
                 tell(write_report(study, known, paths, driver.store, width=terminal()), publish)
             tell_next(study, known, driver.store)
+        tracebacks = _tracebacks(driver)
         for trial, failure in outcome.failed:
-            click.echo(line(f"{title(trial)}: {failure.kind}: {failure.reason}"), err=True)
+            told = f"{title(trial)}: {failure.kind}: {failure.reason}{tracebacks.get(trial.key, '')}"
+            click.echo(line(told), err=True)
         if outcome.failed:
             click.echo(f"{len(outcome.failed)} of {len(plan.trials) or plan.proposals} trials failed", err=True)
         if outcome.broken:
@@ -184,6 +187,23 @@ def _run(kind: str, name: str, study: Study, known: Catalogue, paths: Paths, opt
             sys.exit(status)
         if outcome.failed or outcome.broken:
             sys.exit(1)
+
+
+def _tracebacks(driver: Driver) -> dict[str, str]:
+    """Where the tracebacks of failed trials lie, by key, as far as they were written and lie here."""
+    from bench.tracking.errors import StoreError
+
+    failed = [trial.key for trial, failure in driver.outcome.failed if failure.details]
+    if not failed or driver.outcome.broken or not driver.store.local:
+        return {}
+    files = {}
+    with suppress(StoreError):
+        records = driver.store.records()
+        for record in (records[key] for key in failed if key in records):
+            file = driver.store.artifact(record.redone or record.run_id, "failure.txt")
+            if file.is_file():
+                files[record.trial.key] = f" (traceback: {os.path.relpath(file)})"
+    return files
 
 
 def _tried(driver: Driver, plan: Plan, resources: Resources, asked: Sequence[int | str]) -> Resources:

@@ -224,9 +224,11 @@ class Planner:
                 spec = self.data(trial).spec
             except DataError as error:
                 raise StudyError(str(error)) from None
-            except (registry.RegistryError, OSError):
+            except registry.RegistryError:
                 raise
             except (Exception, SystemExit) as error:  # memory that is not there, and a user's own data set anything
+                if isinstance(error, OSError) and not registry.place(error):
+                    raise
                 raise StudyError(f"{self._where(trial)}: {trial.dataset} cannot be read: {_why(error)}") from error
             self._checked[seedless] = self.check_model(trial, spec, room=room)
         return self._checked[seedless]
@@ -309,8 +311,10 @@ class Planner:
 
 
 def _why(error: BaseException) -> str:
-    """What somebody else's code raised."""
-    return f"{type(error).__name__}: {reason(error)}" if str(error) else type(error).__name__
+    """What somebody else's code raised, and where."""
+    place = registry.place(error)
+    what = f"{type(error).__name__}: {reason(error)}" if str(error) else type(error).__name__
+    return f"{place}: {what}" if place else what
 
 
 def _cells(study: Study) -> list[Cell]:

@@ -22,7 +22,7 @@ from bench import __version__, registry
 from bench.batches import DataOptions, prepare
 from bench.checkpoint import files_of, threads_of
 from bench.closure import code_of
-from bench.contract import DataError, Diverged, Generates, ImageSpec, Model, Unsupported
+from bench.contract import BrokenModel, DataError, Diverged, Generates, ImageSpec, Model, Unsupported
 from bench.data import Data
 from bench.datasets import Source, fingerprint, open_dataset
 from bench.executors import Lost, failure_of
@@ -91,6 +91,9 @@ class Work:
             yield Failure("data", str(error))
         except Unsupported as error:
             yield Failure("bad configuration", str(error))
+        except BrokenModel as error:
+            where = registry.place(error) or registry.find("models", trial.model).origin
+            yield Failure("error", f"{where}: {error}", traceback.format_exc())
         except Lost as error:
             yield failure_of(error)
         except (torch.OutOfMemoryError, MemoryError) as error:
@@ -287,5 +290,7 @@ def _data_facts(data: Data) -> dict[str, str]:
 
 
 def _line(error: BaseException) -> str:
-    text = str(error).strip()
-    return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
+    """What is wrong, and where in the user's own files."""
+    text, place = str(error).strip(), registry.place(error)
+    what = f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
+    return f"{place}: {what}" if place else what
