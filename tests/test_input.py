@@ -214,8 +214,8 @@ def test_a_component_of_ones_own_that_raises_while_a_study_is_planned_is_named(
         (inside.studies.parent / kind).mkdir()
         (inside.studies.parent / kind / "own.py").write_text(content)
     unread = refusal("run", "study", "smoke", "--dataset", "own")
-    assert unread == f"study smoke: latent_dim=2 on own: own cannot be read: {said}"
-    assert refusal("run", "trial", "own").endswith(f" on digits: own cannot be built: {said}")
+    assert unread == f"study smoke: latent_dim=2 on own: own cannot be read: datasets/own.py:4: {said}"
+    assert refusal("run", "trial", "own").endswith(f" on digits: own cannot be built: models/own.py:5: {said}")
 
 
 def test_settings_of_one_name_twice_are_refused() -> None:
