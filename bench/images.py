@@ -141,9 +141,8 @@ def _sized(picture: Picture, width: int) -> Picture:
     factor = width // picture.shape[1]
     if not factor or picture.shape[1] * factor <= FILLED * width:
         larger = picture.repeat(factor + 1, axis=0).repeat(factor + 1, axis=1)
-        smoothing = (
-            Image.Resampling.BOX if factor else Image.Resampling.LANCZOS
-        )  # of flat pixels a fraction of the bytes
+        # BOX keeps most of flat pixels flat, in fewer bytes.
+        smoothing = Image.Resampling.BOX if factor else Image.Resampling.LANCZOS
         return np.asarray(Image.fromarray(larger).resize((width, height), smoothing))
     return picture.repeat(factor, axis=0).repeat(factor, axis=1)
 
