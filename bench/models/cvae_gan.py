@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.contract import Batch, Conditional, Generates, ImageSpec, Infers, Model, Update
-from bench.networks.adversarial import Fakes, decoded_together, k_plus_one_classes, vae_gan_step
+from bench.networks.adversarial import Fakes, k_plus_one_classes, vae_gan_step
 from bench.networks.blocks import check_positive, reparameterised
 from bench.networks.conditional import as_vector, decoder, discriminator, encoder, need_classes
 from bench.networks.losses import gaussian_kl
@@ -43,9 +43,8 @@ class CVAEGAN(Model, Generates, Infers, Conditional):
     def step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """One step of both players, the prior's images drawn for the labels of the batch."""
         mean, log_variance = self.posterior(batch.images, batch.labels)
-        labels = batch.labels.repeat(2)
         z = reparameterised(mean, log_variance)
-        fakes = Fakes(*decoded_together(lambda codes: self.decode(codes, labels), z))
+        fakes = Fakes(self.decode(z, batch.labels), self.decode(torch.randn_like(z), batch.labels))
         return vae_gan_step(
             "vae",
             self.discriminator,

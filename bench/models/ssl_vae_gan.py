@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.contract import HIDDEN, Batch, Classifies, Conditional, Generates, ImageSpec, Infers, Model, Update
-from bench.networks.adversarial import decoded_together
 from bench.networks.blocks import check_choice, check_not_negative, check_positive, one_hot, reparameterised
 from bench.networks.conditional import discriminator
 from bench.networks.losses import bernoulli_nll_each, gaussian_kl_each, squared_error_each
@@ -81,8 +80,9 @@ class SSLVAEGAN(Model, Generates, Infers, Conditional, Classifies):
         log_variance = stacked(log_variance, known, hidden, classes)
         mean = networks.means(stacked(features, known, hidden, classes), y)
         z = reparameterised(mean, log_variance, noise)
-        logits, drawn_logits = decoded_together(lambda codes: networks.decode(codes, y.repeat(2, 1)), z)
-        reconstructed, drawn = logits.sigmoid(), drawn_logits.sigmoid()
+        logits = networks.decode(z, y)
+        reconstructed = logits.sigmoid()
+        drawn = networks.decode(torch.randn_like(z), y).sigmoid()
         share = labelled_share(batch, known, self.weighting)
 
         def averaged(losses: Tensor, class_logits: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.contract import Batch, Generates, ImageSpec, Infers, Model, Update
-from bench.networks.adversarial import BINARY_CROSS_ENTROPY, Fakes, decoded_together, vae_gan_step
+from bench.networks.adversarial import BINARY_CROSS_ENTROPY, Fakes, vae_gan_step
 from bench.networks.blocks import check_positive, reparameterised
 from bench.networks.losses import gaussian_kl
 from bench.networks.mirrored import Mirrored
@@ -55,7 +55,8 @@ class VAEGAN(Model, Generates, Infers):
     def step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         """One step of the discriminator, equation 3, then one of the VAE, equation 2."""
         mean, log_variance = self.encoder(batch.images)
-        fakes = Fakes(*decoded_together(self.decode, reparameterised(mean, log_variance)))
+        z = reparameterised(mean, log_variance)
+        fakes = Fakes(self.decode(z), self.decode(torch.randn_like(z)))
         return vae_gan_step(
             "vae",
             self.discriminator,

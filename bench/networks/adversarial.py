@@ -55,21 +55,16 @@ def k_plus_one_classes(labels: Tensor) -> AdversarialLoss:
 
 @dataclass(frozen=True)
 class Fakes:
-    """The images that a VAE makes for a batch: its reconstructions, and as many drawn from the prior, ``[B, C, H, W]`` each."""
+    """The images that a VAE makes for a batch: its reconstructions, and as many drawn from the prior, ``[B, C, H, W]`` each.
+
+    They are decoded apart. As one batch, whose batch normalisation is of both, half of a VAE/GAN's draws are checkers: on MNIST,
+    after 100,000 images, fd_classifier is 35.6 ± 10.3 so and 12.5 ± 0.3 apart, reconstruction_mse 0.0368 ± 0.0017 and
+    0.0392 ± 0.0018 (three seeds). What the decoder keeps for the trained model is then a mean of both kinds of batches, and costs
+    reconstructions that little.
+    """
 
     reconstructed: Tensor
     drawn: Tensor
-
-
-def decoded_together(decode: Callable[[Tensor], Tensor], z: Tensor) -> tuple[Tensor, Tensor]:
-    """What ``decode`` makes of the codes ``z [B, Z]`` of a batch, and of as many draws from N(0, I), in one batch of both.
-
-    So Larsen et al.'s code shows them to the discriminator; it compares reconstructions that are decoded alone. What a decoder's
-    batch normalisation keeps for the trained model is a mean over the batches that it saw: of codes of images and of the prior
-    in turn, it would be of neither.
-    """
-    reconstructed, drawn = decode(torch.cat((z, torch.randn_like(z)))).chunk(2)
-    return reconstructed, drawn
 
 
 def vae_gan_step(
