@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bench.augmentation import Augmentation, binarised
 from bench.contract import HIDDEN, Batch, DataError, ImageSpec, Split, as_floats, in_order
-from bench.data import Augment, Data, Part
+from bench.data import Augment, Data, Part, Whole
 from bench.ranges import LARGEST_SIDE, Within
 from bench.seeds import Purpose, derived
 from bench.subsets import SPLIT_SEED, balanced, stratified
@@ -80,8 +80,11 @@ def prepare(
     Raises:
         DataError: an option does not fit this data set.
     """
+    whole, places = Whole(train, spec.classes), torch.arange(len(train))  # of train in it
     if options.classes:
         _known(name, options.classes, spec)
+        numbers = torch.tensor([spec.classes.index(wanted) for wanted in options.classes])
+        places = torch.isin(train.labels, numbers).nonzero().flatten()
         train, test = (_only_classes(split, spec, options.classes) for split in (train, test))
         validation = validation and _only_classes(validation, spec, options.classes)
         spec = replace(spec, classes=options.classes)
@@ -92,7 +95,8 @@ def prepare(
         if most is not None and not 1 <= most <= len(split) and not (options.allow_fewer and most > len(split)):
             raise DataError(f"{word} = {most}: data set {name} has 1 to {len(split)}")
     if options.train_images is not None:
-        train = train.take(balanced(train.labels, options.train_images))
+        chosen = balanced(train.labels, options.train_images)
+        places, train = places[chosen], train.take(chosen)
     if options.test_images is not None:
         test = test.take(balanced(test.labels, options.test_images))
     held_out, held_out_name = test, "test"
@@ -105,12 +109,16 @@ def prepare(
         chosen = torch.zeros(len(train), dtype=torch.bool)
         chosen[stratified(train.labels, size)] = True
         held_out, held_out_name, train = train.take(chosen), "validation", train.take(~chosen)
+        others = torch.ones(len(whole.split), dtype=torch.bool)
+        others[places[chosen]] = False
+        whole = replace(whole, split=whole.split.take(others))
     labels = train.labels
     if options.labelled is not None:
         train = _hide_labels(name, spec, train, options.labelled, derived(seed, "labels"))
     parts = _parts(name, spec, train, options)
     augment = _augmentation(spec, options)
-    data = Data(name, spec, train, labels, held_out, held_out_name, augment, parts)
+    part_of = whole if options.classes or len(train) < len(whole.split) else None
+    data = Data(name, spec, train, labels, held_out, held_out_name, augment, parts, part_of=part_of)
     return data if options.binarise is None else _binarised(data, options.binarise)
 
 
@@ -242,7 +250,9 @@ def _augmentation(spec: ImageSpec, options: DataOptions) -> Augmentation | None:
 def _binarised(data: Data, when: Literal["static", "dynamic"]) -> Data:
     """The same images in black and white, drawn once; the grey ones too where batches are drawn from them."""
     train, held_out = _drawn_once(data.train, "binarised train"), _drawn_once(data.held_out, "binarised held-out")
-    return replace(data, train=train, held_out=held_out, binarise=when, grey=data.train if when == "dynamic" else None)
+    whole = data.part_of and replace(data.part_of, split=_drawn_once(data.part_of.split, "binarised train"))
+    grey = data.train if when == "dynamic" else None
+    return replace(data, train=train, held_out=held_out, binarise=when, grey=grey, part_of=whole)
 
 
 def _drawn_once(split: Split, purpose: Purpose) -> Split:

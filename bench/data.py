@@ -28,6 +28,18 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Whole:
+    """The training images that a trial's are taken from, on the CPU, each with its label: what measures learns from all of them.
+
+    Attributes:
+        classes: all that the data set has, which the labels count.
+    """
+
+    split: Split
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Data:
     """A data set made ready for one trial.
 
@@ -43,6 +55,7 @@ class Data:
         resized: how every image was resized, in words; empty where they are as they came.
         binarise: how grey images were made black and white, ``"static"`` or ``"dynamic"``; empty where they are as they came.
         grey: ``train`` before that, where every batch is drawn from it anew; None where ``train`` itself is learnt from.
+        part_of: what ``train`` was taken from; None where it is all of that.
     """
 
     name: str
@@ -56,6 +69,12 @@ class Data:
     resized: str = ""
     binarise: str = ""
     grey: Split | None = None
+    part_of: Whole | None = None
+
+    @property
+    def whole(self) -> Whole:
+        """All training images of the data set, but for those that are measured on."""
+        return self.part_of or Whole(Split(self.train.images, self.train_labels), self.spec.classes)
 
     @property
     def learnt(self) -> Split:

@@ -222,6 +222,31 @@ def test_a_batch_too_small_for_its_parts_is_refused() -> None:
         next(stream(data.train, 1, torch.Generator(), parts=data.parts))
 
 
+@pytest.mark.parametrize(
+    ("options", "measured_on"),
+    [
+        (DataOptions(), 0),
+        (DataOptions(labelled=3), 0),
+        (DataOptions(train_images=10), 0),
+        (DataOptions(classes=("c", "a")), 0),
+        (DataOptions(classes=("c", "b", "a")), 0),
+        (DataOptions(validation=0.2), 12),
+        (DataOptions(train_images=10, validation=0.2, classes=("c", "a")), 2),
+    ],
+)
+def test_what_measures_learns_from_every_image_but_those_that_are_measured_on(
+    options: DataOptions, measured_on: int
+) -> None:
+    """Each with its own label of all that there are, so that it is the same for whoever measures."""
+    data = apply(options)
+    held_out = data.held_out.images[:, 0, 0, 0].tolist() if measured_on else []
+    numbers = data.whole.split.images[:, 0, 0, 0].long()
+    assert len(held_out) == measured_on
+    assert sorted(numbers.tolist() + held_out) == list(range(60))
+    assert data.whole.classes == SPEC.classes
+    assert torch.equal(data.whole.split.labels, numbers % 3)
+
+
 def test_what_there_is_is_taken_where_fewer_are_allowed() -> None:
     data = apply(DataOptions(train_images=100, test_images=9, allow_fewer=True))
     assert (len(data.train), len(data.held_out)) == (60, 9)

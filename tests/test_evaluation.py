@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from pytorch_fid import inception as pytorch_fid
 
 from bench import registry
@@ -19,7 +18,6 @@ from bench.contract import HIDDEN, Split, Unmeasurable, eval_mode
 from bench.data import Data
 from bench.features import Extractor, classifier, inception
 from bench.measure.context import EvaluationOptions, draw
-from bench.measure.distances import frechet_distance
 from bench.measure.evaluation import evaluate
 from bench.measure.measurements import measurements
 from bench.metrics.reconstruction import decibels
@@ -253,54 +251,6 @@ def test_a_model_that_completes_is_given_the_left_halves_of_held_out_images(
     places = few_digits.held_out.spaced(25)
     assert torch.equal(places // 2, torch.arange(25))  # one of each two of the 50
     assert torch.equal(asked[0], few_digits.held_out.images[places, :, :, :14].float() / 255)
-
-
-def test_the_classifier_is_trained_once_and_damage_is_mended(few_digits: Data, tmp_path: Path) -> None:
-    torch.manual_seed(1)
-    state = torch.get_rng_state()
-    first = classifier.load(few_digits, tmp_path, tmp_path)
-    assert torch.equal(state, torch.get_rng_state())
-    (file,) = tmp_path.glob("*.safetensors")
-    made = file.stat().st_mtime_ns
-    images = few_digits.held_out.images.float() / 255
-    assert torch.equal(seen(first, images), seen(classifier.load(few_digits, tmp_path, tmp_path), images))
-    assert file.stat().st_mtime_ns == made
-    content = bytearray(file.read_bytes())
-    content[-1] ^= 1
-    file.write_bytes(content)  # one flipped bit, which only a checksum tells
-    again = classifier.load(few_digits, tmp_path, tmp_path)
-    assert torch.equal(seen(first, images), seen(again, images))
-    assert again.protocol == first.protocol
-
-
-def test_the_classifier_knows_digits_and_its_distance_orders_damage(digits: Data, cache: Path) -> None:
-    extractor = classifier.load(digits, cache, cache)
-    images = digits.held_out.images.float() / 255
-    told = extractor.logits(seen(extractor, images)).argmax(1)
-    assert (told == digits.held_out.labels).double().mean() > 0.97
-    train = seen(extractor, digits.train.images[:500].float() / 255)
-
-    def distance(changed: torch.Tensor) -> float:
-        return frechet_distance(train, seen(extractor, changed))
-
-    noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
-    noised = [distance((images + amount * noise).clamp(0, 1)) for amount in (0, 0.1, 0.3, 0.6)]
-    blurred = [distance(F.avg_pool2d(images, size, 1, size // 2)) for size in (1, 5, 9)]
-    fewer = distance(images[digits.held_out.labels < 5])
-    assert noised == sorted(noised)
-    assert blurred == sorted(blurred)
-    assert fewer > 3 * noised[0]
-
-
-def test_labels_withheld_from_the_model_are_not_withheld_from_the_classifier(digits: Data, cache: Path) -> None:
-    withheld = replace(digits, train=replace(digits.train, labels=torch.full_like(digits.train.labels, HIDDEN)))
-    assert classifier.load(withheld, cache, cache).protocol == classifier.load(digits, cache, cache).protocol
-
-
-def test_a_classifier_needs_labels(few_digits: Data, tmp_path: Path) -> None:
-    bare = replace(few_digits, spec=replace(few_digits.spec, classes=()))
-    with pytest.raises(Unmeasurable, match="digits has no labels to train a classifier on"):
-        classifier.load(bare, tmp_path, tmp_path)
 
 
 @pytest.mark.filterwarnings("ignore:.*weights.*:UserWarning")
