@@ -91,8 +91,8 @@ def test_how_far_one_seed_is_from_a_number_is_told_and_no_verdict(known: Catalog
     said: dict[str, Any] = {"order": None, "equal": ["latent_dim=2", 120.0], "margin": "10 %", "text": "two is 120"}
     found = judged(known, runs_of({2: (150.0,), 5: (120.0,), 10: (110.0,)}), **said)
     assert (found.verdict, found.test, found.effect) == ("cannot tell", "", 0.25)
-    assert "latent_dim=2: 150 nats; latent_dim=2 against 120: +25 % (n = 1)" in markdown([found])
-    assert plain("", [found], 200).count("+25 % (n = 1)") == 1
+    assert "latent_dim=2: 150 nats; latent_dim=2 against 120: +25 %, asked within ±10 % (n = 1)" in markdown([found])
+    assert plain("", [found], 200).count("+25 %, asked within ±10 % (n = 1)") == 1
 
 
 def test_pairs_are_the_seeds_that_both_have(known: Catalogue) -> None:
@@ -401,7 +401,24 @@ def test_data_sets_that_are_open_share_a_line(known: Catalogue) -> None:
 
 def test_a_relative_effect_is_told_in_percent(known: Catalogue) -> None:
     found = judged(known, runs_of(FALLING), order=None, less=["latent_dim=10", "latent_dim=2"], margin="20 %")
-    assert "latent_dim=10 against latent_dim=2: -26.34 ± 0.71 % (n = 3)" in markdown([found])
+    assert "latent_dim=10 against latent_dim=2: -26.34 ± 0.71 %, asked below -20 % (n = 3)" in markdown([found])
+
+
+@pytest.mark.parametrize(
+    ("relation", "region"),
+    [
+        ("less", "below -0.5 nats"),
+        ("greater", "above +0.5 nats"),
+        ("no_less", "above -0.5 nats"),
+        ("no_greater", "below +0.5 nats"),
+        ("equal", "within ±0.5 nats"),
+    ],
+)
+def test_what_a_margin_asks_is_told_beside_the_effect(known: Catalogue, relation: str, region: str) -> None:
+    claim: dict[str, Any] = {relation: ["latent_dim=10", "latent_dim=2"], "margin": 0.5}
+    found = judged(known, runs_of(FALLING), order=None, **claim)
+    assert f" nats, asked {region} (n = 3)" in markdown([found])
+    assert frame([found])[["relation", "margin"]].to_numpy().tolist() == [[relation, 0.5]]
 
 
 def test_a_mean_beside_a_number_is_told_once_with_its_interval(known: Catalogue) -> None:

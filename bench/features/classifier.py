@@ -86,7 +86,9 @@ def fetch(data_dir: Path) -> None:
 
 def located(data_dir: Path) -> str:
     """In words, how the weights are had."""
-    return "nothing to get: that of the suite's data sets comes with it, others' are trained when they are first asked for"
+    return (
+        "nothing to get: that of the suite's data sets comes with it, others' are trained when they are first asked for"
+    )
 
 
 def load(data: Data, cache: Path, data_dir: Path) -> ClassifierFeatures:

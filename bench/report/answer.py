@@ -125,6 +125,8 @@ def frame(judgements: Sequence[Judgement]) -> pd.DataFrame:
                 "effect": each.effect,
                 "low": each.effect - each.half,
                 "high": each.effect + each.half,
+                "relation": each.claim.relation,
+                "margin": each.claim.margin,
                 "relative": each.claim.relative,
                 "n": each.n,
                 "p_holm": each.p,
@@ -208,7 +210,7 @@ def _here(each: Judgement) -> str:
     ):
         ((name, mean),) = each.means  # less a number, so its interval is the effect's
         told = _in_unit(_rounded(each.factor * mean, each.factor * each.half), each)
-        return f"{name}: {told}, against {second} (n = {each.n})"
+        return f"{name}: {told}, against {second}{_asked(each)} (n = {each.n})"
     means = ", ".join(f"{name}: {_number(each.factor * mean)}" for name, mean in each.means)
     compared = f"; {first} against {second}: {_effect(each)}" if _effect(each) else f" (n = {each.n})"
     return _in_unit(means, each) + compared
@@ -218,9 +220,30 @@ def _effect(each: Judgement) -> str:
     """The effect with its interval, where several seeds have one, and their number."""
     if math.isnan(each.effect):
         return ""
-    scale, unit = (100, "%") if each.claim.relative else (each.factor, each.unit)
+    scale, unit = _scale(each)
     effect = " ".join(filter(None, (_signed(scale * each.effect, scale * each.half), unit)))
-    return f"{effect} (n = {each.n})"
+    return f"{effect}{_asked(each)} (n = {each.n})"
+
+
+def _asked(each: Judgement) -> str:
+    """Where the effect is to lie, where that is not by its sign alone."""
+    if not each.claim.margin:
+        return ""
+    scale, unit = _scale(each)
+    margin = " ".join(filter(None, (f"{scale * each.claim.margin:g}", unit)))
+    words = {
+        "less": "below -",
+        "greater": "above +",
+        "no_less": "above -",
+        "no_greater": "below +",
+        "equal": "within ±",
+    }
+    return f", asked {words[each.claim.relation]}{margin}"
+
+
+def _scale(each: Judgement) -> tuple[float, str]:
+    """What an effect is multiplied by to be told, and in what unit."""
+    return (100, "%") if each.claim.relative else (each.factor, each.unit)
 
 
 def _signed(effect: float, half: float) -> str:
