@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -233,6 +233,16 @@ def test_what_is_compared_with_held_out_images_has_their_classes_as_often(few_di
     drawn = draw(CVAE(few_digits.spec), 60, skewed, like_held_out=True)
     assert drawn.labels.bincount(minlength=10).tolist() == [4, 4, 4, 4, 4, 4, 4, 24, 4, 4]
     assert draw(VAE(few_digits.spec), 60, skewed, like_held_out=True).labels.unique().tolist() == [HIDDEN]
+
+
+@pytest.mark.parametrize("condition", ["labels", "left_half"])
+def test_a_protocol_says_where_generated_images_begin_as_held_out_ones_do(
+    condition: Literal["labels", "left_half"], few_digits: Data, cache: Path, tmp_path: Path
+) -> None:
+    model = CVAE(few_digits.spec, condition=condition)
+    score = evaluate(model, few_digits, ["fd_classifier"], OPTIONS, cache=cache, data_dir=tmp_path)["fd_classifier"]
+    told = {"left_half": "the left half of a held-out image"}
+    assert score.protocol.get("told") == told.get(condition)
 
 
 def test_a_model_that_completes_is_given_the_left_halves_of_held_out_images(

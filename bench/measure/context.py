@@ -164,6 +164,8 @@ class Context(Shared):
             held_out = self._of_real(extractor, self.data.held_out)
             generated = extract(network, self.generated.images, self.options.feature_precision)
             protocol = {**self._protocol(extractor), "generated": self.options.samples}
+            if conditioned_on(self.model) == "left_half":  # so the generated images begin as the held-out ones do
+                protocol["told"] = "the left half of a held-out image"
             if isinstance(network, Judges) and self.data.spec.classes:
                 right = network.logits(held_out).argmax(1) == self.data.held_out.labels
                 protocol["accuracy"] = f"{float(right.double().mean()):.4f}"

@@ -21,6 +21,7 @@ WORDS = {
     "chosen": "{}",
     "draws": "{} draws for each image",
     "pixels": "pixels {}",
+    "told": "each told {}",
     "extractor": "features of {}",
     "accuracy": "right on {} of held-out images",
     "weights": "weights {}",
