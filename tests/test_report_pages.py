@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import math
 import re
 import threading
 import time
@@ -33,7 +34,7 @@ from bench.report.html import html
 from bench.report.illustrations import curve_plot, effect_plot
 from bench.report.index import write_index
 from bench.report.latex import latex
-from bench.report.protocol import TRAINING
+from bench.report.protocol import TRAINING, settings
 from bench.report.ranking import found, leading, ranking
 from bench.report.search_plots import history, shares, slices
 from bench.report.tables import summary
@@ -145,6 +146,34 @@ def test_photographs_are_smaller_within_a_page_and_nothing_else_is(tmp_path: Pat
     assert re.findall(r"data:(image/\w+);", text) == ["image/webp", "image/png", "image/png"]
     shown = base64.b64decode(text.partition("data:image/webp;base64,")[2].partition('"')[0])
     assert np.abs(np.asarray(Image.open(io.BytesIO(shown))).mean((0, 1)) - colours.mean((0, 1))).max() < 3
+
+
+def test_settings_in_which_variants_differ_are_told_where_the_study_does_not_vary_them(known: Catalogue) -> None:
+    """Of those that all have: another model's own option is no difference, nor is what another data set's trials take."""
+    runs = three({2: (1.0, 2.0), 5: (3.0, 4.0)})
+    runs["variant"] = ["vae", "vae", "gan", "gan"]
+    runs["param.latent_dim"] = 2
+    runs["param.learning_rate"] = [1e-3, 1e-3, 1e-4, 1e-4]
+    runs["param.optimizer"] = ['"adam"', '"adam"', '"sgd"', '"sgd"']
+    runs["param.hidden_dims"] = pd.Series(["[512]", "[512]", math.nan, math.nan])
+    elsewhere = runs.iloc[:2].assign(dataset="mnist", **{"param.batch_size": 64})
+    both = pd.concat([runs.assign(**{"param.batch_size": 32}), elsewhere])
+    study = make(
+        known, vary=None, variants=[{"name": "vae"}, {"name": "gan", "model": "gan"}], datasets=["digits", "mnist"]
+    )
+    table = settings(study, both)
+    assert table.columns == ("variant", "data set", "learning rate", "optimizer")
+    assert [[cell.text for cell in line] for line in table.rows] == [
+        ["vae", "digits", "0.001", "adam"],
+        ["gan", "digits", "0.0001", "sgd"],
+        ["vae", "mnist", "0.001", "adam"],
+    ]
+    assert settings(study, elsewhere).rows == ()
+    assert settings(make(known, vary={"learning_rate": [1e-3, 1e-4]}), runs).columns == (
+        "variant",
+        "data set",
+        "optimizer",
+    )
 
 
 def test_a_page_goes_from_the_question_to_how_to_have_it_again(folder: Path) -> None:

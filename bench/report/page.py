@@ -33,7 +33,7 @@ from bench.report.folder import RUNS, placeless, replace_files
 from bench.report.html import html
 from bench.report.latex import latex
 from bench.report.markdown import markdown
-from bench.report.protocol import measured
+from bench.report.protocol import measured, settings
 from bench.report.provenance import again, cost
 from bench.report.tables import TOP, notes, prepared, summary, unless_test
 from bench.score import Metric
@@ -98,6 +98,9 @@ def describe(
         _effects(study, chosen) if effects else None,
         Tabs(tuple(sections)),
         Section("Blanks and failures", (Bullets(tuple(remarks)),)) if remarks else None,
+        Section("In what else the variants differ", (differing,))
+        if (differing := settings(study, runs)).rows
+        else None,
         Section("How it was measured", (measured(study, runs),)),
         Section("What it cost", cost(runs)),
         Section(

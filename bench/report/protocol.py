@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 
 import pandas as pd
@@ -37,6 +38,7 @@ WORDS = {
     "high": "frequencies {}",
     "extrapolated_from": "extrapolated from {} images on",
 }
+OPTION = "param."
 TRAINING = {
     "precision": "in {}",
     "binarise": "on binarised images: {}",
@@ -64,6 +66,33 @@ def measured(study: Study, runs: pd.DataFrame) -> Table:
                 rows.setdefault((*place, _unless_all(variants, taken)), []).append(metric)
     cells = [tuple(map(Cell, (", ".join(dict.fromkeys(measures)), *words))) for words, measures in rows.items()]
     return Table("protocol", ("measures", "data set", "on", "how", "variants"), tuple(cells)).filled()
+
+
+def settings(study: Study, runs: pd.DataFrame) -> Table:
+    """The settings that all variants have and that differ between those of a data set, but for what the study varies; no rows
+    where none do, or in a search."""
+    columns = [
+        name for name in map(str, runs) if name.startswith(OPTION) and name.removeprefix(OPTION) not in study.vary
+    ]
+    rows, differing = [], set[str]()
+    for (dataset, variant), own in () if study.is_search else runs.groupby(["dataset", "variant"], sort=False):
+        rows.append((str(dataset), str(variant), {name: _setting(own[name].iloc[0]) for name in columns}))
+    for dataset in dict.fromkeys(dataset for dataset, *_ in rows):
+        alike = [told for place, _, told in rows if place == dataset]
+        differing |= {
+            name for name in columns if len({told[name] for told in alike}) > 1 and all(t[name] for t in alike)
+        }
+    shown = [name for name in columns if name in differing]
+    words = tuple(name.removeprefix(OPTION).replace("_", " ") for name in shown)
+    cells = [(Cell(variant), Cell(dataset), *(Cell(told[n]) for n in shown)) for dataset, variant, told in rows]
+    return Table("settings", ("variant", "data set", *words), tuple(cells) if shown else ())
+
+
+def _setting(value: object) -> str:
+    """A setting as it stands in a table of runs; empty where it has none."""
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:g}"
+    return str(value).strip('"')
 
 
 def _trained(study: Study, trials: pd.DataFrame) -> dict[str, list[str]]:
