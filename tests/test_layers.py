@@ -119,7 +119,7 @@ ALLOWED = {
     "executors/submitit": {"executors", "executors/__init__", "files", "study"},
     "tracking": {"databases", "files", "images", "score", "study", "text", "tracking", "tracking/__init__"},
     "site": {"errors", "paths", "registry", "results", "site", "site/__init__", "study", "text", "tracking"},
-    "report": {"files", "images", "report", "report/__init__", "score", "study", "text"},
+    "report": {"closure", "files", "images", "report", "report/__init__", "score", "study", "text"},
     "run/queue_file": {"databases"},
     "run/queue": {"databases", "run", "score", "study", "text"},
     "run/proposals": {"run", "score", "study"},

@@ -187,12 +187,14 @@ def test_rows_that_were_trained_otherwise_share_a_column_and_the_page_says_so(
         (("a, b", "b"), "runs of vae on digits were trained with 2 versions of its code, and may differ by that"),
         (("a", None), "not all runs of vae on digits tell with what version of its code they were trained"),
         ((", a", "a"), "not all runs of vae on digits tell with what version of its code they were trained"),
+        (("c", "c"), "runs of vae on digits were trained with other code of it than there is here"),
         ((None, None), ""),
     ],
 )
-def test_runs_of_several_versions_of_a_models_code_are_told(
-    study: Study, codes: tuple[str | None, str | None], told: str
+def test_runs_of_several_versions_of_a_models_code_are_told_and_of_one_that_is_not_here(
+    study: Study, codes: tuple[str | None, str | None], told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("bench.report.tables.code_of", lambda model, dataset: "a")
     runs = pd.DataFrame([row(2, seed, 100.0, code=code) for seed, code in enumerate(codes)])
     assert [note for note in notes(study, runs) if "code" in note] == ([told] if told else [])
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
+from bench.closure import code_of
 from bench.report.significance import LEVEL, apart, holm, interval
 from bench.score import LARGEST, TRAINED, Metric
 from bench.study.definition import Study, StudyError
@@ -64,6 +65,8 @@ def notes(study: Study, runs: pd.DataFrame) -> list[str]:
                 lines.append(
                     f"not all runs of {model!s} on {place} tell with what version of its code they were trained"
                 )
+            elif versions and codes.isdisjoint({code_of(str(model), str(dataset)), ""}):
+                lines.append(f"runs of {model!s} on {place} were trained with other code of it than there is here")
         for state in ("running", "interrupted"):
             if count := int((trials["state"] == state).sum()):
                 lines.append(f"{count} trial{' is' if count == 1 else 's are'} {state} on {place}, not finished")
