@@ -188,6 +188,7 @@ def test_rows_that_were_trained_otherwise_share_a_column_and_the_page_says_so(
         (("a", None), "not all runs of vae on digits tell with what version of its code they were trained"),
         ((", a", "a"), "not all runs of vae on digits tell with what version of its code they were trained"),
         (("c", "c"), "runs of vae on digits were trained with other code of it than there is here"),
+        (("c", None), "runs of vae on digits were trained with other code of it than there is here"),
         ((None, None), ""),
     ],
 )

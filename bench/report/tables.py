@@ -61,12 +61,12 @@ def notes(study: Study, runs: pd.DataFrame) -> list[str]:
             if (versions := len(codes - {""})) > 1:
                 words = f"were trained with {versions} versions of its code, and may differ by that"
                 lines.append(f"runs of {model!s} on {place} {words}")
+            elif versions and (now := code_of(str(model), str(dataset))) and now not in codes:
+                lines.append(f"runs of {model!s} on {place} were trained with other code of it than there is here")
             elif versions and "" in codes:
                 lines.append(
                     f"not all runs of {model!s} on {place} tell with what version of its code they were trained"
                 )
-            elif versions and codes.isdisjoint({code_of(str(model), str(dataset)), ""}):
-                lines.append(f"runs of {model!s} on {place} were trained with other code of it than there is here")
         for state in ("running", "interrupted"):
             if count := int((trials["state"] == state).sum()):
                 lines.append(f"{count} trial{' is' if count == 1 else 's are'} {state} on {place}, not finished")
