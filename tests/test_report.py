@@ -24,6 +24,7 @@ from bench.report.cells import laid_out, legend, measures, with_spread
 from bench.report.claims import Judgement
 from bench.report.console import console
 from bench.report.plain import plain_table
+from bench.report.selection import selected
 from bench.report.tables import UNTAKEN, notes, prepared, summary
 from bench.score import Metric
 from bench.study.catalogue import Catalogue
@@ -198,6 +199,20 @@ def test_runs_of_several_versions_of_a_models_code_are_told_and_of_one_that_is_n
     monkeypatch.setattr("bench.report.tables.code_of", lambda model, dataset: "a")
     runs = pd.DataFrame([row(2, seed, 100.0, code=code) for seed, code in enumerate(codes)])
     assert [note for note in notes(study, runs) if "code" in note] == ([told] if told else [])
+
+
+def test_runs_have_the_names_that_the_study_gives_them_now(known: Catalogue) -> None:
+    """Not those under which they were trained: variants are renamed, and ``--set`` leaves one without what it was called for."""
+    tables = {"question": "?", "source": "none", "model": "vae", "datasets": ["digits"], "metrics": ["test_loss"]}
+    variants = [{"name": "narrow", "params": {"hidden_dims": [16]}}, {"name": "wide", "params": {"hidden_dims": [64]}}]
+    study = build({**tables, "variants": variants}, Path("studies/x.toml"), known)
+    runs = pd.DataFrame([row(2, seed, 1.0, fingerprint="") for seed in range(3)])
+    narrow, wide = (study.trial(known, v, "digits", 0, {}, "").configuration for v in study.variants_on("digits"))
+    runs["configuration"], runs["variant"] = [wide, narrow, "of other settings"], ["narrow", "latent_dim=2", "wide"]
+    assert selected(study, known, runs)[["configuration", "variant"]].to_numpy().tolist() == [
+        [wide, "wide"],
+        [narrow, "narrow"],
+    ]
 
 
 def test_the_best_is_bold_in_its_own_direction(study: Study, runs: pd.DataFrame) -> None:

@@ -27,14 +27,16 @@ def size_of(study: Study, catalogue: Catalogue, runs: pd.DataFrame) -> str:
 
 
 def selected(study: Study, catalogue: Catalogue, runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs of the study as it is written now: other settings are another comparison. All of a search's."""
+    """The runs of the study as it is written now, under the names that it gives them now: other settings are another comparison.
+    All of a search's."""
     if study.is_search or not len(runs):
         return runs
-    configurations = {
-        study.trial(catalogue, variant, dataset, 0, cell, fingerprint).configuration
-        for dataset in study.datasets
-        for variant in study.variants_on(dataset)
-        for cell in study.cells()
-        for fingerprint in set(runs[runs["dataset"] == dataset]["fingerprint"])
-    }
-    return runs[runs["configuration"].isin(configurations)].reset_index(drop=True)
+    names: dict[str, str] = {}
+    for dataset in study.datasets:
+        for variant in study.variants_on(dataset):
+            for cell in study.cells():
+                for fingerprint in set(runs[runs["dataset"] == dataset]["fingerprint"]):
+                    trial = study.trial(catalogue, variant, dataset, 0, cell, fingerprint)
+                    names.setdefault(trial.configuration, trial.variant)
+    own = runs[runs["configuration"].isin(names)].reset_index(drop=True)
+    return own.assign(variant=own["configuration"].map(names))
