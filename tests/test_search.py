@@ -52,9 +52,10 @@ def search(
     metric: str,
     values: Callable[[Trial], float],
     hidden_dims: tuple[int, ...] = (512,),
+    most: int = 1000,
     **options: bool,
 ) -> Outcome:
-    """Seven proposals of a latent dimension, the best two confirmed over one seed."""
+    """Seven proposals of a latent dimension up to ``most``, the best two confirmed over one seed."""
     tables = {
         "question": "Which?",
         "source": "none",
@@ -64,7 +65,7 @@ def search(
         "trials": 7,
         "params": {"hidden_dims": list(hidden_dims)},
         "confirm": {"top": 2, "seeds": 1},
-        "vary": {"latent_dim": {"low": 2, "high": 1000}},
+        "vary": {"latent_dim": {"low": 2, "high": most}},
     }
     monkeypatch.setattr(local, "run", playing(metric, values))
     with Driver(build(tables, paths.study("search"), known), known, paths, "test") as driver:
@@ -145,6 +146,19 @@ def test_a_search_says_what_it_knows_of_other_code_and_tries_nothing_again(
     assert not search(known, paths, monkeypatch, "psnr", dimension, hidden_dims=(16,)).notes
     monkeypatch.setattr("bench.run.earlier.code_of", lambda model, dataset: "of before")
     assert not search(known, paths, monkeypatch, "psnr", dimension).notes
+
+
+def test_a_search_whose_range_has_become_narrower_goes_on_from_what_lies_within(
+    known: Catalogue, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = search(known, paths, monkeypatch, "psnr", dimension)
+    before = [dimension(trial) for trial in first.finished if trial.held_out == "validation"]
+    narrower = int(sorted(before)[3])  # four of seven lie within
+    again = search(known, paths, monkeypatch, "psnr", dimension, most=narrower)
+    proposed = [dimension(trial) for trial in again.finished if trial.held_out == "validation"]
+    assert len(proposed) == 3
+    assert max(proposed) <= narrower
+    assert not list(paths.store.glob("optuna.db.damaged-*"))
 
 
 def test_what_mattered_is_what_the_objective_hangs_on() -> None:

@@ -93,19 +93,22 @@ class Search(Queue):
         for each in past:
             trial, value = each.trial, each.value
             cell = {name: _internal(trial.varied[name], self._distributions[name]) for name in self._distributions}
+            states = {"finished": TrialState.COMPLETE if value is not None else TrialState.FAIL}
+            try:
+                tried = optuna.trial.create_trial(
+                    state={**states, "pruned": TrialState.PRUNED}.get(each.state, TrialState.FAIL),
+                    value=value if each.state == "finished" else None,
+                    params=cell,
+                    distributions=self._distributions,
+                    user_attrs={"key": trial.key, "trial": json.dumps(trial.as_dict())},
+                    intermediate_values=dict(each.losses),
+                )
+            except ValueError:  # outside of the space, which was wider once: no proposal of this search
+                continue
             self._seen.add(trial.key)
             if each.state == "interrupted":
                 self._enqueue(trial, cell, 1, again=False)
                 continue
-            states = {"finished": TrialState.COMPLETE if value is not None else TrialState.FAIL}
-            tried = optuna.trial.create_trial(
-                state={**states, "pruned": TrialState.PRUNED}.get(each.state, TrialState.FAIL),
-                value=value if each.state == "finished" else None,
-                params=cell,
-                distributions=self._distributions,
-                user_attrs={"key": trial.key, "trial": json.dumps(trial.as_dict())},
-                intermediate_values=dict(each.losses),
-            )
             self._study.add_trial(tried)
 
     def next(self) -> Trial | None:
