@@ -149,6 +149,16 @@ def test_smoke_lays_its_tables_over_everything_and_is_tracked_apart(known: Catal
     assert [(t.settings["training"]["epochs"], t.settings["params"]["latent_dim"]) for t in trials] == [(1, 4)]
 
 
+def test_a_study_without_a_smoke_table_has_one(known: Catalogue) -> None:
+    """`bench run study NAME --smoke` is a tiny subset for one epoch, whoever wrote the study."""
+    trials = expand(build(dict(BASE), Path("studies/x.toml"), known, smoke=True), known)
+    for settings in (trial.settings for trial in trials):
+        assert settings["training"]["epochs"] == 1
+        assert (settings["data"]["train_images"], settings["data"]["test_images"]) == (100, 50)
+    searched = {**BASE, "vary": {"latent_dim": {"low": 2, "high": 9}}, "trials": 30, "metrics": ["test_loss"]}
+    assert build(searched, Path("studies/x.toml"), known, smoke=True).trials == 2
+
+
 def sized(known: Catalogue, paths: Paths, **chosen: Any) -> Study:
     tables = {**BASE, "sizes": SIZES, "variants": [{"name": "a", "training": {"epochs": 7}}]}
     return build(tables, paths.study("x"), known, datasets=["digits", "mnist"], **chosen)

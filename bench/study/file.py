@@ -88,7 +88,8 @@ def _build(
     reader = Reader(path, catalogue)
     for key in tables:
         reader.known(key, (*TOP, *TABLES), "key")
-    overlay = reader.table(tables, "smoke")
+    few = {"trials": 2} if "trials" in tables else {}
+    overlay = reader.table(tables, "smoke") if "smoke" in tables else SMOKE | few
     for key in overlay:
         reader.known(key, ("datasets", "seeds", "metrics", "trials", "vary", *SECTIONS), "key in [smoke]")
     overlay = overlay if smoke else {}
