@@ -29,7 +29,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Whole:
-    """The training images that a trial's are taken from, on the CPU, each with its label: what measures learns from all of them.
+    """The training images that a trial's are taken from, each with its label: what measures learns from all of them.
 
     Attributes:
         classes: all that the data set has, which the labels count.
@@ -55,7 +55,7 @@ class Data:
         resized: how every image was resized, in words; empty where they are as they came.
         binarise: how grey images were made black and white, ``"static"`` or ``"dynamic"``; empty where they are as they came.
         grey: ``train`` before that, where every batch is drawn from it anew; None where ``train`` itself is learnt from.
-        part_of: what ``train`` was taken from; None where it is all of that.
+        part_of: what ``train`` was taken from, on the CPU wherever the rest is; None where it is all of that.
     """
 
     name: str

@@ -59,14 +59,14 @@ def test_the_classifier_knows_digits_and_its_distance_orders_damage(digits: Data
 
 
 def test_the_digits_classifier_comes_with_the_suite_whatever_a_trial_takes_of_them(
-    digits: Data, few_digits: Data, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    digits: Data, few_digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Trained where no images of its are measured on: a search's, which measures on others, has one of its own."""
     monkeypatch.setattr(classifier, "_trained", None)
     options = DataOptions(classes=("3", "1"), test_images=20)
     some = prepare("digits", digits.spec, digits.train, digits.held_out, options)
     searched = prepare("digits", digits.spec, digits.train, digits.held_out, DataOptions(validation=VALIDATION_SHARE))
-    of_all, of_few, of_some = (classifier.load(data, cache, cache) for data in (digits, few_digits, some))
+    of_all, of_few, of_some = (classifier.load(data, tmp_path, tmp_path) for data in (digits, few_digits, some))
     assert of_all.protocol == of_few.protocol == of_some.protocol
     assert of_all.protocol != classifier.load(searched, tmp_path, tmp_path).protocol
     features = seen(of_all, some.held_out.images.float() / 255)

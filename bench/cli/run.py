@@ -90,7 +90,7 @@ def run_trial(model: str, **options: Any) -> None:
     """Run MODEL once, on its own defaults but for what is --set; tracked in the experiment "trials"."""
     from bench.study.catalogue import catalogue
     from bench.study.definition import FULL, SINGLE
-    from bench.study.file import SMOKE, build
+    from bench.study.file import build
 
     with one_line():
         paths = surroundings(options["storage"])
@@ -101,7 +101,6 @@ def run_trial(model: str, **options: Any) -> None:
             "model": model,
             "datasets": ["digits"],
             "metrics": ["test_loss", *sorted(set(known.metrics) - {"test_loss"})],
-            "smoke": SMOKE,
         }
         study = build(
             tables,

@@ -32,7 +32,8 @@ BATCH = 128
 STEPS = 250  # where that is between 2 passes over the images and 40: small sets are seen more often
 MOST_STEPS = 1000  # half a minute of one core
 WEIGHTS = Path(__file__).with_name("weights")
-"""``DATASET-DIGEST.safetensors``, copied from ``mlruns/cache/classifier-DIGEST.safetensors`` of a store that had none to copy."""
+"""``DATASET-DIGEST.safetensors``, copied from ``mlruns/cache/classifier-DIGEST.safetensors`` of a store that had none to copy;
+``DATASET-searched-DIGEST`` has not seen what a search measures its proposals on."""
 
 
 class Classifier(nn.Module):
@@ -104,15 +105,15 @@ def load(data: Data, cache: Path, data_dir: Path) -> ClassifierFeatures:
         raise Unmeasurable(f"data set {data.name} has no labels to train a classifier on")
     device = data.held_out.images.device
     network = _untrained(replace(data.spec, classes=whole.classes), device)
-    digits = digest(train.images, train.labels, recipe=RECIPE)[:16]
+    seen = digest(train.images, train.labels, recipe=RECIPE)[:16]
     like = {key: (value.dtype, value.shape) for key, value in network.state_dict().items()}
 
     def made() -> Mapping[str, Tensor]:
-        for shipped in WEIGHTS.glob(f"*-{digits}.safetensors"):
+        for shipped in WEIGHTS.glob(f"*-{seen}.safetensors"):
             return load_file(shipped)
         return _trained(network, train.to(device)).state_dict()
 
-    network.load_state_dict(cached(cache / f"classifier-{digits}.safetensors", made, device, like))
+    network.load_state_dict(cached(cache / f"classifier-{seen}.safetensors", made, device, like))
     return ClassifierFeatures(network, [whole.classes.index(name) for name in data.spec.classes])
 
 

@@ -85,7 +85,7 @@ def describe(
     for name, rows in tables.items():
         text = rows.to_csv(index=False, float_format="%.6g")
         files[name] = placeless(text).encode(errors="backslashreplace")
-    remarks = notes(study, runs)
+    remarks, differing = notes(study, runs), settings(study, runs)
     smaller = [nickname(dataset) for dataset in dict.fromkeys(runs["dataset"]) if study.is_resized_on(dataset)]
     numbers = [("Every number", "summary.csv"), ("every trial", RUNS), ("every verdict", "claims.csv")]
     facts = _facts(study, table, runs, found)
@@ -98,9 +98,7 @@ def describe(
         _effects(study, chosen) if effects else None,
         Tabs(tuple(sections)),
         Section("Blanks and failures", (Bullets(tuple(remarks)),)) if remarks else None,
-        Section("In what else the variants differ", (differing,))
-        if (differing := settings(study, runs)).rows
-        else None,
+        Section("In what else the variants differ", (differing,)) if differing.rows else None,
         Section("How it was measured", (measured(study, runs),)),
         Section("What it cost", cost(runs)),
         Section(
