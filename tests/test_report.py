@@ -215,6 +215,22 @@ def test_runs_have_the_names_that_the_study_gives_them_now(known: Catalogue) -> 
     ]
 
 
+def test_of_a_folder_whose_images_have_changed_the_runs_on_the_last_are_compared(known: Catalogue) -> None:
+    """Means over two contents would be of no data set that there ever was."""
+    tables = {"question": "?", "source": "none", "model": "vae", "datasets": ["digits"], "metrics": ["test_loss"]}
+    study = build(tables, Path("studies/x.toml"), known)
+    configurations = [study.trial(known, study.variants[0], "digits", 0, {}, of).configuration for of in ("old", "new")]
+    days = [pd.Timestamp(f"2026-01-0{day}", tz="UTC") for day in (1, 3, 2)]
+    contents = [("old", configurations[0]), ("new", configurations[1]), ("old", configurations[0])]
+    runs = pd.DataFrame(
+        [
+            row(2, seed, 1.0, fingerprint=fingerprint, configuration=configuration, started=day)
+            for seed, ((fingerprint, configuration), day) in enumerate(zip(contents, days, strict=True))
+        ]
+    )
+    assert selected(study, known, runs)["seed"].tolist() == [1]
+
+
 def test_the_best_is_bold_in_its_own_direction(study: Study, runs: pd.DataFrame) -> None:
     runs = pd.concat([runs[1:], pd.DataFrame([row(10, 1, 90.0)])])
     lines = markdown_table(study, summary(study, runs)).splitlines()

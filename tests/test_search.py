@@ -13,12 +13,13 @@ from optuna.study import StudyDirection
 from bench.checkpoint import Progress
 from bench.executors import Resources, local
 from bench.paths import Paths
+from bench.report.selection import selected
 from bench.run.driver import Driver, Outcome
 from bench.run.proposals import ENOUGH, importances
 from bench.run.worker import Epoch, Finished, Started
 from bench.score import Score
 from bench.study.catalogue import Catalogue
-from bench.study.definition import Range, Trial
+from bench.study.definition import Range, Study, Trial
 from bench.study.file import build
 from bench.tracking.store import Store
 
@@ -56,6 +57,17 @@ def search(
     **options: bool,
 ) -> Outcome:
     """Seven proposals of a latent dimension up to ``most``, the best two confirmed over one seed."""
+    monkeypatch.setattr(local, "run", playing(metric, values))
+    study = searching(known, paths, metric, hidden_dims, most)
+    with Driver(study, known, paths, "test") as driver:
+        for _ in driver.run(driver.plan(**options), "local", Resources()):
+            pass
+        return driver.outcome
+
+
+def searching(
+    known: Catalogue, paths: Paths, metric: str, hidden_dims: tuple[int, ...] = (512,), most: int = 1000
+) -> Study:
     tables = {
         "question": "Which?",
         "source": "none",
@@ -67,11 +79,12 @@ def search(
         "confirm": {"top": 2, "seeds": 1},
         "vary": {"latent_dim": {"low": 2, "high": most}},
     }
-    monkeypatch.setattr(local, "run", playing(metric, values))
-    with Driver(build(tables, paths.study("search"), known), known, paths, "test") as driver:
-        for _ in driver.run(driver.plan(**options), "local", Resources()):
-            pass
-        return driver.outcome
+    return build(tables, paths.study("search"), known)
+
+
+def reported(study: Study, known: Catalogue, paths: Paths) -> Any:
+    """The runs that a report of the study is of."""
+    return selected(study, known, Store(paths.store, paths.tracking, study.name, "", create=False).table())
 
 
 def dimension(trial: Trial) -> float:
@@ -158,6 +171,12 @@ def test_a_search_whose_range_has_become_narrower_goes_on_from_what_lies_within(
     proposed = [dimension(trial) for trial in again.finished if trial.held_out == "validation"]
     assert len(proposed) == 3
     assert max(proposed) <= narrower
+    of_now = reported(searching(known, paths, "psnr", most=narrower), known, paths)
+    assert sorted(of_now.loc[of_now["split"] == "validation", "param.latent_dim"].map(int)) == sorted(
+        dim for dim in map(int, (*before, *proposed)) if dim <= narrower
+    )
+    assert len(reported(searching(known, paths, "psnr"), known, paths)) == len(first.finished) + len(again.finished)
+    assert len(reported(searching(known, paths, "psnr", hidden_dims=(256,)), known, paths)) == 0
     assert not list(paths.store.glob("optuna.db.damaged-*"))
 
 
@@ -174,6 +193,4 @@ def test_what_mattered_is_what_the_objective_hangs_on() -> None:
     assert importances(space, cells, values) == found
     assert importances(space, cells[:ENOUGH], values[:ENOUGH])
     assert importances(space, cells[: ENOUGH - 1], values[: ENOUGH - 1]) == {}
-    outside = [*cells[: ENOUGH - 1], {"rate": "7.0", "width": "1"}]  # the space was wider once
-    assert importances(space, outside, values[:ENOUGH]) == {}
     assert importances(space, cells, [1.0] * 20) == {}

@@ -63,7 +63,8 @@ def _time(study: Study, plan: Plan, driver: Driver, resources: Resources) -> str
 
     from bench.run.earlier import tried
 
-    past = tried(study, driver.planner.catalogue, driver.records) if study.is_search else []
+    planner = driver.planner
+    past = tried(study, planner.catalogue, driver.records, planner.fingerprint) if study.is_search else []
     number = len(plan.todo) or plan.proposals + plan.confirmations - len(past)
     if number <= 0:
         return "nothing is left to try"

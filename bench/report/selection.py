@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Hashable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 
@@ -28,15 +31,35 @@ def size_of(study: Study, catalogue: Catalogue, runs: pd.DataFrame) -> str:
 
 def selected(study: Study, catalogue: Catalogue, runs: pd.DataFrame) -> pd.DataFrame:
     """The runs of the study as it is written now, under the names that it gives them now: other settings are another comparison.
-    All of a search's."""
-    if study.is_search or not len(runs):
+
+    Of a folder or file whose images have changed, those on what was in it when a run on it began last.
+    """
+    if not len(runs):
         return runs
+    latest = runs.sort_values("started", kind="stable")
+    contents = dict(zip(latest["dataset"], latest["fingerprint"], strict=True))
+    runs = runs[runs["fingerprint"] == runs["dataset"].map(contents)]
+    return _searched(study, catalogue, runs) if study.is_search else _laid_out(study, catalogue, runs, contents)
+
+
+def _laid_out(study: Study, catalogue: Catalogue, runs: pd.DataFrame, contents: Mapping[str, str]) -> pd.DataFrame:
+    """The runs of a grid."""
     names: dict[str, str] = {}
     for dataset in study.datasets:
         for variant in study.variants_on(dataset):
             for cell in study.cells():
-                for fingerprint in set(runs[runs["dataset"] == dataset]["fingerprint"]):
-                    trial = study.trial(catalogue, variant, dataset, 0, cell, fingerprint)
-                    names.setdefault(trial.configuration, trial.variant)
+                trial = study.trial(catalogue, variant, dataset, 0, cell, contents.get(dataset, ""))
+                names.setdefault(trial.configuration, trial.variant)
     own = runs[runs["configuration"].isin(names)].reset_index(drop=True)
     return own.assign(variant=own["configuration"].map(names))
+
+
+def _searched(study: Study, catalogue: Catalogue, runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs of a search: of other fixed settings is another search, and outside of its space lies no proposal of it."""
+
+    def is_ours(run: Mapping[Hashable, Any]) -> bool:
+        told = {name: run.get(f"param.{name}") for name in study.vary}
+        cell = {name: json.loads(text) for name, text in told.items() if isinstance(text, str)}
+        return run["key"] in study.tries(catalogue, run["dataset"], run["seed"], cell, run["fingerprint"])
+
+    return runs[[is_ours(run) for run in runs.to_dict("records")]].reset_index(drop=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from bench.closure import code_of
 from bench.study.catalogue import Catalogue
@@ -48,17 +48,22 @@ def told_outdated(
     ]
 
 
-def tried(study: Study, catalogue: Catalogue, records: Mapping[str, Record]) -> list[Record]:
-    """What is tracked of a search as it is written now: its proposals, and what confirmed them."""
+def tried(
+    study: Study, catalogue: Catalogue, records: Mapping[str, Record], fingerprint: Callable[[str], str]
+) -> list[Record]:
+    """What is tracked of a search as it is written now: its proposals, and what confirmed them.
+
+    Args:
+        fingerprint: of a data set as it is now.
+    """
     ours = []
-    for record in records.values():
+    for key, record in records.items():
         trial = record.trial
-        if record.state in ENDED and trial.dataset in study.datasets and trial.varied.keys() == study.vary.keys():
-            settled = trial.seed, trial.varied, trial.fingerprint
-            made = (
-                study.trial(catalogue, variant, trial.dataset, *settled, proposal=proposal).key
-                for variant in study.variants_on(trial.dataset)
-                for proposal in (True, False)
-            )
-            ours += [record] if trial.key in made else []
+        if (
+            record.state in ENDED
+            and trial.dataset in study.datasets
+            and trial.fingerprint == fingerprint(trial.dataset)
+        ):
+            made = study.tries(catalogue, trial.dataset, trial.seed, trial.varied, trial.fingerprint)
+            ours += [record] if key in made else []
     return ours

@@ -126,9 +126,9 @@ class Planner:
         others = elsewhere([trial.key for trial in trials if trial.key not in finished])
         borrowed = {key: each for key, each in others.items() if self.counts(each)}
         finished.update(borrowed)
-        ours = (
-            [record.trial for record in tried(self.study, self.catalogue, records)] if self.study.is_search else trials
-        )
+        ours = trials
+        if self.study.is_search:
+            ours = [record.trial for record in tried(self.study, self.catalogue, records, self.fingerprint)]
         outdated = {each.key for each in ours if each.key in finished and self._code.is_outdated(finished[each.key])}
         done = {trial.key for trial in trials if trial.key in finished}
         stopped = {each.key: records[each.key] for each in trials if each.key in records.keys() - done}

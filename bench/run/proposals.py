@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -176,8 +175,7 @@ def importances(
     https://proceedings.mlr.press/v32/hutter14.html), Optuna's own.
 
     Args:
-        cells: the settings of finished proposals as JSON texts; one that lies outside of the space, as it may have been wider
-            once, is left out.
+        cells: the settings of finished proposals as JSON texts.
 
     Returns:
         Nothing from fewer than `ENOUGH` proposals, or where there is no variance.
@@ -186,8 +184,7 @@ def importances(
     study = optuna.create_study()
     for cell, value in zip(cells, values, strict=True):
         params = {name: _internal(json.loads(cell[name]), each) for name, each in distributions.items()}
-        with suppress(ValueError):
-            study.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=value))
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=value))
     if len(study.trials) < ENOUGH or len({trial.value for trial in study.trials}) < 2:
         return {}
     return optuna.importance.get_param_importances(study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0))

@@ -47,6 +47,10 @@ class Range:
         """Whether only whole numbers are drawn."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
+    def __contains__(self, value: Any) -> bool:
+        """Whether ``value`` may be drawn."""
+        return isinstance(value, int if self.integer else int | float) and self.low <= value <= self.high
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -272,6 +276,16 @@ class Study:
         for dataset, seed in itertools.product(self.datasets, range(self.seeds)):
             for variant, cell in itertools.product(self.variants_on(dataset), self.cells()):
                 yield self.trial(catalogue, variant, dataset, seed, cell, fingerprints.get(dataset, ""))
+
+    def tries(self, catalogue: Catalogue, dataset: str, seed: int, cell: Cell, fingerprint: str = "") -> set[str]:
+        """The keys of what a search tries at a point, to propose or to confirm it; none where its space has no such point."""
+        if cell.keys() != self.vary.keys() or not all(value in self.vary[name] for name, value in cell.items()):
+            return set()
+        return {
+            self.trial(catalogue, variant, dataset, seed, cell, fingerprint, proposal=proposal).key
+            for variant in self.variants_on(dataset)
+            for proposal in (True, False)
+        }
 
     def variants_on(self, dataset: str) -> list[Variant]:
         """The variants meant for ``dataset``; all of them for one that no variant names."""
