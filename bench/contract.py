@@ -6,8 +6,9 @@ stored. Labels are int64 ``[B]``. Losses are in nats per image: summed over pixe
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -250,9 +251,34 @@ def left_half(images: Tensor) -> Tensor:
 
 
 def reconstruct(model: Autoencodes, batch: Batch) -> Tensor:
-    """The images of ``batch`` decoded from their (mean) codes."""
+    """The images of ``batch`` decoded from their (mean) codes.
+
+    Raises:
+        BrokenModel, Diverged: they are no images, as `as_promised` says.
+    """
     condition = condition_of(model, batch)
-    return model.decode(model.encode(batch.images, condition), condition)
+    return as_promised(model.decode(model.encode(batch.images, condition), condition), batch.images.shape, "decode")
+
+
+def as_promised(images: Tensor, shape: Sequence[int], what: str) -> Tensor:
+    """What a model has made, where it is images: float32 of ``shape`` in ``[0, 1]``. Anything else would be measured as it is.
+
+    Args:
+        what: made them, a method of the model's.
+
+    Raises:
+        BrokenModel: they are of another type or shape, or go beyond ``[0, 1]``.
+        Diverged: they are not all finite numbers.
+    """
+    told = f"{what} must return images, float32 {list(shape)} in [0, 1]"
+    if images.dtype != torch.float32 or images.shape != torch.Size(shape):
+        raise BrokenModel(f"{told}, not {str(images.dtype).removeprefix('torch.')} {list(images.shape)}")
+    low, high = (float(end) for end in images.aminmax())
+    if not math.isfinite(low + high):
+        raise Diverged(f"{what} returned images that are not all finite numbers")
+    if low < 0 or high > 1:
+        raise BrokenModel(f"{told}, and they lie in [{low:.4g}, {high:.4g}]")
+    return images
 
 
 @contextmanager

@@ -32,7 +32,7 @@ class BrokenModel(Exception):
 
 
 class Diverged(Exception):
-    """A loss term left the finite numbers; the message names the term and the epoch."""
+    """A loss term or an image left the finite numbers; the message names it."""
 
 
 def interrupt_behind(error: BaseException) -> KeyboardInterrupt | None:

@@ -257,17 +257,22 @@ FLAWS: list[tuple[Subject | type[Model], str, str]] = [
     (
         after("sample", lambda self, images, *_: 2 * images),
         "samples_are_images",
-        "must lie in [0, 1], and lies in [",
+        "sample must return images, float32 [8, 1, 28, 28] in [0, 1], and they lie in [0",
     ),
     (
         after("sample", lambda self, images, *_: images[:, 0]),
         "samples_are_images",
-        "must be images [8, 1, 28, 28], not",
+        "in [0, 1], not float32 [8, 28, 28]",
     ),
     (
         after("sample", lambda self, images, *_: images.double()),
         "samples_are_images",
-        "must be float32, not torch.float64",
+        "in [0, 1], not float64 [8, 1, 28, 28]",
+    ),
+    (
+        after("sample", lambda self, images, *_: images / 0),
+        "samples_are_images",
+        "sample returned images that are not all finite numbers",
     ),
     (after("sample", lambda self, images, *_: images * random.random()), "samples_are_images", "one seed makes two"),
     (after("sample", lambda self, images, *_: images * 0), "samples_are_images", "two seeds make the same"),

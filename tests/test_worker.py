@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from bench import registry
 from bench.applications import Applied
 from bench.contract import Model
 from bench.data import Data
+from bench.models.vae import VAE
 from bench.run import worker
 from bench.run.events import Asked
 from bench.run.worker import Epoch, Finished, Started, Work, load_data, put_to_use, use_threads
@@ -233,3 +235,38 @@ def test_what_is_wrong_with_ones_own_model_is_one_line_with_its_place(
     assert failure.reason.startswith(reason)
     assert failure.details.startswith("Traceback")
     assert len([event for event in events if isinstance(event, Epoch)]) == ("self.training" in str(changes))
+
+
+IMAGES = "must return images, float32 [64, 1, 28, 28] in [0, 1]"
+
+
+@pytest.mark.parametrize(
+    ("method", "value", "shape", "kind", "reason"),
+    [
+        ("sample", 2.0, (1, 28, 28), "error", f"bench: sample {IMAGES}, and they lie in [2, 2]"),
+        ("sample", -1.0, (1, 28, 28), "error", f"bench: sample {IMAGES}, and they lie in [-1, -1]"),
+        ("sample", 0.5, (784,), "error", f"bench: sample {IMAGES}, not float32 [64, 784]"),
+        ("sample", math.nan, (1, 28, 28), "diverged", "sample returned images that are not all finite numbers"),
+        ("decode", math.inf, (1, 28, 28), "diverged", "sample returned images that are not all finite numbers"),
+    ],
+)
+def test_what_a_model_makes_is_looked_at_before_it_is_measured(
+    method: str,
+    value: float,
+    shape: tuple[int, ...],
+    kind: str,
+    reason: str,
+    trial: Trial,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Multiplied by 255 and made bytes, 2 is 254 and -1 is 1: images that nobody drew would have a distance."""
+
+    def made(model: Model, given: Any, condition: Any = None) -> torch.Tensor:
+        return torch.full((given if isinstance(given, int) else len(given), *shape), value)
+
+    monkeypatch.setattr(VAE, method, made)
+    events = run(trial, tmp_path)
+    assert isinstance(events[-1], Failure)
+    assert (events[-1].kind, events[-1].reason) == (kind, reason)
+    assert not [event for event in events if isinstance(event, Epoch)]

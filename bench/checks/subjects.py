@@ -14,19 +14,22 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench import registry
-from bench.checks import NotPromised, expect
+from bench.checks import Broken, NotPromised, expect
 from bench.checks.fixtures import digits
 from bench.contract import (
     Autoencodes,
     Batch,
+    BrokenModel,
     Condition,
     Conditional,
+    Diverged,
     Generates,
     ImageSpec,
     Model,
     Split,
     Unsupported,
     Update,
+    as_promised,
     condition_of,
     conditioned_on,
 )
@@ -154,11 +157,10 @@ def changed(before: Mapping[str, Tensor], model: Model) -> str:
 
 def expect_images(images: Tensor, case: Case, what: str) -> None:
     """Raise `Broken` unless these are float32 images in [0, 1], one for each of the case's."""
-    shape, right = list(images.shape), [BATCH, *case.spec.shape]
-    expect(shape == right, f"{case.where}: {what} must be images {right}, not {shape}")
-    expect(images.dtype == torch.float32, f"{case.where}: {what} must be float32, not {images.dtype}")
-    low, high = float(images.min()), float(images.max())
-    expect(0 <= low <= high <= 1, f"{case.where}: {what} must lie in [0, 1], and lies in [{low:.4g}, {high:.4g}]")
+    try:
+        as_promised(images, (BATCH, *case.spec.shape), what)
+    except (BrokenModel, Diverged) as error:
+        raise Broken(f"{case.where}: {error}") from None
 
 
 def watched(model: Model) -> tuple[Update, set[str]]:

@@ -24,6 +24,7 @@ from bench.contract import (
     Split,
     Unmeasurable,
     as_floats,
+    as_promised,
     condition_of,
     conditioned_on,
     eval_mode,
@@ -212,6 +213,7 @@ def draw(model: Model, n: int, data: Data, *, seed: int = 0, like_held_out: bool
 
     Raises:
         Unmeasurable: the model does not generate.
+        BrokenModel, Diverged: what it makes are no images.
     """
     if not isinstance(model, Generates):
         raise Unmeasurable(f"{type(model).__name__} does not generate images")
@@ -219,7 +221,7 @@ def draw(model: Model, n: int, data: Data, *, seed: int = 0, like_held_out: bool
     parts = []
     with eval_mode(model, seed):
         for given in in_order(told, CHUNK):
-            images = model.sample(len(given), condition_of(model, given))
+            images = as_promised(model.sample(len(given), condition_of(model, given)), given.images.shape, "sample")
             parts.append(images.mul(255).round().to(torch.uint8))
     by_class = conditioned_on(model) == "labels"
     return Split(torch.cat(parts), told.labels if by_class else torch.full_like(told.labels, HIDDEN))
