@@ -90,12 +90,13 @@ def run(
         StoreError: the tracking store cannot be used, or not all of it could be stored: the same call goes on.
     """
     paths, known = _surroundings(folder, storage)
+    datasets = [registry.seen(str(dataset)) for dataset in datasets]
     loaded = load_study(
         paths.study(study),
         known,
         smoke=smoke,
         given=settings,
-        datasets=list(map(str, datasets)),
+        datasets=datasets,
         seeds=seeds,
         size=size,
     )

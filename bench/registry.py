@@ -9,6 +9,7 @@ guest that cannot be imported harms nobody else.
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
 import sys
 from collections.abc import Sequence
@@ -81,6 +82,22 @@ def visit(folder: Path | None) -> None:
     _home = folder
     if folder is not None:
         _package(GUESTS, [])
+
+
+def path(dataset: str) -> Path:
+    """Where a data set that is a path lies: a relative one is seen from the folder that is visited, wherever it is read."""
+    return (_home or Path()) / dataset
+
+
+def seen(dataset: str) -> str:
+    """A data set that was named here, as a study there would name it: a path that leads somewhere from here is told from there.
+
+    What is known by name keeps it, and what leads nowhere is left to whoever opens it.
+    """
+    known = dataset in names("datasets")
+    if known or _home is None or Path(dataset).is_absolute() or not os.path.exists(dataset):
+        return dataset
+    return os.path.relpath(dataset, _home)
 
 
 def names(kind: str) -> list[str]:

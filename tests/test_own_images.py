@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import time
+import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -519,6 +520,23 @@ class TestCommands:
             ("centre square at 8x8, Pillow's Lanczos filter", "2")
         }
         assert "reports/smoke_smoke/README.md" in bench("report", "smoke", "--smoke", "--set", "image_size=8").output
+
+    def test_a_path_in_a_study_is_seen_from_its_project_and_one_that_is_typed_from_where_that_was(
+        self, inside: Paths, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        home = inside.studies.parent
+        fill(home / "own", "cat", "dog")
+        assert bench("define", "own_images", "--model", "vae", "--dataset", "own", "--seeds", "1").exit_code == 0
+        (home / "notes" / "digits").mkdir(parents=True)
+        monkeypatch.chdir(home / "notes")
+        for words in (["run", "study", "own_images"], ["run", "trial", "vae", "--dataset", "../own"]):
+            done = bench(*words, "--dry-run", "--set", "image_size=28")
+            assert done.exit_code == 0, done.output
+            assert ", seed 0, own " in done.output
+        assert "../own" not in bench("define", "more", "--model", "vae", "--dataset", "../own").output
+        assert tomllib.loads((home / "studies" / "more.toml").read_text())["datasets"] == ["own"]
+        assert "seed 0, digits " in bench("run", "trial", "vae", "--dataset", "digits", "--dry-run").output
+        assert "no data set '../none'" in bench("run", "trial", "vae", "--dataset", "../none", "--dry-run").output
 
     def test_a_bar_is_shown_on_a_terminal_and_nowhere_else(
         self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

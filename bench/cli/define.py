@@ -67,6 +67,7 @@ def define(
 
     import tomli_w
 
+    from bench import registry
     from bench.registry import UnknownName, unknown
     from bench.run.plan import Planner
     from bench.study.catalogue import catalogue
@@ -83,7 +84,7 @@ def define(
         tables: dict[str, object] = {
             "question": question or f"What does {' and '.join(axes) or 'the model'} change?",
             "source": "none",
-            "datasets": list(datasets),
+            "datasets": list(map(registry.seen, datasets)),
             "seeds": seeds,
             "metrics": list(metrics),
         }

@@ -55,12 +55,14 @@ def run() -> None:
 @execution
 def run_study(name: str, **options: Any) -> None:
     """Run what is missing of the study NAME and write its report."""
+    from bench import registry
     from bench.study.catalogue import catalogue
     from bench.study.definition import FULL
     from bench.study.file import load
 
     with one_line():
         paths = surroundings(options["storage"])
+        options["datasets"] = list(map(registry.seen, options["datasets"]))
         known = catalogue()
         study = load(
             paths.study(name),
@@ -88,12 +90,14 @@ def run_study(name: str, **options: Any) -> None:
 @execution
 def run_trial(model: str, **options: Any) -> None:
     """Run MODEL once, on its own defaults but for what is --set; tracked in the experiment "trials"."""
+    from bench import registry
     from bench.study.catalogue import catalogue
     from bench.study.definition import FULL, SINGLE
     from bench.study.file import build
 
     with one_line():
         paths = surroundings(options["storage"])
+        options["datasets"] = list(map(registry.seen, options["datasets"]))
         known = catalogue()
         tables = {
             "question": "Single trials, run by hand.",

@@ -128,11 +128,18 @@ def show_model(name: str, dataset: str, settings: tuple[str, ...]) -> None:
 
 def _trial(model: str, dataset: str, settings: tuple[str, ...]) -> Trial:
     """The trial whose model is shown: that of `bench run trial` with these settings."""
+    from bench import registry
     from bench.study.catalogue import catalogue
     from bench.study.file import build
 
     known = catalogue()
-    tables = {"question": "?", "source": "none", "model": model, "datasets": [dataset], "metrics": ["test_loss"]}
+    tables = {
+        "question": "?",
+        "source": "none",
+        "model": model,
+        "datasets": [registry.seen(dataset)],
+        "metrics": ["test_loss"],
+    }
     study = build(tables, Path(f"bench show model {model}"), known, given=read_settings(settings))
     return next(study.grid(known, {}))
 

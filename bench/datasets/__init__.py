@@ -63,7 +63,7 @@ NETWORK_SECONDS = 20.0  # after which a server that does not answer counts as ou
 
 
 def open_dataset(name: str, data_dir: Path, image_size: int | None = None, track: Track = untracked) -> Source:
-    """The data set ``name``: one that `bench` knows, or a path to a ``.npz`` file or a folder of images.
+    """The data set ``name``: one that `bench` knows, or a path (`registry.path`) to a ``.npz`` file or a folder of images.
 
     Args:
         data_dir: where known sets are, and where what is decoded and resized is kept.
@@ -73,7 +73,7 @@ def open_dataset(name: str, data_dir: Path, image_size: int | None = None, track
         DataError: it cannot be had.
     """
     check_image_size(image_size)
-    path = Path(name)
+    path = registry.path(name)
     if name in registry.names("datasets"):
         own = data_dir / f"{name}.npz"
         source = read_npz(own, name, spec_of(name)) if own.exists() else loaded(name, data_dir)
@@ -94,7 +94,7 @@ def fingerprint(name: str, data_dir: Path, track: Track = untracked) -> str:
     """
     if name in registry.names("datasets"):
         return ""
-    path = Path(name)
+    path = registry.path(name)
     if not _is(path, Path.is_dir) and not _is(path, Path.is_file):
         raise _no_such(name)
     files = list_folder(path).files if path.is_dir() else [path]
