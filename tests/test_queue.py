@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 from bench.run.proposals import Search
 from bench.run.queue import ATTEMPTS, Queue, open_storage
 from bench.run.trial_queue import Again, TrialQueue
-from bench.score import Metric
+from bench.score import Metric, Score
 from bench.study.definition import SECTIONS, Range, Trial
 
 LOSS, HIGHER = Metric("test_loss", "lower"), Metric("psnr", "higher")
@@ -50,7 +50,7 @@ def test_trials_come_in_their_order_once(storage: RDBStorage) -> None:
     assert [line.next(), line.next(), line.next(), line.next()] == [trial(0), trial(1), trial(2), None]
     before = line.open
     for seed in range(3):
-        line.tell(trial(seed), float(seed))
+        line.tell(trial(seed), Score(float(seed)))
     assert (before, line.open) == (True, False)
     assert states(storage) == [TrialState.COMPLETE] * 3
 
@@ -73,7 +73,7 @@ def test_what_waits_costs_nothing_until_it_begins(storage: RDBStorage, monkeypat
     assert told == []
     for seed in range(3):
         assert line.next() == trial(seed)
-        line.tell(trial(seed), 1.0)
+        line.tell(trial(seed), Score(1.0))
     assert told == ["create_new_trial", "set_trial_state_values"] * 3
     assert len(states(storage)) == 3
 
@@ -87,8 +87,8 @@ def test_what_a_dead_driver_left_is_closed_and_can_run_again(storage: RDBStorage
     assert states(storage)[:2] == [TrialState.FAIL, TrialState.COMPLETE]
     again.enqueue([trial(0), trial(2)])
     assert [again.next(), again.next(), again.next()] == [trial(0), trial(2), None]  # the interrupted one first
-    again.tell(trial(0), 1.0)
-    again.tell(trial(2), 1.0)
+    again.tell(trial(0), Score(1.0))
+    again.tell(trial(2), Score(1.0))
     assert TrialState.RUNNING not in states(storage)
     assert states(storage).count(TrialState.COMPLETE) == 3
 
@@ -158,13 +158,13 @@ def test_a_search_proposes_its_total_over_all_invocations(storage: RDBStorage) -
     for value in range(3):
         proposed = first.next()
         assert proposed is not None
-        first.tell(proposed, finished.setdefault(proposed.key, float(value)))
+        first.tell(proposed, Score(finished.setdefault(proposed.key, float(value))))
     second = search(storage, 5, finished=finished)
     rest = [second.next(), second.next(), second.next()]
     assert rest[2] is None
     for proposed in rest[:2]:
         assert proposed is not None
-        second.tell(proposed, finished.setdefault(proposed.key, 9.0))
+        second.tell(proposed, Score(finished.setdefault(proposed.key, 9.0)))
     assert not second.open
     assert not search(storage, 5, finished=finished).open
 
@@ -196,7 +196,7 @@ def test_a_configuration_drawn_twice_is_not_run_twice(storage: RDBStorage) -> No
     run = []
     while (proposed := proposals.next()) is not None:
         run.append(proposed.key)
-        proposals.tell(proposed, float(proposed.settings["params"]["latent_dim"]))
+        proposals.tell(proposed, Score(float(proposed.settings["params"]["latent_dim"])))
     assert len(run) == len(set(run)) == 2
     assert not proposals.open
 
@@ -217,7 +217,7 @@ def test_the_best_come_first_and_once(storage: RDBStorage, objective: Metric, or
     for value in values:
         each = proposals.next()
         assert each is not None
-        proposals.tell(each, value)
+        proposals.tell(each, Score(value))
         proposed.append(each)
     assert [best.key for best in proposals.best(3)] == [proposed[place].key for place in order]
 
@@ -232,7 +232,7 @@ def test_a_trial_that_falls_behind_its_peers_is_given_up(
         good = proposals.next()
         assert good is not None
         assert not any(proposals.report(good, epoch, 1.0) for epoch in range(1, 6))
-        proposals.tell(good, 1.0)
+        proposals.tell(good, Score(1.0))
     bad = proposals.next()
     assert bad is not None
     assert [proposals.report(bad, epoch, worse) for epoch in range(1, 4)] == [False, False, True]
@@ -254,7 +254,7 @@ def test_what_may_not_be_given_up_is_not(storage: RDBStorage) -> None:
             running = each.next()
             assert running is not None
             assert not any(each.report(running, epoch, value) for epoch in range(1, 6))
-            each.tell(running, value)
+            each.tell(running, Score(value))
 
 
 def test_trials_are_measured_again_in_their_order_once_and_not_retried() -> None:
@@ -263,5 +263,5 @@ def test_trials_are_measured_again_in_their_order_once_and_not_retried() -> None
     assert [again.next(), again.next(), again.next()] == [trial(0), trial(1), None]
     assert not again.retry(trial(1))
     assert again.open
-    again.tell(trial(0), 1.0)
+    again.tell(trial(0), Score(1.0))
     assert not again.open

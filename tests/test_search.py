@@ -15,11 +15,11 @@ from bench.executors import Resources, local
 from bench.paths import Paths
 from bench.report.selection import selected
 from bench.run.driver import Driver, Outcome
-from bench.run.proposals import ENOUGH, importances
+from bench.run.proposals import BLANK, ENOUGH, importances
 from bench.run.worker import Epoch, Finished, Started
 from bench.score import Score
 from bench.study.catalogue import Catalogue
-from bench.study.definition import Range, Study, Trial
+from bench.study.definition import Range, Study, StudyError, Trial
 from bench.study.file import build
 from bench.tracking.store import Store
 
@@ -27,8 +27,11 @@ EPOCHS = 5
 Play = Callable[..., Generator[tuple[Trial, Any], bool | None, None]]
 
 
-def playing(metric: str, values: Callable[[Trial], float]) -> Play:
-    """An executor's ``run`` under which every trial's ``metric``, and its held-out loss after every epoch, is its value."""
+def playing(metric: str, values: Callable[[Trial], float | None]) -> Play:
+    """An executor's ``run`` under which every trial's ``metric``, and its held-out loss after every epoch, is its value.
+
+    Where that is None, the metric is blank.
+    """
 
     def run(
         trials: Iterator[Trial | None], work: Any, resources: Resources
@@ -38,10 +41,10 @@ def playing(metric: str, values: Callable[[Trial], float]) -> Play:
             value = values(trial)
             yield trial, Started(1, {"code": "of before"}, {"sha256": "0" * 64})
             for epoch in range(EPOCHS + 1):
-                if (yield trial, Epoch(Progress(epoch, {}, {}, {"loss": value}, 1.0, 1.0, 1.0), {})):
+                if (yield trial, Epoch(Progress(epoch, {}, {}, {"loss": value or 0.0}, 1.0, 1.0, 1.0), {})):
                     break
             else:
-                yield trial, Finished({metric: Score(value)}, {})
+                yield trial, Finished({metric: Score(value, "" if value is not None else "nothing to see")}, {})
 
     return run
 
@@ -51,7 +54,7 @@ def search(
     paths: Paths,
     monkeypatch: pytest.MonkeyPatch,
     metric: str,
-    values: Callable[[Trial], float],
+    values: Callable[[Trial], float | None],
     hidden_dims: tuple[int, ...] = (512,),
     most: int = 1000,
     **options: bool,
@@ -178,6 +181,27 @@ def test_a_search_whose_range_has_become_narrower_goes_on_from_what_lies_within(
     assert len(reported(searching(known, paths, "psnr"), known, paths)) == len(first.finished) + len(again.finished)
     assert len(reported(searching(known, paths, "psnr", hidden_dims=(256,)), known, paths)) == 0
     assert not list(paths.store.glob("optuna.db.damaged-*"))
+
+
+def test_a_search_without_its_objective_is_stopped_early(
+    known: Catalogue, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seven trials would find nothing; one that has it is enough to go on."""
+    once = iter([None, None, 5.0, *[None] * 20])
+    assert len(search(known, paths, monkeypatch, "psnr", lambda trial: next(once)).finished) == 7 + 1
+    none = search(known, paths, monkeypatch, "ssim", lambda trial: None, hidden_dims=(256,))
+    assert len(none.finished) == BLANK
+    assert none.broken == (
+        "the search was stopped, since ssim, by which it chooses, is blank of every trial so far: nothing to see"
+    )
+
+
+def test_a_search_for_what_a_model_cannot_have_is_refused(
+    known: Catalogue, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = "search: latent_dim=2 on digits: test_error is what the search looks for, and vae is not something that classifies"
+    with pytest.raises(StudyError, match=message):
+        search(known, paths, monkeypatch, "test_error", dimension)
 
 
 def test_what_mattered_is_what_the_objective_hangs_on() -> None:

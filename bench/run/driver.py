@@ -237,7 +237,7 @@ class Driver:
             self.records[trial.key] = found
             self._borrowed.append(trial)
             self._writer.refer(trial, found)
-            queue.tell(trial, found.scores.get(self.study.objective.name, Score(None)).value)
+            queue.tell(trial, found.scores.get(self.study.objective.name, Score(None)))
             self.outcome.notes.append(f"{title(trial)}: finished in study {found.study}")
             return False
         if queue.trains and record and self._finished(trial) and trial.key not in self._attempts:
@@ -275,11 +275,11 @@ class Driver:
             case Finished(scores, files, applied):
                 self._writer.finish(trial, scores, files, applied, then=partial(self._is_stored, trial))
                 self._end(trial)
-                if self._writer.broken:  # and it is not finished
+                self.outcome.finished.append(trial)
+                if self._writer.broken:  # and it is not
                     queue.interrupt(trial)
                 else:
-                    queue.tell(trial, scores.get(self.study.objective.name, Score(None)).value)
-                self.outcome.finished.append(trial)
+                    queue.tell(trial, scores.get(self.study.objective.name, Score(None)))
             case Failure():
                 self._fail(trial, event, queue)
         return False

@@ -121,6 +121,7 @@ class Planner:
             confirmations = searches * confirm.top * confirm.seeds if confirm else 0
             for corner in self.corners():
                 self.check(corner, room=True)
+                self.check_objective(corner)
         self._anew, self.changed_anew = rerun, rerun_changed and not self.study.is_search
         finished = {key: each for key, each in records.items() if each.state == "finished" and self.counts(each)}
         others = elsewhere([trial.key for trial in trials if trial.key not in finished])
@@ -247,6 +248,19 @@ class Planner:
             track = self.track or untracked
             self._sources = {opened: open_dataset(trial.dataset, self.data_dir, opened[1], track)}
         return prepared(trial, self._sources[opened])
+
+    def check_objective(self, proposal: Trial) -> None:
+        """Refuse a search for the best of what its model can never have."""
+        from bench.measure.measurements import measurements
+        from bench.models import model_class
+
+        name = self.study.objective.name
+        needs = getattr(registry.load("metrics", measurements().files[name]), "NEEDS", object)
+        if not issubclass(model_class(proposal.model), needs):
+            raise StudyError(
+                f"{self._where(proposal)}: {name} is what the search looks for, and {proposal.model} is not something that "
+                f"{needs.__name__.lower()}; put a metric first that it has"
+            )
 
     def corners(self) -> Iterator[Trial]:
         """Proposals at the far corners of a search's space, for every data set and variant."""

@@ -12,11 +12,15 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from bench.run.outcome import Stopped
 from bench.run.queue import Queue, Storage
-from bench.score import Metric
+from bench.score import Metric, Score
 from bench.study.definition import Cell, Range, Trial
 
 ENOUGH = 8  # proposals that importances are told from
+BLANK = (
+    3  # proposals that finish without their objective before a search gives up: one alone may have come out as infinite
+)
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ class Search(Queue):
         self._total = total
         self._propose = propose
         self._prune = prune
+        self._blank = 0  # of what finished since it was opened
         self._followed: dict[int, optuna.Trial] = {}  # by ID, those whose losses Optuna is told
         frozen = self._frozen()
         self._seen = {each.user_attrs["key"] for each in frozen if "key" in each.user_attrs}
@@ -140,6 +145,17 @@ class Search(Queue):
             self._followed[asked] = optuna.Trial(self._study, asked)
         self._followed[asked].report(loss, epoch)
         return bool(self._followed[asked].should_prune())
+
+    def tell(self, trial: Trial, objective: Score | None, *, pruned: bool = False) -> None:
+        """Close ``trial``; where the objective is blank of all that finished, the last's reason stops the search after a few."""
+        super().tell(trial, objective, pruned=pruned)
+        if objective and objective.value is None:
+            self._blank += 1
+            if self._blank == BLANK and not self._frozen(TrialState.COMPLETE):
+                raise Stopped(
+                    f"the search was stopped, since {self._objective.name}, by which it chooses, is blank of every trial so far: "
+                    f"{objective.reason}"
+                )
 
     @property
     def open(self) -> bool:

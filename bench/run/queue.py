@@ -24,7 +24,7 @@ from sqlalchemy.pool import NullPool
 
 from bench import databases
 from bench.run.queue_file import TABLES, checked
-from bench.score import Metric
+from bench.score import Metric, Score
 from bench.study.definition import StudyError, Trial
 from bench.text import reason
 
@@ -186,9 +186,10 @@ class Queue:
         """Every trial of a grid is worth going on with."""
         return False
 
-    def tell(self, trial: Trial, value: float | None, *, pruned: bool = False) -> None:
-        """Close ``trial`` with its objective, or as failed where it has none."""
+    def tell(self, trial: Trial, objective: Score | None, *, pruned: bool = False) -> None:
+        """Close ``trial`` with its objective, or as failed where that is blank."""
         asked = self._running.pop(trial.key)
+        value = objective.value if objective else None
         if pruned:  # whose value is the last that was reported
             self._study.tell(self._storage.get_trial(asked).number, state=TrialState.PRUNED)
         elif value is None or math.isnan(value):

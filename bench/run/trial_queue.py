@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
+from bench.score import Score
 from bench.study.definition import Trial
 
 
@@ -27,8 +28,12 @@ class TrialQueue(Protocol):
     def report(self, trial: Trial, epoch: int, loss: float) -> bool:
         """Tell the held-out loss of a running trial; True where it is not worth going on with."""
 
-    def tell(self, trial: Trial, value: float | None, *, pruned: bool = False) -> None:
-        """Close a running trial with its objective, or as failed where it has none."""
+    def tell(self, trial: Trial, objective: Score | None, *, pruned: bool = False) -> None:
+        """Close a running trial with its objective; None where it did not finish.
+
+        Raises:
+            Stopped: nothing can come of the others either.
+        """
 
     def interrupt(self, trial: Trial) -> None:
         """Close a running trial that was stopped before its end."""
@@ -63,7 +68,7 @@ class Again:
         """A trial that is not trained has nothing to report."""
         return False
 
-    def tell(self, trial: Trial, value: float | None, *, pruned: bool = False) -> None:
+    def tell(self, trial: Trial, objective: Score | None, *, pruned: bool = False) -> None:
         """Close ``trial``."""
         self._running.remove(trial.key)
 
