@@ -31,6 +31,7 @@ from bench.study.catalogue import Catalogue
 from bench.study.claims import Claim
 from bench.study.definition import Study, StudyError
 from bench.study.file import build
+from bench.study.naming import nicknames
 
 PROTOCOL = json.dumps({"split": "test", "images": "9"})
 LARGEST = 1.7976931348623157e308
@@ -229,6 +230,20 @@ def test_of_a_folder_whose_images_have_changed_the_runs_on_the_last_are_compared
         ]
     )
     assert selected(study, known, runs)["seed"].tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("datasets", "names"),
+    [
+        (["digits", "own/flowers/", "mnist"], ["digits", "flowers", "mnist"]),
+        (["a/flowers", "b/flowers"], ["a/flowers", "b/flowers"]),
+        (["a/x/flowers", "b/x/flowers", "b/y/flowers"], ["a/x/flowers", "b/x/flowers", "y/flowers"]),
+        (["mnist", "own/mnist"], ["mnist", "own/mnist"]),
+        (["/mnist", "mnist", "mnist"], ["/mnist", "mnist"]),
+    ],
+)
+def test_data_sets_whose_paths_end_alike_are_told_apart(datasets: list[str], names: list[str]) -> None:
+    assert list(nicknames(datasets).values()) == names
 
 
 def test_the_best_is_bold_in_its_own_direction(study: Study, runs: pd.DataFrame) -> None:

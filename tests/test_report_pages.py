@@ -444,6 +444,25 @@ def test_a_study_that_claims_nothing_ranks_what_it_compares_by_data_set(known: C
     assert ranking(claiming, table) is None
 
 
+def test_data_sets_whose_paths_end_alike_are_ranked_side_by_side(known: Catalogue) -> None:
+    """And not one in the other's place."""
+    study, _ = ranked(known)
+    losses = {
+        ("2024/flowers", "a"): 1.0,
+        ("2024/flowers", "b"): 2.0,
+        ("2025/flowers", "a"): 4.0,
+        ("2025/flowers", "b"): 3.0,
+    }
+    rows = [row(2, 0, losses[d, v], dataset=d, variant=v, configuration=d + v) for d, v in losses]
+    places = ranking(study, summary(study, pd.DataFrame(rows)))
+    assert places is not None
+    assert [tuple(cell.text for cell in each) for each in places.rows] == [
+        ("a", "1. 1", "2. 4", "1.5"),
+        ("b", "2. 2", "1. 3", "1.5"),
+    ]
+    assert [head.partition(":")[0] for head in places.columns[1:3]] == ["2024/flowers", "2025/flowers"]
+
+
 def build_with(known: Catalogue, claim: dict[str, Any]) -> Study:
     names = ("a", "b", "c")
     return make(known, metrics=["test_loss"], vary=None, variants=[{"name": n} for n in names], claims=[claim])

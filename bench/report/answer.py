@@ -14,7 +14,7 @@ from bench.report.blocks import Block, Cell, Fold, Table
 from bench.report.claims import Judgement
 from bench.report.plain import WIDTH, plain_table
 from bench.study.claims import Claim, Side
-from bench.study.naming import nickname
+from bench.study.naming import nicknames
 from bench.text import listed
 
 COLUMNS = ("source said", "data set", "measure", "here", "verdict")
@@ -39,7 +39,8 @@ def answer(judgements: Sequence[Judgement]) -> str:
     """A sentence of what the verdicts support; empty where nothing is claimed."""
     if not judgements:
         return ""
-    run = sorted({nickname(each.dataset) for each in judgements if each.verdict not in ("open", "not judged")})
+    names = nicknames(each.dataset for each in judgements)
+    run = sorted({names[each.dataset] for each in judgements if each.verdict not in ("open", "not judged")})
     where = f" on {run[0]}" if len(run) == 1 else ""
     told = {"holds": f"it holds{where}", "does not hold": f"it does not hold{where}"}
     parts = [f"{words} {that}" for verdict, words in told.items() if (that := _that(judgements, verdict, len(run) > 1))]
@@ -98,6 +99,7 @@ def _rows(judgements: Sequence[Judgement]) -> list[tuple[Judgement, str, bool]]:
     Data sets where a claim is open for one reason share a line.
     """
     rows: list[tuple[Judgement, str, bool]] = []
+    names = nicknames(each.dataset for each in judgements)
     for each in judgements:
         last = rows[-1][0] if rows else None
         if (
@@ -105,9 +107,9 @@ def _rows(judgements: Sequence[Judgement]) -> list[tuple[Judgement, str, bool]]:
             and each.verdict == "open"
             and (last.claim, last.verdict, last.reason) == (each.claim, "open", each.reason)
         ):
-            rows[-1] = (last, f"{rows[-1][1]}, {nickname(each.dataset)}", rows[-1][2])
+            rows[-1] = (last, f"{rows[-1][1]}, {names[each.dataset]}", rows[-1][2])
         else:
-            rows.append((each, nickname(each.dataset), not last or last.claim != each.claim))
+            rows.append((each, names[each.dataset], not last or last.claim != each.claim))
     return rows
 
 
@@ -141,9 +143,10 @@ def frame(judgements: Sequence[Judgement]) -> pd.DataFrame:
 def _that(judgements: Sequence[Judgement], verdict: str, several: bool) -> str:
     """The claims with a verdict and what was measured, on each data set that has it, named where ``several`` were run."""
     places: dict[str, list[str]] = {}
+    names = nicknames(each.dataset for each in judgements)
     for each in judgements:
         if each.verdict == verdict:
-            words = f"{nickname(each.dataset)}: {_measured(each)}" if several else _measured(each)
+            words = f"{names[each.dataset]}: {_measured(each)}" if several else _measured(each)
             places.setdefault(each.claim.text.rstrip("."), []).append(words)
     told = [f"{text} ({'; '.join(where)})" for text, where in places.items()]
     more = [f"{len(told) - MOST} more"] if len(told) > MOST else []

@@ -14,7 +14,7 @@ from bench.report.plots import Curve, Effect, Panels, curves, effects
 from bench.report.tables import ROW, values_of
 from bench.score import LARGEST, Metric
 from bench.study.definition import Study, label
-from bench.study.naming import applied_file, nickname
+from bench.study.naming import applied_file, nicknames
 
 TRAINING = "training.png"
 CURVES = "curves.png"
@@ -106,6 +106,7 @@ def effect_plot(study: Study, table: pd.DataFrame, runs: pd.DataFrame, metrics: 
     where, drawn = ["dataset", "split", "variant"], []
     if study.is_search:
         return None
+    names = nicknames(table["dataset"])
     finished = dict(iter(runs[runs["state"] == "finished"].groupby(where)))
     shown = [metric for metric in metrics if not metric.name.endswith(HELD_OUT)]
     for metric in shown:
@@ -113,7 +114,7 @@ def effect_plot(study: Study, table: pd.DataFrame, runs: pd.DataFrame, metrics: 
         values: dict[str, dict[str | float, list[float]]] = {}
         for _, row in table[table[f"{metric.name}_mean"].notna()].iterrows():
             found = [factor * float(value) for value in values_of(finished[tuple(row[where])], metric.name)]
-            values.setdefault(nickname(str(row["dataset"])), {})[places[row["variant"]]] = found
+            values.setdefault(names[row["dataset"]], {})[places[row["variant"]]] = found
         if any(len(own) > 1 for own in values.values()):
             drawn.append(Effect(titled(metric), unit, values, _of_real(table, metric, factor)))
     return png(effects(drawn, setting), plot=True) if drawn else None
@@ -125,7 +126,8 @@ def _of_real(table: pd.DataFrame, metric: Metric, factor: float) -> dict[str, fl
     if name not in table:
         return {}
     means = table.groupby("dataset", sort=False)[name].mean().dropna()
-    return {nickname(str(dataset)): factor * float(mean) for dataset, mean in means.items()}
+    names = nicknames(table["dataset"])
+    return {names[str(dataset)]: factor * float(mean) for dataset, mean in means.items()}
 
 
 def sheets(

@@ -38,7 +38,7 @@ from bench.report.provenance import again, cost
 from bench.report.tables import TOP, notes, prepared, summary, unless_test
 from bench.score import Metric
 from bench.study.definition import Study
-from bench.study.naming import applied_file, nickname
+from bench.study.naming import applied_file, nicknames
 
 
 def describe(
@@ -86,7 +86,7 @@ def describe(
         text = rows.to_csv(index=False, float_format="%.6g")
         files[name] = placeless(text).encode(errors="backslashreplace")
     remarks, differing = notes(study, runs), settings(study, runs)
-    smaller = [nickname(dataset) for dataset in dict.fromkeys(runs["dataset"]) if study.is_resized_on(dataset)]
+    smaller = [name for dataset, name in nicknames(runs["dataset"]).items() if study.is_resized_on(dataset)]
     numbers = [("Every number", "summary.csv"), ("every trial", RUNS), ("every verdict", "claims.csv")]
     facts = _facts(study, table, runs, found)
     blocks = some(
@@ -199,10 +199,10 @@ def _effects(study: Study, chosen: Sequence[Metric]) -> Picture:
 def _facts(study: Study, table: pd.DataFrame, runs: pd.DataFrame, found: str) -> dict[str, str]:
     """What an index says of the page."""
     counts = sorted({int(n) for n in table.loc[table["finished"] > 0, "finished"]}) or [0]
-    datasets = dict.fromkeys(
-        f"{nickname(str(name))} ({study.size})" if study.is_resized_on(name) else nickname(str(name))
-        for name in runs["dataset"]
-    )
+    datasets = [
+        f"{name} ({study.size})" if study.is_resized_on(dataset) else name
+        for dataset, name in nicknames(runs["dataset"]).items()
+    ]
     return {
         "study": study.name,
         "question": study.question,

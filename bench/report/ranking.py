@@ -13,7 +13,7 @@ from bench.report.cells import titled, told_in
 from bench.report.claims import Judgement
 from bench.report.tables import unless_test
 from bench.study.definition import Study
-from bench.study.naming import nickname
+from bench.study.naming import nicknames
 from bench.text import listed
 
 LEGEND = (
@@ -102,14 +102,14 @@ def ranking(study: Study, table: pd.DataFrame) -> Table | None:
 
 def _places(study: Study, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The rows that were measured by the objective, by data set; of a search what was confirmed, where anything was."""
-    places = {}
+    places, names = {}, nicknames(table["dataset"])
     for (dataset, split), rows in table.groupby(["dataset", "split"], sort=False):
         confirmed = (
             study.is_search and split != "test" and "test" in set(table.loc[table["dataset"] == dataset, "split"])
         )
         measured = rows[rows[f"{study.objective.name}_mean"].notna()]
         if len(measured) and not confirmed:
-            places[f"{nickname(str(dataset))}{unless_test(str(split))}"] = measured
+            places[f"{names[str(dataset)]}{unless_test(str(split))}"] = measured
     return places
 
 

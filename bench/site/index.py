@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 from bench.paths import Paths
 from bench.site import reports
-from bench.study.naming import nickname
+from bench.study.naming import nicknames
 from bench.text import line
 from bench.tracking.errors import StoreError
 from bench.tracking.lookup import studies
@@ -96,7 +96,7 @@ def entry(paths: Paths, store: Store) -> Entry:
     records = sorted(store.records().values(), key=lambda record: record.started)
     finished = [record for record in records if record.state == "finished"]
     datasets = list(dict.fromkeys(record.trial.dataset for record in records))
-    places = {record.trial.dataset: nickname(record.trial.dataset) for record in records}
+    places = nicknames(datasets)
     seeds = Counter((record.trial.dataset, record.trial.variant) for record in finished)
     says = told(store)
     return Entry(

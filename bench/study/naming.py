@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -13,6 +14,20 @@ def initials(name: str) -> str:
 def nickname(dataset: str) -> str:
     """A data set as names, sentences and plots call it: a path by its last part."""
     return dataset.rstrip("/").rpartition("/")[2]
+
+
+def nicknames(datasets: Iterable[str]) -> dict[str, str]:
+    """What each of several is called side by side: by its last part, or by as many of the last as no other shares."""
+    parts = {dataset: dataset.rstrip("/").split("/") for dataset in datasets}
+
+    def last(dataset: str, n: int) -> list[str]:
+        return parts[dataset][-n:]
+
+    def told(dataset: str) -> str:
+        enough = (n for n in range(1, len(parts[dataset])) if [last(o, n) for o in parts].count(last(dataset, n)) == 1)
+        return "/".join(last(dataset, next(enough, len(parts[dataset]))))
+
+    return {dataset: told(dataset) for dataset in parts}
 
 
 def applied_file(application: str) -> str:
