@@ -72,6 +72,28 @@ def test_a_metric_is_taken_of_models_that_are_trained_already(inside: Paths) -> 
     assert shades.between(0, 1).all()
 
 
+def test_a_metric_whose_file_has_changed_is_taken_again_and_no_other(inside: Paths) -> None:
+    """What was left blank since the file was wrong among it."""
+    words = ("run", "study", "smoke", "--seeds", "1", "--set", "epochs=1")
+    command("new", "metric", "shade")
+    metric, file = inside.studies.parent / "metrics" / "shade.py", inside.study("smoke")
+    file.write_text(file.read_text().replace('"reconstruction_mse"', '"reconstruction_mse", "shade"'))
+    right = metric.read_text()
+    wrong = right.replace("def measure(", "def measure(*_):\n    return 1 / 0\n\n\ndef never(")
+    metric.write_text(wrong)
+    command(*words)
+    assert "nothing to train, 2 to measure again" not in command(*words)
+    runs = bench.table("smoke")
+    blank = runs[runs["metric"] == "shade"]
+    assert blank["value"].isna().all()
+    assert blank["reason"].tolist() == ["ZeroDivisionError: division by zero"] * 2
+    metric.write_text(right)
+    assert "nothing to train, 2 to measure again" in command(*words)
+    runs = bench.table("smoke")
+    assert runs[runs["metric"] == "shade"]["value"].between(0, 1).all()
+    assert "to measure again" not in command(*words)
+
+
 def test_a_study_reads_and_has_as_many_trials_as_its_page_says(inside: Paths) -> None:
     command("new", "study", "mine")
     assert command("run", "study", "mine", "--dry-run").startswith("mine: 9 trials, 9 to train\n")

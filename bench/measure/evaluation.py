@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -15,7 +16,7 @@ from bench.cache import noted
 from bench.contract import Model, Unmeasurable, eval_mode
 from bench.data import Data
 from bench.measure.context import Context, EvaluationOptions, Precision, Shared
-from bench.measure.measurements import measurements
+from bench.measure.measurements import MEASURED_BY, measured_by, measurements
 from bench.score import Facts, Score
 
 log = logging.getLogger(__name__)
@@ -54,10 +55,9 @@ def evaluate(
         if name not in files:
             scores[name] = Score(None, registry.unknown("metric", name, sorted(files)))
         elif name not in scores:
-            file = files[name]
-            guest = ", ".join(f"{origin}, sha256 {sha[:12]}" for origin, sha in registry.guests(metrics=file).items())
-            facts = {"measured by": guest, **trained} if guest else trained
-            scores |= take(registry.load("metrics", file), context, facts)
+            own: Facts = {MEASURED_BY: by} if (by := measured_by(files[name])) else {}
+            taken = take(registry.load("metrics", files[name]), context, {**own, **trained})
+            scores |= {each: replace(score, protocol=score.protocol or own) for each, score in taken.items()}
     return {name: scores[name] for name in metrics}
 
 

@@ -10,6 +10,9 @@ from bench import registry
 from bench.score import Metric
 from bench.source import Absent, Unread, doc, source
 
+MEASURED_BY = "measured by"
+"""The fact of a protocol that holds `measured_by`; blanks have it too, since what was wrong with a file may have been mended."""
+
 
 @dataclass(frozen=True)
 class Measurements:
@@ -24,6 +27,11 @@ class Measurements:
     metrics: Mapping[str, Metric]
     files: Mapping[str, str]
     unread: Mapping[str, str]
+
+
+def measured_by(file: str) -> str:
+    """Whose file measures, and in what state; empty for the suite's own, whose version every run remembers."""
+    return ", ".join(f"{origin}, sha256 {digest[:12]}" for origin, digest in registry.guests(metrics=file).items())
 
 
 def measurements() -> Measurements:

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
 from bench.closure import code_of
+from bench.measure.measurements import MEASURED_BY, measured_by, measurements
+from bench.score import Score
 from bench.study.catalogue import Catalogue
 from bench.study.definition import Study
 from bench.tracking.rows import Record
@@ -14,10 +16,11 @@ ENDED = ("finished", "pruned", "failed")  # states of a run that nobody goes on 
 
 
 class Code:
-    """The code that models are made of now, read once."""
+    """The code that models are made of and measured by now, read once."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], str] = {}
+        self._measured_by: dict[str, str] = {}
 
     def is_outdated(self, record: Record) -> bool:
         """Whether a run's model was made of other code, or began with another; where either is not told, it was not."""
@@ -25,6 +28,14 @@ class Code:
         if record.code and asked not in self._known:
             self._known[asked] = code_of(*asked)
         return bool(record.code and self._known[asked]) and record.code != self._known[asked]
+
+    def has_changed(self, metric: str, score: Score) -> bool:
+        """Whether a metric of a user's own was taken, or left blank, by another state of its file."""
+        if metric not in self._measured_by:
+            file = measurements().files.get(metric)
+            self._measured_by[metric] = measured_by(file) if file else ""
+        now = self._measured_by[metric]
+        return bool(now) and score.protocol.get(MEASURED_BY) != now
 
 
 def told_outdated(

@@ -152,11 +152,11 @@ class Planner:
         return not (self._anew or (self.changed_anew and self._code.is_outdated(record)))
 
     def missing(self, record: Record | None) -> Asked:
-        """What the study asks and a run has neither had nor left blank; all of it where there is none."""
+        """What the study asks and a run has not had, or had of an own metric's file as it is no more; all where there is none."""
         scores, applied = (record.scores, record.applied) if record else ({}, {})
         metrics = (metric.name for metric in self.study.metrics)
         return Asked(
-            tuple(name for name in metrics if name not in scores),
+            tuple(name for name in metrics if name not in scores or self._code.has_changed(name, scores[name])),
             tuple(name for name in self.study.applications if name not in applied),
         )
 
