@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,41 @@ def test_a_grid_is_seeds_times_cells_seed_by_seed(known: Catalogue) -> None:
     assert {t.dataset for t in trials} == {"digits"}
     assert len({t.key for t in trials}) == 4
     assert len({t.configuration for t in trials}) == 2
+
+
+def test_one_players_own_option_is_varied(known: Catalogue) -> None:
+    """With or without TOML's quotes; the other options of it stay, and what is set for an invocation is varied no more."""
+    tables = tomllib.loads(
+        """
+        question = "?"
+        source = "none"
+        model = "wgan"
+        datasets = ["digits"]
+        metrics = ["fd_classifier"]
+        seeds = 1
+        training.critic.betas = [0.5, 0.9]
+        [vary]
+        critic.learning_rate = [1e-5, 1e-3]
+        "generator.optimizer" = ["sgd"]
+        """
+    )
+    trials = list(build(tables, Path("x.toml"), known).grid(known, {}))
+    critics = [trial.settings["training"]["critic"] for trial in trials]
+    assert critics == [{"betas": [0.5, 0.9], "learning_rate": rate} for rate in (1e-5, 1e-3)]
+    assert {trial.settings["training"]["generator"]["optimizer"] for trial in trials} == {"sgd"}
+    assert [trial.variant for trial in trials] == [
+        f"critic.learning_rate={rate} generator.optimizer=sgd" for rate in ("1e-05", "0.001")
+    ]
+    varied = {"critic.learning_rate": 1e-5, "generator.optimizer": "sgd"}
+    assert known.chosen(trials[0]) == {**varied, "critic.betas": [0.5, 0.9]}
+    fixed = build(tables, Path("x.toml"), known, given={"critic": {"learning_rate": 0.1}})
+    assert list(fixed.vary) == ["generator.optimizer"]
+    tables |= {"vary": {"critic": {"learning_rate": {"low": 1e-5, "high": 1e-3, "log": True}}}, "trials": 3}
+    searched = build(tables, Path("x.toml"), known)
+    assert searched.vary == {"critic.learning_rate": Range(1e-5, 1e-3, log=True)}
+    cell = {"critic.learning_rate": 1e-4}
+    assert searched.tries(known, "digits", 0, cell)
+    assert not searched.tries(known, "digits", 0, {"critic.learning_rate": 1})
 
 
 def test_two_axes_make_a_product(known: Catalogue) -> None:
@@ -227,6 +263,12 @@ def test_a_range_makes_a_search(known: Catalogue) -> None:
         ({"training": {"critic": {"lr": 1}}}, r"no option of one player 'lr'; there are: betas"),
         ({"data": {"horizontal_flip": 1}}, r"horizontal_flip = 1: must be true or false"),
         ({"vary": {"latent_dim": 2}}, r"\[vary\] latent_dim = 2: must be a list of values, or a range"),
+        ({"vary": {"critic": {"lr": [1, 2]}}}, r"\[vary\] critic.lr: no option of one player 'lr'; there are: betas"),
+        ({"vary": {"critic.ema": ["x", 2]}}, r"\[vary\] critic.ema = 'x': must be a number"),
+        (
+            {"vary": {"critic": [{"ema": 1}]}},
+            r"\[vary\] critic = .*: must be an option of it alone, as in critic.learning",
+        ),
         ({"vary": {"latent_dim": [2, "x"]}}, r"\[vary\] latent_dim = 'x': must be a whole number"),
         ({"vary": {"latent_dim": [2, 2]}}, r"must be values that differ"),
         ({"vary": {"latent_dim": {"low": 5, "high": 2}}, "trials": 3}, r"low < high"),

@@ -25,6 +25,8 @@ def announce(study: Study, plan: Plan) -> str:
         text = f"{study.name}: a search over {', '.join(study.vary)}, {plan.proposals} configurations in all"
         return f"{text}, then {plan.confirmations} trials to confirm the best" if plan.confirmations else text
     words = [f"{study.name}: {len(plan.trials)} trials"]
+    if same := study.count - len(plan.trials):
+        words[0] += f" (not {study.count}: under these settings {same} would be the same as others)"
     if plan.done:
         words.append(f"{len(plan.done)} finished already" + _where(plan))
     if plan.outdated:

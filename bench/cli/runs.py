@@ -11,6 +11,7 @@ from bench.cli.common import UsageLine
 from bench.cli.layout import roomy, terminal, wrapped
 from bench.registry import unknown
 from bench.study.naming import nickname, short
+from bench.study.types import flat
 from bench.text import line
 from bench.tracking.names import SHORT
 
@@ -127,17 +128,6 @@ def differing(trials: Sequence[Trial]) -> dict[str, list[str]]:
         for name, values in facts.items()
         if len({json.dumps(value, sort_keys=True) for value in values}) > 1
     }
-
-
-def flat(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Settings by name; those that one player has to itself as ``critic.learning_rate``."""
-    found: dict[str, Any] = {}
-    for section in settings.values():
-        for name, value in section.items():
-            found |= (
-                {f"{name}.{own}": each for own, each in value.items()} if isinstance(value, Mapping) else {name: value}
-            )
-    return found
 
 
 def _natural(trial: Trial) -> tuple[Any, ...]:

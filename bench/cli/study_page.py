@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from bench.cli.layout import described as lined_up
 from bench.cli.layout import terminal, wrapped
-from bench.cli.runs import differing, flat
+from bench.cli.runs import differing
 from bench.study.definition import Range
+from bench.study.types import flat
 from bench.text import line
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from bench.measure.measurements import measurements
 from bench.registry import PACKAGE
 from bench.score import Metric
 from bench.source import Option, Unread, doc, source
-from bench.study.types import merged, plain
+from bench.study.types import flat, merged, plain
 
 if TYPE_CHECKING:
     from bench.study.definition import Trial
@@ -73,12 +73,11 @@ class Catalogue:
 
     def chosen(self, trial: Trial) -> dict[str, Any]:
         """The settings of a trial that are not the defaults, and those that its study varies."""
-        defaults = plain(self.defaults(trial.model))
+        defaults = flat(plain(self.defaults(trial.model)))
         return {
             name: value
-            for section, own in trial.settings.items()
-            for name, value in own.items()
-            if name in trial.varied or name not in defaults[section] or value != defaults[section][name]
+            for name, value in flat(trial.settings).items()
+            if name in trial.varied or name not in defaults or value != defaults[name]
         }
 
     def settings(self, model: str) -> list[str]:

@@ -192,7 +192,8 @@ class Study:
         datasets: those that are meant now: the first of them, or what was asked for.
         metrics: what is measured, each with its better direction; the first is the objective.
         on: settings that hold on one data set only.
-        vary: lists make a grid; a `Range` anywhere makes a search, in which lists are choices.
+        vary: lists make a grid; a `Range` anywhere makes a search, in which lists are choices. One player's own option is called
+            ``critic.learning_rate``.
         claims: what the source says, in a form that the report judges; they decide nothing of a trial.
         trials: how many configurations a search tries in all; 0 for a grid.
         overrides: settings given for this invocation (a smoke run, ``--set``); they win over everything but the grid.
@@ -310,7 +311,11 @@ class Study:
         defaults = catalogue.defaults(variant.model)
         placed: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
         for name, value in cell.items():
-            placed[str(catalogue.section(variant.model, name))][name] = value
+            player, dot, own = name.partition(".")
+            if dot:
+                placed["training"].setdefault(player, {})[own] = value
+            else:
+                placed[str(catalogue.section(variant.model, name))][name] = value
         layers: list[Settings] = [
             self.settings,
             self.on.get(dataset, {}),

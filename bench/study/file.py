@@ -12,6 +12,7 @@ from bench.study.catalogue import Catalogue
 from bench.study.definition import FULL, SECTIONS, Range, Study, StudyError
 from bench.study.reader import Reader
 from bench.study.text import read
+from bench.study.types import flat
 
 TOP = ("question", "source", "model", "datasets", "seeds", "metrics", "pictures", "applications", "trials", "prune")
 TABLES = (*SECTIONS, "vary", "on", "smoke", "sizes", "confirm", "variants", "claims")
@@ -107,13 +108,14 @@ def _build(
     if smoke:
         overrides.setdefault("data", {})["allow_fewer"] = True  # one's own images may be fewer than [smoke] takes
     vary = reader.vary(reader.table(tables, "vary"), models)
+    varied = list(vary)
     for name, value in (given or {}).items():
         section, checked = reader.setting(name, value, models, "--set")
         overrides.setdefault(section, {})[name] = checked
-        vary.pop(name, None)
+        for fixed in flat({section: {name: value}}):
+            vary.pop(fixed, None)
     metrics = tuple(reader.metric(name) for name in reader.different(tables, "metrics"))
     on = reader.on(reader.table(tables, "on"), "on", list(known), models)
-    varied = list(reader.table(tables, "vary"))
     sizes = {} if smoke else reader.sizes(reader.table(tables, "sizes"), list(known), models, varied)
     search = any(isinstance(values, Range) for values in vary.values())
     if search and not metrics[0].directed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -230,9 +230,28 @@ class Reader:
             self.fail(where, value, wanted(value, option.type))
         return convert(value, option.type)
 
+    def by_player(self, table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+        """What ``[vary]`` names; ``critic.learning_rate``, a table in a table where TOML has it without quotes, as one."""
+        for name, values in table.items():
+            if isinstance(values, Mapping) and values and not {"low", "high", "log"} & values.keys():
+                yield from ((f"{name}.{own}", each) for own, each in values.items())
+            else:
+                yield name, values
+
+    def varied(self, name: str, value: Any, models: set[str]) -> Any:
+        """One value of a setting that is varied, of all that are trained or of one player."""
+        player, dot, own = name.partition(".")
+        if dot:
+            return self.player(player, own, value, models, "[vary]")
+        if isinstance(value, Mapping):
+            self.fail(
+                f"[vary] {name}", dict(value), f"an option of it alone, as in {name}.learning_rate = [1e-4, 1e-3]"
+            )
+        return self.setting(name, value, models, "[vary]")[1]
+
     def vary(self, table: Mapping[str, Any], models: set[str]) -> dict[str, tuple[Any, ...] | Range]:
         axes: dict[str, tuple[Any, ...] | Range] = {}
-        for name, values in table.items():
+        for name, values in self.by_player(table):
             where = f"[vary] {name}"
             if isinstance(values, Mapping):
                 for key in values:
@@ -243,10 +262,10 @@ class Reader:
                 ):
                     self.fail(where, dict(values), "{low, high, log} with low < high, and 0 < low where log is true")
                 for end in (low, high):
-                    self.setting(name, end, models, "[vary]")
+                    self.varied(name, end, models)
                 axes[name] = Range(low, high, log)
             elif isinstance(values, list) and values:
-                choices = tuple(plain(self.setting(name, value, models, "[vary]")[1]) for value in values)
+                choices = tuple(plain(self.varied(name, value, models)) for value in values)
                 axes[name] = choices
                 if len({str(value) for value in choices}) < len(values):
                     self.fail(where, values, "values that differ from one another")

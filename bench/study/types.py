@@ -111,3 +111,14 @@ def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
             table = isinstance(value, Mapping) and isinstance(found.get(name), Mapping)
             found[name] = merged(found[name], value) if table else value
     return found
+
+
+def flat(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Settings of all sections by name; those that one player has to itself as ``critic.learning_rate``."""
+    found: dict[str, Any] = {}
+    for section in settings.values():
+        for name, value in section.items():
+            found |= (
+                {f"{name}.{own}": each for own, each in value.items()} if isinstance(value, Mapping) else {name: value}
+            )
+    return found

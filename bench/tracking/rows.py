@@ -9,6 +9,7 @@ from typing import Any
 
 from bench.score import LARGEST, Score
 from bench.study.definition import Trial
+from bench.study.types import flat
 from bench.tracking.names import CODE, FINAL
 from bench.tracking.reader import Run
 
@@ -153,8 +154,7 @@ def row(run: Run) -> dict[str, Any]:
         "peak_megabytes": metrics.get("memory/peak_mb"),
     }
     found |= {column: tags[column] for column in (APPLIED, CODE) if column in tags}
-    for section in trial.settings.values():
-        found.update({f"param.{name}": json.dumps(value) for name, value in section.items()})
+    found |= {f"param.{name}": json.dumps(value) for name, value in flat(trial.settings).items()}
     for name, score in scores(run).items():
         found |= {f"protocol.{name}": json.dumps(score.protocol), f"reason.{name}": score.reason}
         if score.value is not None:
