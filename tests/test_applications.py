@@ -381,6 +381,28 @@ def test_a_finished_run_is_put_to_use_by_its_key_or_its_folder(inside: Paths) ->
         assert "Traceback" not in refused.output
 
 
+def test_what_is_wrong_with_ones_own_is_one_line_with_its_place(inside: Paths) -> None:
+    assert bench("run", "study", "smoke", "--smoke").exit_code == 0
+    model = next((inside.store / "artifacts").rglob("model.safetensors")).parent
+    file = inside.studies.parent / "applications" / "mine.py"
+    file.parent.mkdir()
+    for body, message in [
+        ("return 1 / 0", "mine.py:3: ZeroDivisionError: division by zero"),
+        ("pass", "mine.py: TypeError: apply must return Applied, not nothing"),
+        (
+            'return Applied("grid", {}, [{"a": 1}])',
+            "mine.py:3: TypeError: Applied's grid must be the bytes of a picture",
+        ),
+        ('return Applied(b"", {"a": 1}, [{"a": 1}])', "mine.py:3: TypeError: Applied's files must be bytes by path"),
+        ('return Applied(b"", {}, [{"a": 1}, {}])', "mine.py:3: TypeError: Applied's rows must be one or more, with"),
+        ('return Applied(b"", {}, [])', "mine.py:3: TypeError: Applied's rows must be one or more, with"),
+    ]:
+        file.write_text(f"from bench.applications import Applied\ndef apply(model, data):\n    {body}\n")
+        failed = bench("apply", "mine", str(model))
+        assert failed.exit_code == 2
+        assert failed.output.splitlines()[-1].startswith(f"Error: applications/{message}")
+
+
 def test_nothing_tracked_is_said(inside: Paths, tmp_path: Path) -> None:
     (inside.store / "mlflow.db").unlink()
     result = bench("apply", "generate", "abcd1234")

@@ -84,6 +84,8 @@ def test_every_kind_has_promises_each_said_in_its_first_line(kind: str) -> None:
         ({"first": "model.eval()"}, "the model is left as it was", "the model was left in eval mode"),
         ({"files": '{"x.png": b"no image"}'}, "pictures can be opened and rows name them", "x.png is no image"),
         ({"row": '{"file": "images/0.png"}'}, "pictures can be opened and rows name them", "rows name what is no file"),
+        ({"row": ""}, "the same pictures come again", "Applied's rows must be one or more, with the same columns"),
+        ({"first": "return 3"}, "the same pictures come again", "apply must return Applied, not int"),
         ({"first": 'raise KeyError("z")'}, "what it cannot serve is refused in one line", "KeyError: 'z'; refuse what"),
         ({"first": 'raise Unsupported("a\\nb")'}, "what it cannot serve is refused in one line", "must be one line"),
     ],

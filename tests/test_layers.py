@@ -124,6 +124,7 @@ ALLOWED = {
     "run/queue": {"databases", "run", "score", "study", "text"},
     "run/proposals": {"run", "score", "study"},
     "run": {
+        "applications/__init__",
         "batches",
         "checkpoint",
         "closure",

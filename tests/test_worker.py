@@ -160,11 +160,17 @@ def test_an_application_that_breaks_costs_its_picture_and_no_more(
         def apply(model: Model, data: Data) -> Applied:
             raise ZeroDivisionError("by zero")
 
-    load, data = registry.load, load_data(trial, tmp_path)
-    monkeypatch.setattr(registry, "load", lambda kind, name: Broken if name == "mine" else load(kind, name))
-    files, applied = put_to_use(build_model(trial, data.spec), data, ["mine", "classify", "generate"])
+    class Silent:
+        @staticmethod
+        def apply(model: Model, data: Data) -> None:
+            """Forgets to return what it has made."""
+
+    load, data, own = registry.load, load_data(trial, tmp_path), {"mine": Broken, "silent": Silent}
+    monkeypatch.setattr(registry, "load", lambda kind, name: own.get(name) or load(kind, name))
+    files, applied = put_to_use(build_model(trial, data.spec), data, ["mine", "silent", "classify", "generate"])
     assert applied == {
         "mine": "ZeroDivisionError: by zero",
+        "silent": "TypeError: apply must return Applied, not nothing",
         "classify": "VAE does not classify",
         "generate": "",
     }

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Annotated
+from typing import Annotated, Any
 
 from torch import Tensor
 
@@ -29,12 +29,36 @@ class Applied:
     Attributes:
         grid: all images in one picture, PNG.
         files: the images one by one and whatever else there is, by path.
-        rows: what went into each, by column.
+        rows: what went into each, by column; the same columns in all.
+
+    Raises:
+        TypeError: they are of another type, or no rows.
     """
 
     grid: bytes
     files: Mapping[str, bytes]
     rows: Sequence[Mapping[str, object]]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.grid, bytes):
+            raise TypeError(f"Applied's grid must be the bytes of a picture, not {type(self.grid).__name__}")
+        if not all(isinstance(content, bytes) for content in self.files.values()):
+            raise TypeError("Applied's files must be bytes by path")
+        if len({tuple(row) for row in self.rows}) != 1:
+            raise TypeError("Applied's rows must be one or more, with the same columns in all")
+
+
+def put_to(application: ModuleType, model: Model, data: Data, **options: Any) -> Applied:
+    """What an application makes of a trained model.
+
+    Raises:
+        Unsupported: the model or the data cannot serve.
+        TypeError: it makes something else; whatever somebody's own raises besides.
+    """
+    made = application.apply(model, data, **options)
+    if not isinstance(made, Applied):
+        raise TypeError(f"apply must return Applied, not {'nothing' if made is None else type(made).__name__}")
+    return made
 
 
 def held_out(data: Data, places: Tensor) -> Batch:

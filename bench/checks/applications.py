@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 
 from bench import registry
-from bench.applications import Applied
+from bench.applications import Applied, put_to
 from bench.batches import DataOptions, prepare
-from bench.checks import NotPromised, expect
+from bench.checks import Broken, NotPromised, expect
 from bench.checks.fixtures import MODELS, built
 from bench.contract import Model, Unsupported
 from bench.data import Data
@@ -45,9 +45,11 @@ class Subject:
         found = []
         for name, model, data in self.cases:
             try:
-                found.append((name, model, data, self.module.apply(model, data, **self.options)))
+                found.append((name, model, data, put_to(self.module, model, data, **self.options)))
             except Unsupported:
                 continue
+            except TypeError as error:
+                raise Broken(f"{name}: {error}") from error
         if not found:
             raise NotPromised("it serves none of the models that come with the suite, on digits")
         return found
@@ -95,7 +97,6 @@ def check_pictures_can_be_opened_and_rows_name_them(application: Subject) -> Non
         absent = named - set(applied.files)
         for words, places in (("no row names", single - named), ("rows name what is no file:", absent)):
             expect(not places, f"{case}: {words} {', '.join(sorted(places)[:3])}")
-        expect(len({tuple(row) for row in applied.rows}) == 1, f"{case}: there must be rows, all with the same columns")
 
 
 def check_the_model_is_left_as_it_was(application: Subject) -> None:

@@ -12,6 +12,7 @@ import click
 from bench.cli.common import UsageLine, nearest_told, one_line, read_settings
 from bench.cli.names import completing, examples
 from bench.cli.place import here, near, surroundings
+from bench.text import reason
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -38,6 +39,8 @@ def apply(application: str, run: str, files: tuple[Path, ...], settings: tuple[s
     `bench list runs` shows the runs, `bench list applications` the applications, `bench show application NAME` its options.
     """
     from bench import registry
+    from bench.applications import put_to
+    from bench.errors import Unsupported
     from bench.results import find_run
     from bench.run.saved import load_trained, read_trial
     from bench.run.worker import load_data
@@ -50,7 +53,17 @@ def apply(application: str, run: str, files: tuple[Path, ...], settings: tuple[s
             folder = find_run(run, paths)
         trial = read_trial(folder)
         model = load_trained(folder)
-        applied = module.apply(model, load_data(trial, paths.data), **options)
+        data = load_data(trial, paths.data)
+        try:
+            applied = put_to(module, model, data, **options)
+        except Unsupported:
+            raise
+        except Exception as error:
+            own = registry.find("applications", application)
+            if not own.is_guest:
+                raise
+            what = f"{registry.place(error) or own.origin}: {type(error).__name__}: {reason(error)}"
+            raise UsageLine(what) from error
         target = out or here() / "applied" / f"{application}-{trial.key[:8]}"
         _write(applied, application, target)
     click.echo(f"{len(applied.rows)} rows: {near(target / f'{application}.csv')}")

@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save
 from threadpoolctl import threadpool_limits
 
 from bench import __version__, registry
+from bench.applications import put_to
 from bench.batches import DataOptions, prepare
 from bench.checkpoint import files_of, threads_of
 from bench.closure import code_of
@@ -193,7 +194,7 @@ def put_to_use(model: Model, data: Data, applications: Sequence[str]) -> tuple[d
     files, reasons = {}, dict.fromkeys(applications, "")
     for name in applications:
         try:
-            made = registry.load("applications", name).apply(model, data)
+            made = put_to(registry.load("applications", name), model, data)
         except Unsupported as error:
             reasons[name] = str(error)
         except Exception as error:  # somebody's own, after hours of training
