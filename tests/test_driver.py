@@ -377,6 +377,21 @@ def test_one_driver_at_a_time(smoke: Study, known: Catalogue, paths: Paths) -> N
         Driver(smoke, known, paths, "second").__enter__()
 
 
+def test_who_only_looks_neither_waits_nor_hinders_nor_mends(smoke: Study, known: Catalogue, paths: Paths) -> None:
+    """The runs of a study that is running are not ended as those of a driver that died."""
+    with Driver(smoke, known, paths, "first") as driver:
+        events = driver.run(driver.plan(), "local", Resources())
+        next(events)
+        with Driver(smoke, known, paths, "second", looks=True) as looking:
+            assert len(looking.plan().todo) == 4
+        assert set(statuses(paths)) == {"RUNNING"}
+        for _ in events:
+            pass
+    assert statuses(paths) == ["FINISHED"] * 4
+    with Driver(smoke, known, paths, "third", looks=True), Driver(smoke, known, paths, "fourth"):
+        pass
+
+
 def test_a_diverged_trial_is_a_row_and_the_study_goes_on(known: Catalogue, paths: Paths) -> None:
     text = paths.study("smoke").read_text().replace("latent_dim = [2, 3]", "learning_rate = [1e-3, 1e18]")
     paths.study("smoke").write_text(text.replace("batch_size = 16", 'batch_size = 16\noptimizer = "sgd"'))

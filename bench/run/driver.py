@@ -96,19 +96,19 @@ class Driver:
         self._locks = TrialLocks(locks, self.study.name)
         self._stack.callback(self._locks.close)
         self._feed = Feed(self._locks, self._begin)
-        self.store = Store(
-            self.paths.store, self.paths.tracking, self.study.name, self.study.question, create=False, mend=True
-        )
+        study, runs = self.study, not self._looks
+        self.store = Store(self.paths.store, self.paths.tracking, study.name, study.question, create=False, mend=runs)
         check_address("--storage", self.paths.queue)
         self._storage: Storage | None = None  # where nothing needs it
         self._stack.callback(self._leave_storage)
         queue_idle = partial(idle, self.paths.queue, self.study.name, looks=self._looks)
-        if not answered(self.paths.queue, queue_idle, start=True, what="the queue's database"):
+        if not answered(self.paths.queue, queue_idle, start=True, what="the queue's database") and runs:
             self._storage = self._open_storage()
             from bench.run.queue import sole_of_all
 
             self._stack.enter_context(sole_of_all(self.paths.queue, self.study.name))
-        self.store.close_orphans()
+        if runs:
+            self.store.close_orphans()
         self.records = self.store.records()
 
     def __exit__(self, *error: object) -> None:

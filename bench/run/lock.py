@@ -16,8 +16,8 @@ from bench.study.definition import StudyError
 
 @contextlib.contextmanager
 def folder_of_locks(store: Path, *, looks: bool) -> Iterator[Path]:
-    """Where the locks of a store lie; elsewhere where there is no store and one only ``looks``, which leaves nothing."""
-    if store.exists() or not looks:
+    """Where the locks of a store lie; elsewhere for one that only ``looks``, who hinders nobody and leaves nothing."""
+    if not looks:
         yield store / "locks"
         return
     with tempfile.TemporaryDirectory() as folder:
