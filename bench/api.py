@@ -19,6 +19,7 @@ from bench.contract import Model
 from bench.files import Weights
 from bench.measure.measurements import measurements
 from bench.paths import Paths
+from bench.registry import unknown
 from bench.report.selection import selected, tracked_on
 from bench.report.tables import summary
 from bench.results import at_its_size, find_run, write_report
@@ -29,7 +30,7 @@ from bench.run.rehearsal import rehearsed
 from bench.run.resources import AUTO, share_out
 from bench.run.saved import load_trained
 from bench.study.catalogue import Catalogue, catalogue
-from bench.study.definition import FULL, Failure
+from bench.study.definition import FULL, SINGLE, Failure, StudyError
 from bench.study.file import load as load_study
 from bench.tracking.errors import StoreError
 from bench.tracking.store import Store
@@ -43,7 +44,7 @@ RUN = ["run", "dataset", "split", "variant", "model", "seed"]  # what a long tab
 def run(
     study: str,
     *,
-    datasets: Sequence[str] = (),
+    datasets: str | Sequence[str] = (),
     seeds: int | None = None,
     settings: Mapping[str, Any] | None = None,
     smoke: bool = False,
@@ -66,7 +67,7 @@ def run(
     """Run what is missing of a study and return its summary: one row per data set and variant, means over the seeds.
 
     Args:
-        datasets: names or paths; the study's first where empty.
+        datasets: names or paths, or one of them; the study's first where empty.
         seeds: how many, from 0; the study's number where None.
         settings: settings for this call by name, as in ``{"epochs": 5, "critic": {"learning_rate": 1e-4}}``.
         smoke: a tiny subset for one epoch, tracked apart as ``<study>_smoke``.
@@ -90,6 +91,7 @@ def run(
         StoreError: the tracking store cannot be used, or not all of it could be stored: the same call goes on.
     """
     paths, known = _surroundings(folder, storage)
+    datasets = [datasets] if isinstance(datasets, str) else datasets
     datasets = [registry.seen(str(dataset)) for dataset in datasets]
     loaded = load_study(
         paths.study(study),
@@ -139,10 +141,14 @@ def table(study: str, *, wide: bool = False, folder: Path | str | None = None) -
     with all that is known of it.
 
     Raises:
+        StudyError: nothing is tracked under that name, and there is no such study.
         StoreError: the tracking store cannot be used.
     """
     paths, _ = _surroundings(folder)
     runs = Store(paths.store, paths.tracking, study, "", create=False).table().rename(columns={"run_id": "run"})
+    files = paths.study_files()
+    if not len(runs) and study.removesuffix("_smoke") not in {*files, SINGLE}:
+        raise StudyError(unknown("study", study, sorted(files)))
     if wide or not len(runs):
         return runs if wide else pd.DataFrame(columns=[*RUN, "metric", "value", "reason", "protocol"])
     rows = []

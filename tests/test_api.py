@@ -98,6 +98,14 @@ def test_a_study_from_python(inside: Paths) -> None:
 def test_nothing_tracked_is_an_empty_table(inside: Paths) -> None:
     assert bench.table("smoke").empty
     assert bench.table("smoke", wide=True).empty
+    assert bench.table("smoke_smoke").empty
+    with pytest.raises(StudyError, match=r"no study 'smok' \(did you mean 'smoke'\?\)"):
+        bench.table("smok")
+
+
+def test_one_data_set_may_be_named_without_a_list(inside: Paths) -> None:
+    bench.run("smoke", datasets="digits", seeds=1, smoke=True)
+    assert set(bench.table("smoke_smoke")["dataset"]) == {"digits"}
 
 
 def test_a_failed_trial_is_a_row_and_a_logged_line(inside: Paths, caplog: pytest.LogCaptureFixture) -> None:

@@ -232,7 +232,7 @@ class TestInside:
     ) -> None:
         (inside.studies / "broken.toml").write_text("question = 1")
         (inside.studies / "twin.toml").write_text((inside.studies / "smoke.toml").read_text())
-        monkeypatch.setattr(lookup, "studies", lambda *_: ["broken", "smoke", "twin"])
+        monkeypatch.setattr(lookup, "studies", lambda *_: ["broken", "gone", "smoke", "smoke_smoke", "twin"])
 
         def write(study: Study, *_: object, **options: object) -> results.Written:
             assert options["publish"]
@@ -243,7 +243,8 @@ class TestInside:
         monkeypatch.setattr(results, "write_report", write)
         result = bench("report", "--all", "--publish")
         assert result.exit_code == 1
-        found, path, _, broken, smoke, last = result.output.splitlines()
+        found, path, _, others, broken, smoke, last = result.output.splitlines()
+        assert others.endswith("without a study of that name here: gone, smoke_smoke (bench report smoke --smoke)")
         assert (found, path) == ("what was found", "report: reports/twin/README.md")
         assert "broken.toml" in broken
         assert smoke == "reports/smoke holds mnist, which this store has not"

@@ -35,7 +35,8 @@ def tell_next(study: Study, known: Catalogue, store: Store) -> None:
                 click.echo(part)
             click.echo(f"  bench compare {each.run[:SHORT]} {each.rest[:SHORT]}")
     click.echo(f"look: bench ui {study.name}")
-    chosen = [(each.model, each.run) for each in found] or finished(store)
+    own = {variant.model for variant in study.variants}
+    chosen = [(each.model, each.run) for each in found] or [each for each in finished(store) if each[0] in own]
     for model, run in chosen[:1]:
         if application := _use(model):
             click.echo(f"use: bench apply {application} {run[:SHORT]}")

@@ -47,7 +47,7 @@ def report(
     """
     from bench.results import at_its_size, write_report
     from bench.study.catalogue import catalogue
-    from bench.study.definition import FULL, StudyError
+    from bench.study.definition import FULL, SINGLE, StudyError
     from bench.study.file import load
     from bench.tracking.store import Store
 
@@ -61,7 +61,8 @@ def report(
         paths = surroundings()
         known = catalogue()
         there = [] if name else tracked(paths)
-        names = [name] if name else [study for study in paths.study_files() if study in there]
+        files = paths.study_files()
+        names = [name] if name else [study for study in files if study in there]
         if not names:
             raise UsageLine("no study has tracked trials yet; begin with: bench run study latent_dim")
         refused = []
@@ -92,11 +93,19 @@ def report(
                 tell(
                     written, "" if publish else to_publish(each, options["settings"], options["smoke"], options["size"])
                 )
+    if others := [each for each in there if each not in (*files, SINGLE)]:
+        click.echo(f"passed over, without a study of that name here: {', '.join(map(_meant, sorted(others)))}")
     for reason in refused:  # last, where they are seen
         click.echo(line(reason))
     if refused:
         click.echo(f"{len(refused)} of {len(names)} reports were not written")
         raise SystemExit(1)
+
+
+def _meant(study: str) -> str:
+    """A study that has no file, with the command that reports on it where it is what --smoke made of one."""
+    smoked = study.removesuffix("_smoke")
+    return study if smoked == study else f"{study} (bench report {smoked} --smoke)"
 
 
 def to_publish(name: str, settings: Sequence[str], smoke: bool, size: str | None) -> str:

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -108,7 +109,7 @@ def run_trial(model: str, **options: Any) -> None:
         }
         study = build(
             tables,
-            paths.study(SINGLE),
+            Path(SINGLE),
             known,
             smoke=options["smoke"],
             given=read_settings(options["settings"]),
