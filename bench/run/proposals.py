@@ -18,9 +18,7 @@ from bench.score import Metric, Score
 from bench.study.definition import Cell, Range, Trial
 
 ENOUGH = 8  # proposals that importances are told from
-BLANK = (
-    3  # proposals that finish without their objective before a search gives up: one alone may have come out as infinite
-)
+BLANK = 3  # proposals without their objective after which a search gives up: one alone may have come out as infinite
 
 
 @dataclass(frozen=True)
