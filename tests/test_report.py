@@ -216,6 +216,13 @@ def test_runs_have_the_names_that_the_study_gives_them_now(known: Catalogue) -> 
     ]
 
 
+def test_what_several_models_cannot_is_told_in_one_line(study: Study) -> None:
+    reasons = {"gan": "GAN is not something that infers", "acai": "ACAI is not something that infers", "vae": ""}
+    rows = [row(2, n, 1.0, model=m, **{"reason.fid": reasons[m], "metric.fid": 1.0}) for n, m in enumerate(reasons)]
+    told = [line for line in notes(study, pd.DataFrame(rows)) if "blank" in line]
+    assert told == ["fid on digits is blank for acai, gan: not something that infers"]
+
+
 def test_of_a_folder_whose_images_have_changed_the_runs_on_the_last_are_compared(known: Catalogue) -> None:
     """Means over two contents would be of no data set that there ever was."""
     tables = {"question": "?", "source": "none", "model": "vae", "datasets": ["digits"], "metrics": ["test_loss"]}

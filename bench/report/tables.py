@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable
 
 import pandas as pd
@@ -15,6 +16,7 @@ from bench.study.definition import Study, StudyError
 
 MARKED = {"biased": "biased", "diagnostic": "stands_as"}  # what a heading says where a protocol has the fact
 TOP = 10  # rows of a search that are shown; all are in the CSV
+CLASS = re.compile(r"^\w+ is (?=not something that)")  # what a reason says first, and the line on it has said: a model
 UNTAKEN = "it was measured before the study asked for that; bench run study takes it where the model is kept"
 ROW = ["dataset", "split", "variant", "configuration"]  # two that share a rounded name are two rows
 
@@ -50,7 +52,7 @@ def notes(study: Study, runs: pd.DataFrame) -> list[str]:
         for name, reasons in _reasons(study, finished).items():
             models_of: dict[str, set[str]] = {}
             for model, reason in zip(finished["model"], reasons, strict=True):
-                models_of.setdefault(reason, set()).add(model)
+                models_of.setdefault(CLASS.sub("", reason), set()).add(model)
             for reason in sorted(models_of.keys() - {""}):
                 blank.setdefault((", ".join(sorted(models_of[reason])), reason), []).append(name)
         for (models, reason), metrics in blank.items():
