@@ -44,7 +44,7 @@ RUN = ["run", "dataset", "split", "variant", "model", "seed"]  # what a long tab
 def run(
     study: str,
     *,
-    datasets: str | Sequence[str] = (),
+    datasets: str | Path | Sequence[str | Path] = (),
     seeds: int | None = None,
     settings: Mapping[str, Any] | None = None,
     smoke: bool = False,
@@ -91,19 +91,19 @@ def run(
         StoreError: the tracking store cannot be used, or not all of it could be stored: the same call goes on.
     """
     paths, known = _surroundings(folder, storage)
-    datasets = [datasets] if isinstance(datasets, str) else datasets
-    datasets = [registry.seen(str(dataset)) for dataset in datasets]
+    given = [datasets] if isinstance(datasets, str | Path) else datasets
+    named = [registry.seen(str(dataset)) for dataset in given]
     loaded = load_study(
         paths.study(study),
         known,
         smoke=smoke,
         given=settings,
-        datasets=datasets,
+        datasets=named,
         seeds=seeds,
         size=size,
     )
     with Driver(
-        loaded, known, paths, command_line("study", study, datasets, seeds, set_words(settings), smoke, size)
+        loaded, known, paths, command_line("study", study, named, seeds, set_words(settings), smoke, size)
     ) as driver:
         plan = driver.plan(rerun=rerun, rerun_changed=rerun_changed, remeasure=remeasure)
         resources = share_out(

@@ -92,10 +92,10 @@ def path(dataset: str) -> Path:
 def seen(dataset: str) -> str:
     """A data set that was named here, as a study there would name it: a path that leads somewhere from here is told from there.
 
-    What is known by name keeps it, and what leads nowhere is left to whoever opens it.
+    What is known by name keeps it, and so does what is named there; what leads nowhere is left to whoever opens it.
     """
-    known = dataset in names("datasets")
-    if known or _home is None or Path(dataset).is_absolute() or not os.path.exists(dataset):
+    there = _home is None or Path.cwd() == _home
+    if there or dataset in names("datasets") or Path(dataset).is_absolute() or not os.path.exists(dataset):
         return dataset
     return os.path.relpath(dataset, _home)
 
@@ -153,9 +153,11 @@ def digest(kind: str, name: str) -> str:
     """The SHA-256 of a guest's file, 64 hexadecimal digits; empty for what comes with the package, whose commit is tracked."""
     import hashlib
 
-    component = find(kind, name)
-    file = load(kind, name).__file__ if component.is_guest else None
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
+    if not find(kind, name).is_guest:
+        return ""
+    place = file(kind, name)  # so that nothing is imported for it
+    place = place if place.is_file() else Path(str(load(kind, name).__file__))
+    return hashlib.sha256(place.read_bytes()).hexdigest()
 
 
 def guests(**names: str) -> dict[str, str]:

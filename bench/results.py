@@ -81,8 +81,9 @@ def write_report(
     others = runs[~runs["run_id"].isin(wanted["run_id"])] if len(runs) else runs
     left_out = ""
     if len(others):
+        other = "settings or images" if others["fingerprint"].any() else "settings"
         left_out = (
-            f"{len(others)} tracked trials of other settings are left out, the last by: {others['command'].iloc[0]}"
+            f"{len(others)} tracked trials of other {other} are left out, the last by: {others['command'].iloc[0]}"
         )
         if not len(wanted):
             raise StudyError(

@@ -103,8 +103,9 @@ def test_nothing_tracked_is_an_empty_table(inside: Paths) -> None:
         bench.table("smok")
 
 
-def test_one_data_set_may_be_named_without_a_list(inside: Paths) -> None:
-    bench.run("smoke", datasets="digits", seeds=1, smoke=True)
+@pytest.mark.parametrize("named", ["digits", Path("digits")])
+def test_one_data_set_may_be_named_without_a_list(named: str | Path, inside: Paths) -> None:
+    bench.run("smoke", datasets=named, seeds=1, smoke=True)
     assert set(bench.table("smoke_smoke")["dataset"]) == {"digits"}
 
 

@@ -36,6 +36,7 @@ from bench.contract import (
 from bench.data import Data, Part
 from bench.images import GAP
 from bench.measure.interpolation import Path as Way
+from bench.models import vae
 from bench.models.cvae import CVAE
 from bench.models.dcgan import DCGAN
 from bench.models.gan import GAN
@@ -401,6 +402,21 @@ def test_what_is_wrong_with_ones_own_is_one_line_with_its_place(inside: Paths) -
         failed = bench("apply", "mine", str(model))
         assert failed.exit_code == 2
         assert failed.output.splitlines()[-1].startswith(f"Error: applications/{message}")
+
+
+def test_what_a_model_makes_and_no_application_can_show_is_one_line_with_its_place(inside: Paths) -> None:
+    file = inside.studies.parent / "models" / "bright.py"
+    file.parent.mkdir()
+    file.write_text(Path(str(vae.__file__)).read_text().replace("class VAE(", "class Bright("))
+    inside.study("smoke").write_text(inside.study("smoke").read_text().replace('model = "vae"', 'model = "bright"'))
+    assert bench("run", "study", "smoke", "--smoke").exit_code == 0
+    folder = next((inside.store / "artifacts").rglob("model.safetensors")).parent
+    file.write_text(
+        file.read_text() + "\n    def sample(self, n, condition=None):\n        return super().sample(n) + 2\n"
+    )
+    refused = bench("apply", "generate", str(folder))
+    assert refused.exit_code == 2
+    assert refused.output.splitlines()[-1].startswith("Error: models/bright.py: sample must return images, ")
 
 
 def test_nothing_tracked_is_said(inside: Paths, tmp_path: Path) -> None:

@@ -244,7 +244,7 @@ class TestInside:
         result = bench("report", "--all", "--publish")
         assert result.exit_code == 1
         found, path, _, others, broken, smoke, last = result.output.splitlines()
-        assert others.endswith("without a study of that name here: gone, smoke_smoke (bench report smoke --smoke)")
+        assert others.endswith("without a study of that name here: gone")
         assert (found, path) == ("what was found", "report: reports/twin/README.md")
         assert "broken.toml" in broken
         assert smoke == "reports/smoke holds mnist, which this store has not"

@@ -207,7 +207,7 @@ def test_what_cannot_be_used_is_one_line_without_a_password(
     elif wrong == "the other's":
         open_storage(address).engine.dispose()
         address = servers.database.address("mlflow" if store == "queue" else "queue", PASSWORD)
-        said = "no longer compatible" if store == "queue" else "the runs and the queue need a database each"
+        said = "the runs and the queue need a database each"
     elif wrong == "which driver":
         address = address.replace("+psycopg", "")
         said = "from version to version: postgresql+psycopg://"

@@ -237,6 +237,8 @@ def test_of_a_folder_whose_images_have_changed_the_runs_on_the_last_are_compared
         ]
     )
     assert selected(study, known, runs)["seed"].tolist() == [1]
+    runs["state"] = ["finished", "interrupted", "finished"]
+    assert selected(study, known, runs)["seed"].tolist() == [0, 2]
 
 
 @pytest.mark.parametrize(
@@ -247,6 +249,7 @@ def test_of_a_folder_whose_images_have_changed_the_runs_on_the_last_are_compared
         (["a/x/flowers", "b/x/flowers", "b/y/flowers"], ["a/x/flowers", "b/x/flowers", "y/flowers"]),
         (["mnist", "own/mnist"], ["mnist", "own/mnist"]),
         (["/mnist", "mnist", "mnist"], ["/mnist", "mnist"]),
+        (["own/", "own"], ["own/", "own"]),
     ],
 )
 def test_data_sets_whose_paths_end_alike_are_told_apart(datasets: list[str], names: list[str]) -> None:

@@ -57,11 +57,12 @@ def search(
     values: Callable[[Trial], float | None],
     hidden_dims: tuple[int, ...] = (512,),
     most: int = 1000,
+    name: str = "search",
     **options: bool,
 ) -> Outcome:
     """Seven proposals of a latent dimension up to ``most``, the best two confirmed over one seed."""
     monkeypatch.setattr(local, "run", playing(metric, values))
-    study = searching(known, paths, metric, hidden_dims, most)
+    study = searching(known, paths, metric, hidden_dims, most, name)
     with Driver(study, known, paths, "test") as driver:
         for _ in driver.run(driver.plan(**options), "local", Resources()):
             pass
@@ -69,7 +70,12 @@ def search(
 
 
 def searching(
-    known: Catalogue, paths: Paths, metric: str, hidden_dims: tuple[int, ...] = (512,), most: int = 1000
+    known: Catalogue,
+    paths: Paths,
+    metric: str,
+    hidden_dims: tuple[int, ...] = (512,),
+    most: int = 1000,
+    name: str = "search",
 ) -> Study:
     tables = {
         "question": "Which?",
@@ -82,7 +88,7 @@ def searching(
         "confirm": {"top": 2, "seeds": 1},
         "vary": {"latent_dim": {"low": 2, "high": most}},
     }
-    return build(tables, paths.study("search"), known)
+    return build(tables, paths.study(name), known)
 
 
 def reported(study: Study, known: Catalogue, paths: Paths) -> Any:
@@ -194,6 +200,37 @@ def test_a_search_without_its_objective_is_stopped_early(
     assert none.broken == (
         "the search was stopped, since ssim, by which it chooses, is blank of every trial so far: nothing to see"
     )
+
+
+def test_a_search_takes_another_ones_runs_where_they_have_what_it_looks_for_and_trains_its_own_else(
+    known: Catalogue, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next proposal follows from the value, which a run of another objective has not."""
+    search(known, paths, monkeypatch, "psnr", dimension)
+    same = search(known, paths, monkeypatch, "psnr", dimension, name="same")
+    assert not same.finished
+    assert sum("finished in study search" in note for note in same.notes) == 7 + 2
+    other = search(known, paths, monkeypatch, "ssim", dimension, name="other")
+    assert len(other.finished) == 7 + 2
+    assert not other.broken
+
+
+def test_what_smoke_sets_need_not_lie_in_what_is_searched(known: Catalogue, paths: Paths) -> None:
+    """``--smoke`` trains for one epoch, of however many are drawn."""
+    tables = {
+        "question": "Which?",
+        "source": "none",
+        "model": "vae",
+        "datasets": ["digits"],
+        "metrics": ["psnr"],
+        "trials": 3,
+        "vary": {"epochs": {"low": 5, "high": 50}},
+        "smoke": {"training": {"epochs": 1}},
+    }
+    whole, smoke = (build(tables, paths.study("x"), known, smoke=smoke) for smoke in (False, True))
+    assert whole.tries(known, "digits", 0, {"epochs": 5})
+    assert not whole.tries(known, "digits", 0, {"epochs": 1})
+    assert smoke.tries(known, "digits", 0, {"epochs": 1})
 
 
 def test_a_search_for_what_a_model_cannot_have_is_refused(

@@ -269,6 +269,14 @@ def test_a_range_makes_a_search(known: Catalogue) -> None:
             {"vary": {"critic": [{"ema": 1}]}},
             r"\[vary\] critic = .*: must be an option of it alone, as in critic.learning",
         ),
+        (
+            {"vary": {"critic.ema": [0.5, 0.9], "critic": {"ema": [0.1]}}},
+            r"\[vary\] critic.ema = \[0.1\]: must be given once, with quotes or without",
+        ),
+        (
+            {"vary": {"latent_dim": {"min": 1, "max": 2}}},
+            r"no key in \[vary\] latent_dim 'min'; there are: high, log, low",
+        ),
         ({"vary": {"latent_dim": [2, "x"]}}, r"\[vary\] latent_dim = 'x': must be a whole number"),
         ({"vary": {"latent_dim": [2, 2]}}, r"must be values that differ"),
         ({"vary": {"latent_dim": {"low": 5, "high": 2}}, "trials": 3}, r"low < high"),
@@ -313,6 +321,13 @@ def test_a_range_makes_a_search(known: Catalogue) -> None:
         (
             {"sizes": {"small": {"reason": "A day.", "vary": {"latent_dim": {"low": 2, "high": 4}}}}},
             r"\[sizes.small.vary\] latent_dim = {.*}: must be a list: a range is a search's",
+        ),
+        (
+            {
+                "vary": {"critic.ema": [0.5, 0.9]},
+                "sizes": {"small": {"reason": "A day.", "vary": {"critic.ema": {"low": 0.1, "high": 0.9}}}},
+            },
+            r"\[sizes.small.vary\] critic.ema = {.*}: must be a list: a range is a search's",
         ),
         (
             {"sizes": SIZES, "trials": 2, "vary": {"latent_dim": {"low": 2, "high": 9}}},

@@ -15,7 +15,7 @@ from PIL import Image
 from bench import registry
 from bench.applications import Applied, put_to
 from bench.batches import DataOptions, prepare
-from bench.checks import Broken, NotPromised, expect
+from bench.checks import NotPromised, expect
 from bench.checks.fixtures import MODELS, built
 from bench.contract import Model, Unsupported
 from bench.data import Data
@@ -48,8 +48,6 @@ class Subject:
                 found.append((name, model, data, put_to(self.module, model, data, **self.options)))
             except Unsupported:
                 continue
-            except TypeError as error:
-                raise Broken(f"{name}: {error}") from error
         if not found:
             raise NotPromised("it serves none of the models that come with the suite, on digits")
         return found

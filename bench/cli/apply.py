@@ -40,7 +40,7 @@ def apply(application: str, run: str, files: tuple[Path, ...], settings: tuple[s
     """
     from bench import registry
     from bench.applications import put_to
-    from bench.errors import Unsupported
+    from bench.errors import BrokenModel, Diverged, Unsupported
     from bench.results import find_run
     from bench.run.saved import load_trained, read_trial
     from bench.run.worker import load_data
@@ -58,12 +58,16 @@ def apply(application: str, run: str, files: tuple[Path, ...], settings: tuple[s
             applied = put_to(module, model, data, **options)
         except Unsupported:
             raise
+        except (BrokenModel, Diverged) as error:
+            raise UsageLine(
+                f"{registry.place(error) or registry.find('models', trial.model).origin}: {error}"
+            ) from error
         except Exception as error:
             own = registry.find("applications", application)
-            if not own.is_guest:
+            place = registry.place(error) or (own.origin if own.is_guest else "")
+            if not place:
                 raise
-            what = f"{registry.place(error) or own.origin}: {type(error).__name__}: {reason(error)}"
-            raise UsageLine(what) from error
+            raise UsageLine(f"{place}: {type(error).__name__}: {reason(error)}") from error
         target = out or here() / "applied" / f"{application}-{trial.key[:8]}"
         _write(applied, application, target)
     click.echo(f"{len(applied.rows)} rows: {near(target / f'{application}.csv')}")

@@ -63,8 +63,10 @@ def report(
         there = [] if name else tracked(paths)
         files = paths.study_files()
         names = [name] if name else [study for study in files if study in there]
+        others = [each for each in there if each not in files and each.removesuffix("_smoke") not in (*names, SINGLE)]
         if not names:
-            raise UsageLine("no study has tracked trials yet; begin with: bench run study latent_dim")
+            but = f", but for {', '.join(sorted(others))}" if others else ""
+            raise UsageLine(f"no study has tracked trials yet{but}; begin with: bench run study latent_dim")
         refused = []
         for each in names:
             try:
@@ -93,19 +95,13 @@ def report(
                 tell(
                     written, "" if publish else to_publish(each, options["settings"], options["smoke"], options["size"])
                 )
-    if others := [each for each in there if each not in (*files, SINGLE)]:
-        click.echo(f"passed over, without a study of that name here: {', '.join(map(_meant, sorted(others)))}")
+    if others:
+        click.echo(f"passed over, without a study of that name here: {', '.join(sorted(others))}")
     for reason in refused:  # last, where they are seen
         click.echo(line(reason))
     if refused:
         click.echo(f"{len(refused)} of {len(names)} reports were not written")
         raise SystemExit(1)
-
-
-def _meant(study: str) -> str:
-    """A study that has no file, with the command that reports on it where it is what --smoke made of one."""
-    smoked = study.removesuffix("_smoke")
-    return study if smoked == study else f"{study} (bench report {smoked} --smoke)"
 
 
 def to_publish(name: str, settings: Sequence[str], smoke: bool, size: str | None) -> str:

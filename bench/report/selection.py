@@ -32,11 +32,11 @@ def size_of(study: Study, catalogue: Catalogue, runs: pd.DataFrame) -> str:
 def selected(study: Study, catalogue: Catalogue, runs: pd.DataFrame) -> pd.DataFrame:
     """The runs of the study as it is written now, under the names that it gives them now: other settings are another comparison.
 
-    Of a folder or file whose images have changed, those on what was in it when a run on it began last.
+    Of a folder or file whose images have changed, those on what was in it when a run on it that finished began last.
     """
     if not len(runs):
         return runs
-    latest = runs.sort_values("started", kind="stable")
+    latest = runs.assign(ends=runs["state"] == "finished").sort_values(["ends", "started"], kind="stable")
     contents = dict(zip(latest["dataset"], latest["fingerprint"], strict=True))
     runs = runs[runs["fingerprint"] == runs["dataset"].map(contents)]
     return _searched(study, catalogue, runs) if study.is_search else _laid_out(study, catalogue, runs, contents)

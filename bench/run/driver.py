@@ -101,12 +101,15 @@ class Driver:
         check_address("--storage", self.paths.queue)
         self._storage: Storage | None = None  # where nothing needs it
         self._stack.callback(self._leave_storage)
-        queue_idle = partial(idle, self.paths.queue, self.study.name, looks=self._looks)
-        if not answered(self.paths.queue, queue_idle, start=True, what="the queue's database") and runs:
-            self._storage = self._open_storage()
-            from bench.run.queue import sole_of_all
+        ask = partial(answered, self.paths.queue, start=True, what="the queue's database")
+        if not ask(partial(idle, self.paths.queue, self.study.name, looks=self._looks)):
+            from bench.run.queue import check, sole_of_all
 
-            self._stack.enter_context(sole_of_all(self.paths.queue, self.study.name))
+            if runs:
+                self._storage = self._open_storage()
+                self._stack.enter_context(sole_of_all(self.paths.queue, self.study.name))
+            else:
+                ask(partial(check, self.paths.queue))
         if runs:
             self.store.close_orphans()
         self.records = self.store.records()
@@ -116,13 +119,8 @@ class Driver:
 
     def plan(self, *, rerun: bool = False, rerun_changed: bool = False, remeasure: bool = False) -> Plan:
         """Everything that can be known before it starts, checked; see `Planner.plan`."""
-        plan = self.planner.plan(
-            self.records,
-            partial(elsewhere, self.store),
-            rerun=rerun,
-            rerun_changed=rerun_changed,
-            remeasure=remeasure,
-        )
+        known = partial(elsewhere, self.store)
+        plan = self.planner.plan(self.records, known, rerun=rerun, rerun_changed=rerun_changed, remeasure=remeasure)
         self.records |= plan.borrowed
         return plan
 
@@ -305,12 +303,13 @@ class Driver:
         return trial.key in self.records and self.records[trial.key].state == "finished"
 
     def _found(self, trial: Trial) -> Record | None:
-        """Another study's finished run of the trial; None where there is none, or nobody who could tell."""
+        """Another study's finished run of the trial; None where there is none that serves, or nobody who could tell."""
         if self._writer.away:
             return None
         with contextlib.suppress(StoreError):
             found = elsewhere(self.store, [trial.key]).get(trial.key)
-            return found if found and self.planner.counts(found) else None
+            enough = found and (not self.study.is_search or self.study.objective.name in found.scores)
+            return found if found and enough and self.planner.counts(found) else None
         return None
 
     def _is_stored(self, trial: Trial) -> None:

@@ -35,7 +35,7 @@ class Code:
             file = measurements().files.get(metric)
             self._measured_by[metric] = measured_by(file) if file else ""
         now = self._measured_by[metric]
-        return bool(now) and score.protocol.get(MEASURED_BY) != now
+        return bool(now) and score.protocol.get(MEASURED_BY, now) != now
 
 
 def told_outdated(

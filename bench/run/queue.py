@@ -19,7 +19,7 @@ from typing import Any
 import optuna
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import create_engine, event, text
+from sqlalchemy import create_engine, event, inspect, text
 from sqlalchemy.pool import NullPool
 
 from bench import databases
@@ -48,7 +48,7 @@ def open_storage(url: str, *, anew: bool = False) -> Storage:
         anew: set a local file aside whatever it looks like.
 
     Raises:
-        ValueError: it is no address of a database, or of one whose tables are another Optuna's.
+        ValueError: it is no address of a database, or of one whose tables are another Optuna's or another program's.
         OSError: the file can lie nowhere.
     """
     file = checked(url)
@@ -61,12 +61,33 @@ def open_storage(url: str, *, anew: bool = False) -> Storage:
     options |= _heard(url)
     try:
         with _maker(url):
+            if file is None:
+                _has_tables(url)
             storage = Storage(url, engine_kwargs=options)
     except RuntimeError as error:
         raise ValueError(str(error)) from None
     if file is None:
         event.listen(storage.engine, "do_connect", _patiently)
     return storage
+
+
+def check(url: str) -> None:
+    """That the database that holds the queues can be used, where a server has it; nothing is made there.
+
+    Raises:
+        ValueError: as `open_storage`.
+    """
+    if checked(url, looks=True) is None and _has_tables(url):
+        open_storage(url).engine.dispose()
+
+
+def _has_tables(url: str) -> bool:
+    """Whether the tables are there, which Optuna would make beside those of another program too."""
+    with create_engine(url, poolclass=NullPool, **_heard(url)).connect() as connection:
+        tables = set(inspect(connection).get_table_names())
+    if "version_info" not in tables and "alembic_version" in tables:
+        raise ValueError("its tables are another program's: the runs and the queue need a database each")
+    return "version_info" in tables
 
 
 def _heard(url: str) -> dict[str, Any]:

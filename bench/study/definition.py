@@ -13,7 +13,7 @@ from bench.errors import StudyError as StudyError
 from bench.score import Metric
 from bench.study.claims import Claim
 from bench.study.naming import initials, nickname, short
-from bench.study.types import merged, plain
+from bench.study.types import flat, merged, plain
 from bench.text import line
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ class Study:
             ``critic.learning_rate``.
         claims: what the source says, in a form that the report judges; they decide nothing of a trial.
         trials: how many configurations a search tries in all; 0 for a grid.
-        overrides: settings given for this invocation (a smoke run, ``--set``); they win over everything but the grid.
+        overrides: settings given for this invocation (a smoke run, ``--set``); they win over everything.
         pictures: epochs after which pictures are drawn too, beside those after which every run draws some; rising. They are no
             settings: what a trial comes to does not hang on when it was looked at, so they decide nothing of its key.
         applications: what every trained model is put to, for the report to show, each with a line on what it makes; no settings
@@ -280,7 +280,8 @@ class Study:
 
     def tries(self, catalogue: Catalogue, dataset: str, seed: int, cell: Cell, fingerprint: str = "") -> set[str]:
         """The keys of what a search tries at a point, to propose or to confirm it; none where its space has no such point."""
-        if cell.keys() != self.vary.keys() or not all(value in self.vary[name] for name, value in cell.items()):
+        drawn = cell.keys() - flat(self.overrides).keys()  # and the rest, given for this invocation, may lie anywhere
+        if cell.keys() != self.vary.keys() or not all(cell[name] in self.vary[name] for name in drawn):
             return set()
         return {
             self.trial(catalogue, variant, dataset, seed, cell, fingerprint, proposal=proposal).key

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -27,7 +28,9 @@ def nicknames(datasets: Iterable[str]) -> dict[str, str]:
         enough = (n for n in range(1, len(parts[dataset])) if [last(o, n) for o in parts].count(last(dataset, n)) == 1)
         return "/".join(last(dataset, next(enough, len(parts[dataset]))))
 
-    return {dataset: told(dataset) for dataset in parts}
+    names = {dataset: told(dataset) for dataset in parts}
+    shared = Counter(names.values())
+    return {dataset: name if shared[name] == 1 else dataset for dataset, name in names.items()}
 
 
 def applied_file(application: str) -> str:

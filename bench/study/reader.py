@@ -188,12 +188,11 @@ class Reader:
             for key in own:
                 self.known(key, ("reason", "seeds", "on", "vary"), f"key in [{where}]")
             vary = self.vary(self.table(own, "vary"), models)
+            given = dict(self.by_player(self.table(own, "vary"), models))
             for setting, values in vary.items():
                 self.known(setting, varied, f"varied setting in [{where}.vary]")
                 if isinstance(values, Range):
-                    self.fail(
-                        f"[{where}.vary] {setting}", self.table(own, "vary")[setting], "a list: a range is a search's"
-                    )
+                    self.fail(f"[{where}.vary] {setting}", given[setting], "a list: a range is a search's")
             seeds = self.count(own, "seeds", 0) or None
             on = self.on(self.table(own, "on"), f"{where}.on", datasets, models)
             if not (seeds or on or vary):
@@ -230,11 +229,15 @@ class Reader:
             self.fail(where, value, wanted(value, option.type))
         return convert(value, option.type)
 
-    def by_player(self, table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    def by_player(self, table: Mapping[str, Any], models: set[str]) -> Iterator[tuple[str, Any]]:
         """What ``[vary]`` names; ``critic.learning_rate``, a table in a table where TOML has it without quotes, as one."""
         for name, values in table.items():
-            if isinstance(values, Mapping) and values and not {"low", "high", "log"} & values.keys():
-                yield from ((f"{name}.{own}", each) for own, each in values.items())
+            own = not ("." in name or any(self.catalogue.section(model, name) for model in models))
+            if own and isinstance(values, Mapping):
+                for option, each in values.items():
+                    if f"{name}.{option}" in table:
+                        self.fail(f"[vary] {name}.{option}", each, "given once, with quotes or without")
+                    yield f"{name}.{option}", each
             else:
                 yield name, values
 
@@ -251,7 +254,7 @@ class Reader:
 
     def vary(self, table: Mapping[str, Any], models: set[str]) -> dict[str, tuple[Any, ...] | Range]:
         axes: dict[str, tuple[Any, ...] | Range] = {}
-        for name, values in self.by_player(table):
+        for name, values in self.by_player(table, models):
             where = f"[vary] {name}"
             if isinstance(values, Mapping):
                 for key in values:
