@@ -345,6 +345,26 @@ def test_variants_that_are_names_lie_beside_their_values(known: Catalogue, drawn
     assert effect_plot(study, summary(study, runs[:2]), runs[:2], study.metrics) is None  # nothing to compare
 
 
+def test_a_row_of_panels_lists_the_variants_that_it_has_something_of(known: Catalogue, drawn: list[Figure]) -> None:
+    """Two of fifteen systems classify: thirteen empty rows would say nothing of the others."""
+    metrics = ["test_loss", "psnr", "reconstruction_mse", "test_error"]
+    names = [f"v{number}" for number in range(15)]
+    study = make(known, metrics=metrics, vary=None, variants=[{"name": name} for name in names])
+    taken = {f"metric.{name}": 5.0 for name in metrics}
+    rows = [row(2, 0, 5.0, variant=v, configuration=v, **taken) for v in names]
+    runs = pd.DataFrame(rows)
+    runs.loc[~runs["variant"].isin(["v3", "v9"]), "metric.test_error"] = None
+    runs.loc[runs["variant"] == "v9", "metric.test_error"] = 6.0
+    assert effect_plot(study, summary(study, runs), runs, study.metrics)
+    first, *_, last = drawn[0].axes
+    assert [label.get_text() for label in first.get_yticklabels()] == names
+    assert [label.get_text() for label in last.get_yticklabels()] == ["v3", "v9"]
+    means = [line for line in last.lines if line.get_linestyle() == "None"][-1]
+    assert np.asarray(means.get_xydata()).tolist() == [[5, 0], [6, 1]]
+    heights = [axes.get_subplotspec().get_gridspec().get_height_ratios() for axes in (first, last)]  # type: ignore[union-attr]
+    assert heights[0] == heights[1] == [1.2 + 0.34 * 15, 1.2 + 0.34 * 4]
+
+
 def test_a_picture_is_legible_in_grey(known: Catalogue, drawn: list[Figure]) -> None:
     """Data sets differ in mark and line, variants in their mark, so that colour tells nothing alone."""
     names = ["digits", "mnist", "cifar10"]

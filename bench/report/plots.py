@@ -84,6 +84,7 @@ def effects(measures: Sequence[Effect], setting: str) -> Picture:
     """Every measure against the varied ``setting``, or by variant where that is empty; all data sets in one frame.
 
     Seeds are dots, a mark is their mean, and its bar the 95 % interval by Student's t; a dotted line is what real images have.
+    A row of panels lists the variants that it has something of.
     """
     datasets = list(dict.fromkeys(dataset for each in measures for dataset in each.values))
     places = list(dict.fromkeys(p for each in measures for own in each.values.values() for p in own))
@@ -95,14 +96,16 @@ def effects(measures: Sequence[Effect], setting: str) -> Picture:
         for n, (name, (colour, mark)) in enumerate(look.items())
     ]
     wide = APART if len(datasets) > 1 else DECADES
-    height = 3.6 if setting else 1.2 + 0.34 * max(4, len(places))
     across = ACROSS if setting or max(len(_label(str(place))) for place in places) < 24 else 2
-    with drawn(len(measures), names, height, across) as (figure, every):
+    listed = [_places(measures[start : start + across], places) for start in range(0, len(measures), across)]
+    heights = [3.6 if setting else 1.2 + 0.34 * max(4, len(row)) for row in listed]
+    with drawn(len(measures), names, heights, across) as (figure, every):
         for index, (axes, each) in enumerate(zip(every, measures, strict=True)):
+            here = listed[index // across]
             for number, dataset in enumerate(datasets):
                 shift = 0.0 if setting else 0.5 * (number - (len(datasets) - 1) / 2) / len(datasets)
                 own = each.values.get(dataset, {})
-                at = [p if isinstance(p, float) else places.index(p) + shift for p in own]
+                at = [p if isinstance(p, float) else here.index(p) + shift for p in own]
                 _spread(axes, at, list(own.values()), *look[dataset], STYLES[number % len(STYLES)], across=not setting)
                 if dataset in each.real:
                     (axes.axhline if setting else axes.axvline)(
@@ -117,21 +120,26 @@ def effects(measures: Sequence[Effect], setting: str) -> Picture:
                 _numbers(axes, [p for p in places if isinstance(p, float)])
                 scale(axes, values, each.unit, wide)
             else:
-                names_here = [_label(str(p), BESIDE) if index % across == 0 else "" for p in places]
-                axes.set_yticks(range(len(places)), names_here, parse_math=False)
-                axes.set_ylim(len(places) - 0.5, -0.5)
+                names_here = [_label(str(p), BESIDE) if index % across == 0 else "" for p in here]
+                axes.set_yticks(range(len(here)), names_here, parse_math=False)
+                axes.set_ylim(len(here) - 0.5, -0.5)
                 axes.xaxis.set_major_locator(MaxNLocator(4))
                 scale(axes, values, each.unit, wide, along="x")
     return finished(figure)
 
 
+def _places(measures: Sequence[Effect], places: Sequence[str | float]) -> list[str | float]:
+    """Those of ``places`` that any of the measures has a value of."""
+    return [place for place in places if any(place in own for each in measures for own in each.values.values())]
+
+
 @contextmanager
 def drawn(
-    panels: int, legend: Sequence[Line2D], height: float = 3.9, across: int = ACROSS
+    panels: int, legend: Sequence[Line2D], height: float | Sequence[float] = 3.9, across: int = ACROSS
 ) -> Iterator[tuple[Figure, list[Axes]]]:
-    """A figure with so many panels, each ``height`` inches high, to be drawn in; its legend is below."""
+    """A figure with so many panels, to be drawn in, its rows ``height`` inches high, or each as it says; its legend is below."""
     across = min(across, panels)
-    rows = math.ceil(panels / across)
+    heights = [height] * math.ceil(panels / across) if isinstance(height, float) else height
     width = WIDTH / DPI
     entry = 0.9 + 0.15 * max((len(str(each.get_label())) for each in legend), default=0)  # inches that a name needs
     columns = max(1, min(8, int(width / entry)))
@@ -139,9 +147,10 @@ def drawn(
     with matplotlib.rc_context(
         {"font.size": font_points(), "axes.titlesize": font_points(), "legend.fontsize": font_points()}
     ):
-        size = (width, height * rows + 0.32 * math.ceil(len(legend) / columns))
+        size = (width, sum(heights) + 0.32 * math.ceil(len(legend) / columns))
         figure = Figure(figsize=size, layout="constrained", dpi=DPI)
-        every = [figure.add_subplot(rows, across, number + 1) for number in range(panels)]
+        grid = figure.add_gridspec(len(heights), across, height_ratios=heights)
+        every = [figure.add_subplot(grid[divmod(number, across)]) for number in range(panels)]
         yield figure, every
         for axes in every:
             axes.grid(alpha=0.3)
