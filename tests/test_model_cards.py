@@ -78,7 +78,7 @@ def test_our_numbers_on_a_card_are_those_of_the_published_reports(name: str) -> 
         assert bool(small) == (
             f"{dataset} (small)" in json.loads((REPORTS / study / "report.json").read_text())["data"]
         )
-        # The runs' own values: a column that holds two protocols has no mean.
+        # The runs' own values: a metric that was taken under two protocols has a column for each.
         runs = pd.read_csv(REPORTS / study / "runs.csv")
         runs = runs[(runs["variant"] == variant) & (runs["dataset"] == dataset) & (runs["split"] == "test")]
         assert set(runs["model"]) == {name}

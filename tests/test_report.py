@@ -153,11 +153,18 @@ def test_two_protocols_do_not_share_a_column(study: Study, runs: pd.DataFrame) -
     runs["protocol.test_loss"] = [json.dumps({"images": "10", "split": "test"}), *[PROTOCOL] * 4]
     assert summary(study, runs)["test_loss_mean"].notna().all()  # that run has no value
     runs["protocol.test_loss"] = [PROTOCOL, json.dumps({"images": "10", "split": "test"}), *[PROTOCOL] * 3]
-    assert summary(study, runs)["test_loss_mean"].isna().all()
+    table = summary(study, runs).set_index("variant")
+    assert table["test_loss_mean"].isna().all()
+    ten, nine = ({v: n for v, n in table[f"test_loss ({n})_mean"].items() if n == n} for n in (1, 2))
+    assert (ten, nine) == ({"latent_dim=10": 90.0}, {"latent_dim=2": 150.0, "latent_dim=5": 120.0})
+    assert not table[["test_loss (1)_best", "test_loss (1)_tied"]].any().any()  # alone there
     assert (
-        "test_loss on digits was taken under 2 protocols, which one column cannot hold: images 10, split test; "
-        "images 9, split test"
+        "test_loss on digits was taken under 2 protocols, a column for each: (1) images 10, split test; "
+        "(2) images 9, split test"
     ) in notes(study, runs)
+    shown = console(study, runs)
+    assert "test_loss (1) ↓" in shown
+    assert "test_loss ↓" not in shown
     runs["protocol.test_loss"] = [PROTOCOL, '{"images": "9",  "split":"test"}', *[PROTOCOL] * 3]
     assert summary(study, runs)["test_loss_mean"].notna().all()  # the same in another order
 

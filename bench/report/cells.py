@@ -28,7 +28,7 @@ def deciding(study: Study, table: pd.DataFrame) -> list[Metric]:
     claimed = {claim.metric for claim in study.claims}
 
     def place(metric: Metric) -> tuple[bool, bool, bool]:
-        return metric != study.objective, metric.name not in claimed, bool(table[f"{metric.name}_diagnostic"].any())
+        return metric != study.objective, _taken(metric) not in claimed, bool(table[f"{metric.name}_diagnostic"].any())
 
     taken = [metric for metric in study.metrics if table[f"{metric.name}_mean"].notna().any()]
     real = {metric.name.removesuffix(HELD_OUT): metric for metric in taken if metric.name.endswith(HELD_OUT)}
@@ -73,8 +73,13 @@ def titled(metric: Metric) -> str:
 
 def told_in(study: Study, metric: Metric) -> tuple[int, str]:
     """The factor and the unit in which a metric is told: a share in percent where its source has that."""
-    percent = metric.unit == "share" and any(c.metric == metric.name and "%" in c.text for c in study.claims)
+    percent = metric.unit == "share" and any(c.metric == _taken(metric) and "%" in c.text for c in study.claims)
     return (100, "%") if percent else (1, metric.unit)
+
+
+def _taken(metric: Metric) -> str:
+    """The metric's name without the number of its protocol."""
+    return metric.name.partition(" (")[0]
 
 
 def legend(rows: pd.DataFrame, metrics: Sequence[Metric], best: str) -> str:

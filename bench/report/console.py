@@ -13,7 +13,7 @@ from bench.report.blocks import Table
 from bench.report.cells import SIDE_BY_SIDE, deciding, legend, measures
 from bench.report.claims import Judgement
 from bench.report.plain import WIDTH, plain_table
-from bench.report.tables import TOP, notes, prepared, summary
+from bench.report.tables import TOP, by_protocol, notes, prepared, summary
 from bench.study.definition import Study
 from bench.text import listed, printable
 
@@ -37,15 +37,16 @@ def console(
     """
     runs = prepared(study, runs)
     table = summary(study, runs) if table is None else table
-    chosen = deciding(study, table)
+    told, _ = by_protocol(study, runs)
+    chosen = deciding(told, table)
     parts = [_verdicts(found, judgements, width)]
     marks: list[str] = []
     for (dataset, split), rows in table.groupby(["dataset", "split"], sort=False):
         shown = rows.head(TOP) if study.is_search else rows
-        text = _shortest(measures(study, shown, chosen, "measures", costs=False), width or WIDTH)
+        text = _shortest(measures(told, shown, chosen, "measures", costs=False), width or WIDTH)
         parts.append(f"{study.name} on {printable(str(dataset))}, {split} split\n{text}")
         marks.append(legend(shown, chosen, "*"))
-    rest = [metric for metric in study.metrics if metric not in chosen and table[f"{metric.name}_mean"].notna().any()]
+    rest = [metric for metric in told.metrics if metric not in chosen and table[f"{metric.name}_mean"].notna().any()]
     more = f"{len(rest)} more measure{'s' if len(rest) > 1 else ''}, " if rest else ""
     signs = "; ".join(dict.fromkeys(part for each in marks for part in each.split("; ") if part))
     remarks = [

@@ -35,7 +35,7 @@ from bench.report.latex import latex
 from bench.report.markdown import markdown
 from bench.report.protocol import measured, settings
 from bench.report.provenance import again, cost
-from bench.report.tables import TOP, notes, prepared, summary, unless_test
+from bench.report.tables import TOP, by_protocol, notes, prepared, summary, unless_test
 from bench.score import Metric
 from bench.study.definition import Study
 from bench.study.naming import applied_file, nicknames
@@ -61,9 +61,10 @@ def describe(
     table = summary(study, runs) if table is None else table
     judgements = judge(study, runs, curves) if judgements is None else judgements
     found = ranking.found(study, table, judgements)
-    chosen = deciding(study, table)
+    told, taken = by_protocol(study, runs)
+    chosen = deciding(told, table)
     files: dict[str, bytes] = {}
-    effects = illustrations.effect_plot(study, table, runs, chosen)
+    effects = illustrations.effect_plot(told, table, taken, chosen)
     if effects:
         files[illustrations.EFFECTS] = effects
     sections = []
@@ -74,7 +75,7 @@ def describe(
         stems[stem] += 1
         stem += f"-{stems[stem]}" if stems[stem] > 1 else ""  # two paths may end alike
         shown = rows.head(TOP) if study.is_search else rows
-        blocks, beside = _compared(study, shown, trials, chosen, curves, pictures, stem)
+        blocks, beside = _compared(told, shown, trials, chosen, curves, pictures, stem)
         if study.is_search and split != "test":
             more, drawn = search.searched(study, trials, importances.get(str(dataset), {}), stem)
             blocks, beside = (*more, *blocks), {**beside, **drawn}

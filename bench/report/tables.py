@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pandas as pd
 
@@ -28,9 +29,9 @@ def summary(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
     ``_best``, ``_p`` (of a paired t-test against the best over the seeds that both have, after Holm's correction over the
     variants), ``_tied`` (where that is above 5 %), ``_untested`` (where they share no two seeds; where nothing was tested there
     is no best), ``_biased`` (by few samples) and ``_diagnostic``, as its protocol says. What was not measured is blank, never
-    zero. A metric that was taken under two protocols is blank too: `notes` says so.
+    zero. A metric that was taken under two protocols is as many metrics, as `by_protocol` has them.
     """
-    runs = prepared(study, runs)
+    study, runs = by_protocol(study, prepared(study, runs))
     tables = [_summarised(study, alike) for _, alike in runs.groupby(["dataset", "split"], sort=False)]
     return _ordered(study, pd.concat(tables))
 
@@ -45,10 +46,8 @@ def notes(study: Study, runs: pd.DataFrame) -> list[str]:
         for metric in (metric.name for metric in study.metrics):
             taken = protocols(trials, metric)
             if len(taken) > 1:
-                each = "; ".join(map(in_words, sorted(taken)))
-                lines.append(
-                    f"{metric} on {place} was taken under {len(taken)} protocols, which one column cannot hold: {each}"
-                )
+                each = "; ".join(f"({n}) {in_words(protocol)}" for n, protocol in enumerate(sorted(taken), 1))
+                lines.append(f"{metric} on {place} was taken under {len(taken)} protocols, a column for each: {each}")
         for name, reasons in _reasons(study, finished).items():
             models_of: dict[str, set[str]] = {}
             for model, reason in zip(finished["model"], reasons, strict=True):
@@ -101,6 +100,27 @@ def prepared(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
     return _told_apart(_ordered(study, runs))
 
 
+def by_protocol(study: Study, runs: pd.DataFrame) -> tuple[Study, pd.DataFrame]:
+    """The study and its runs, where a metric was taken under several protocols on one data set with a metric for each instead:
+    ``fid (1)``, ``fid (2)``. They stand in columns of their own, and none is compared with another."""
+    metrics: list[Metric] = []
+    for metric in study.metrics:
+        metrics.append(metric)
+        value, protocol = f"metric.{metric.name}", f"protocol.{metric.name}"
+        numbers = pd.Series(0, runs.index)  # of its protocol, for each run on a data set where there are several
+        for _, trials in runs.groupby(["dataset", "split"], sort=False):
+            if len(taken := sorted(protocols(trials, metric.name))) > 1:
+                own = trials.loc[trials[value].notna() & (trials[protocol].fillna("") != ""), protocol]
+                numbers[own.index] = own.map(lambda text, taken=taken: taken.index(_comparable(text)) + 1)
+        for number in range(1, numbers.max() + 1):
+            metrics.append(replace(metric, name=f"{metric.name} ({number})"))
+            of = numbers == number
+            runs = runs.assign(**{f"{column} ({number})": runs[column].where(of) for column in (value, protocol)})
+        if numbers.any():
+            runs = runs.assign(**{value: runs[value].mask(numbers > 0)})
+    return (replace(study, metrics=tuple(metrics)), runs) if len(metrics) > len(study.metrics) else (study, runs)
+
+
 def protocols(runs: pd.DataFrame, metric: str, *, trained: bool = False) -> dict[str, list[str]]:
     """The protocols under which the values of a metric were taken, each as sorted JSON, and the variants under each.
 
@@ -112,10 +132,15 @@ def protocols(runs: pd.DataFrame, metric: str, *, trained: bool = False) -> dict
     columns = (runs[name] for name in ("variant", f"metric.{metric}", f"protocol.{metric}"))
     for variant, value, text in zip(*columns, strict=True):  # plain: a few rows, and as often as there are metrics
         if pd.notna(value) and pd.notna(text) and text:
-            facts = {name: fact for name, fact in json.loads(text).items() if trained or name not in TRAINED}
-            variants = found.setdefault(json.dumps(facts, sort_keys=True), [])
+            variants = found.setdefault(_comparable(text, trained=trained), [])
             variants += [variant] if variant not in variants else []
     return found
+
+
+def _comparable(protocol: str, *, trained: bool = False) -> str:
+    """What of a protocol two values must share to be compared, as sorted JSON."""
+    facts = json.loads(protocol).items()
+    return json.dumps({name: fact for name, fact in facts if trained or name not in TRAINED}, sort_keys=True)
 
 
 def values_of(trials: pd.DataFrame, metric: str) -> pd.Series[float]:
@@ -157,11 +182,10 @@ def _summarised(study: Study, runs: pd.DataFrame) -> pd.DataFrame:
     rows: list[dict[str, object]] = []
     values: list[dict[str, pd.Series[float]]] = []  # by metric and seed, for each row
     names = [metric.name for metric in study.metrics]
-    mixed = [name for name in names if len(protocols(runs, name)) > 1]
     for (dataset, split, variant, _), trials in runs.groupby(ROW, sort=False):
         finished = trials[trials["state"] == "finished"]
         rows.append({"dataset": dataset, "split": split, "variant": variant, "model": trials["model"].iloc[0]})
-        values.append({n: values_of(finished.iloc[:0] if n in mixed else finished, n) for n in names})
+        values.append({n: values_of(finished, n) for n in names})
         for name, found in values[-1].items():
             taken = protocols(finished, name)
             rows[-1] |= {
