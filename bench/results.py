@@ -99,9 +99,10 @@ def write_report(
     curves = store.curves(wanted["run_id"])
     table, judgements = summary(study, wanted), judge(study, wanted, curves)
     pictures = store.pictures(illustrations.pictured(study, wanted, table))
+    epochs = dict(zip(wanted["run_id"], wanted["epochs"], strict=True))
+    followed = {run_id: _followed(study, store, run_id, int(epochs[run_id])) for run_id in pictures}
     for run_id, files in pictures.items():
-        followed = _followed(study, store, run_id)
-        samples = {epoch: store.artifact(run_id, path).read_bytes() for epoch, path in followed.items()}
+        samples = {epoch: store.artifact(run_id, path).read_bytes() for epoch, path in followed[run_id].items()}
         files |= illustrations.while_training(samples)
     weighed = {}
     if study.is_search:
@@ -126,7 +127,7 @@ def write_report(
         from bench.tracking.transfer import export  # which reads MLflow
 
         final = [f"final/{name}" for name in illustrations.titles(study)]
-        shown = {run_id: {*_followed(study, store, run_id).values(), *final} for run_id in pictures}
+        shown = {run_id: {*followed[run_id].values(), *final} for run_id in pictures}
         export([store], folder / ARCHIVE, socket.gethostname(), packing=packing(weights), shown=shown)
         publish_index(known, paths)
     found = ranking.found(study, table, judgements)
@@ -143,9 +144,11 @@ def publish_index(known: Catalogue, paths: Paths) -> None:
         write_index(paths.reports, _asked(known, paths))
 
 
-def _followed(study: Study, store: Store, run_id: str) -> dict[int, str]:
-    """Where the samples lie that a report shows of a run while it trained, by epoch."""
+def _followed(study: Study, store: Store, run_id: str, last: int) -> dict[int, str]:
+    """Where the samples lie that a report shows of a run while it trained, by epoch; the ``last`` are its final ones."""
     drawn = {epoch: path for (name, epoch), path in store.drawn(run_id).items() if name == SAMPLES}
+    if drawn:
+        drawn[last] = f"final/{Path(SAMPLES).name}.png"
     return {epoch: drawn[epoch] for epoch in illustrations.followed(study, drawn)}
 
 

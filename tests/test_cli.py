@@ -194,7 +194,10 @@ class TestInside:
         assert bench("report", "smoke", "--publish").exit_code == 0
         published = inside.reports / "smoke"
         assert "bench import reports/smoke/runs.zip\nbench report smoke" in (published / "README.md").read_text()
-        names = zipfile.ZipFile(published / "runs.zip").namelist()
+        file = zipfile.ZipFile(published / "runs.zip")
+        names = file.namelist()
+        pictures = [(name.split("/")[1], file.read(name)) for name in names if name.endswith(".png")]
+        assert len(set(pictures)) == len(pictures)  # the last samples while it trained are the final ones
         assert len([name for name in names if name.endswith("run.json")]) == 4
         assert not [name for name in names if name.endswith((".safetensors", ".gif", ".webp"))]
         assert len({name.split("/")[1] for name in names if name.endswith(".png")}) == 2  # of each variant's first seed
@@ -206,9 +209,9 @@ class TestInside:
         assert bench("import", "reports/smoke/runs.zip").exit_code == 0
         assert bench("report", "smoke").exit_code == 0
         again = elsewhere / "mlruns" / "reports" / "smoke"
-        for file in sorted(published.glob("*")):
-            if file.suffix == ".png" or file.name in ("summary.csv", "claims.csv"):
-                assert (again / file.name).read_bytes() == file.read_bytes()
+        for each in sorted(published.glob("*")):
+            if each.suffix == ".png" or each.name in ("summary.csv", "claims.csv"):
+                assert (again / each.name).read_bytes() == each.read_bytes()
         assert len(list(again.glob("*.png"))) == len(list(published.glob("*.png"))) > 2
         assert "sound" in bench("doctor").output
 
