@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from bench import results
 from bench.cli import COMMANDS, main
 from bench.paths import Paths
-from bench.study.definition import Study, StudyError
+from bench.study.definition import SINGLE, Study, StudyError
 from bench.tracking import lookup
 
 USING = Path(__file__).parent.parent / "docs" / "using.md"
@@ -229,6 +229,14 @@ class TestInside:
         refused = bench("report", "smoke", "--weights", "half")
         assert refused.exit_code == 2
         assert "--weights is for --publish: a report beside the store has its runs there" in refused.output
+
+    def test_where_no_study_has_trials_those_that_no_study_claims_are_named(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(lookup, "studies", lambda *_: ["gone", "smoke_smoke", SINGLE])
+        result = bench("report", "--all")
+        assert result.exit_code == 2
+        assert "no study has tracked trials yet, but for gone, smoke_smoke; begin with" in result.output
 
     def test_of_all_reports_one_that_is_refused_keeps_none_of_the_others(
         self, inside: Paths, monkeypatch: pytest.MonkeyPatch

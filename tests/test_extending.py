@@ -11,7 +11,10 @@ from click.testing import CliRunner
 import bench
 from bench import api
 from bench.cli import main
+from bench.measure.measurements import MEASURED_BY
 from bench.paths import Paths
+from bench.run.earlier import Code
+from bench.score import Score
 
 ROOT = Path(__file__).parent.parent
 PAGES = {
@@ -92,6 +95,15 @@ def test_a_metric_whose_file_has_changed_is_taken_again_and_no_other(inside: Pat
     runs = bench.table("smoke")
     assert runs[runs["metric"] == "shade"]["value"].between(0, 1).all()
     assert "to measure again" not in command(*words)
+
+
+def test_a_metric_of_which_is_not_told_what_took_it_is_not_taken_again(inside: Paths) -> None:
+    """Nor one of the suite's, whose file is the same for all."""
+    command("new", "metric", "shade")
+    code, of_another = Code(), {MEASURED_BY: "another state"}
+    assert code.has_changed("shade", Score(0.5, protocol=of_another))
+    assert not code.has_changed("shade", Score(0.5))
+    assert not code.has_changed("psnr", Score(20.0, protocol=of_another))
 
 
 def test_a_study_reads_and_has_as_many_trials_as_its_page_says(inside: Paths) -> None:

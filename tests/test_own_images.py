@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, features
 
-from bench import api
+from bench import api, registry
 from bench.batches import DataOptions, prepare
 from bench.cli import main
 from bench.cli.progress import track
@@ -533,6 +533,10 @@ class TestCommands:
             done = bench(*words, "--dry-run", "--set", "image_size=28")
             assert done.exit_code == 0, done.output
             assert ", seed 0, own " in done.output
+        assert [registry.seen(name) for name in ("../own", "../own/", "digits")] == ["own", "own", "digits"]
+        monkeypatch.chdir(home)
+        assert registry.seen("own/") == "own/"  # as it stands in the study's file
+        monkeypatch.chdir(home / "notes")
         assert "../own" not in bench("define", "more", "--model", "vae", "--dataset", "../own").output
         assert tomllib.loads((home / "studies" / "more.toml").read_text())["datasets"] == ["own"]
         assert "seed 0, digits " in bench("run", "trial", "vae", "--dataset", "digits", "--dry-run").output

@@ -44,6 +44,7 @@ def test_a_guest_is_a_name_like_any_other(home: Path) -> None:
     assert registry.find("models", "mine").origin == "models/mine.py"
     assert registry.load("models", "mine").TRAINING == {"batch_size": 32}
     assert registry.digest("models", "mine") == hashlib.sha256(MINE.encode()).hexdigest()
+    assert len(registry.digest("models", "torn")) == 64  # of its bytes, which need not be Python's
 
 
 def test_a_file_that_comes_later_is_seen_and_another_folder_is_another_guest(home: Path, tmp_path: Path) -> None:

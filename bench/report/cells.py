@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from bench.report.blocks import Cell, Table
-from bench.report.tables import MARKED
+from bench.report.tables import MARKED, unnumbered
 from bench.score import Metric
 from bench.study.definition import Study
 
@@ -28,7 +28,11 @@ def deciding(study: Study, table: pd.DataFrame) -> list[Metric]:
     claimed = {claim.metric for claim in study.claims}
 
     def place(metric: Metric) -> tuple[bool, bool, bool]:
-        return metric != study.objective, _taken(metric) not in claimed, bool(table[f"{metric.name}_diagnostic"].any())
+        return (
+            metric != study.objective,
+            unnumbered(metric) not in claimed,
+            bool(table[f"{metric.name}_diagnostic"].any()),
+        )
 
     taken = [metric for metric in study.metrics if table[f"{metric.name}_mean"].notna().any()]
     real = {metric.name.removesuffix(HELD_OUT): metric for metric in taken if metric.name.endswith(HELD_OUT)}
@@ -73,13 +77,8 @@ def titled(metric: Metric) -> str:
 
 def told_in(study: Study, metric: Metric) -> tuple[int, str]:
     """The factor and the unit in which a metric is told: a share in percent where its source has that."""
-    percent = metric.unit == "share" and any(c.metric == _taken(metric) and "%" in c.text for c in study.claims)
+    percent = metric.unit == "share" and any(c.metric == unnumbered(metric) and "%" in c.text for c in study.claims)
     return (100, "%") if percent else (1, metric.unit)
-
-
-def _taken(metric: Metric) -> str:
-    """The metric's name without the number of its protocol."""
-    return metric.name.partition(" (")[0]
 
 
 def legend(rows: pd.DataFrame, metrics: Sequence[Metric], best: str) -> str:

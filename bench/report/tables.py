@@ -121,6 +121,11 @@ def by_protocol(study: Study, runs: pd.DataFrame) -> tuple[Study, pd.DataFrame]:
     return (replace(study, metrics=tuple(metrics)), runs) if len(metrics) > len(study.metrics) else (study, runs)
 
 
+def unnumbered(metric: Metric) -> str:
+    """The name of a metric, as studies have it, without the number that `by_protocol` gives it."""
+    return metric.name.partition(" (")[0]
+
+
 def protocols(runs: pd.DataFrame, metric: str, *, trained: bool = False) -> dict[str, list[str]]:
     """The protocols under which the values of a metric were taken, each as sorted JSON, and the variants under each.
 

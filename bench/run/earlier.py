@@ -30,7 +30,10 @@ class Code:
         return bool(record.code and self._known[asked]) and record.code != self._known[asked]
 
     def has_changed(self, metric: str, score: Score) -> bool:
-        """Whether a metric of a user's own was taken, or left blank, by another state of its file."""
+        """Whether a metric of a user's own was taken, or left blank, by another state of its file.
+
+        Where a score does not tell by which, it counts as taken by this one.
+        """
         if metric not in self._measured_by:
             file = measurements().files.get(metric)
             self._measured_by[metric] = measured_by(file) if file else ""

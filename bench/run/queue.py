@@ -62,7 +62,7 @@ def open_storage(url: str, *, anew: bool = False) -> Storage:
     try:
         with _maker(url):
             if file is None:
-                _has_tables(url)
+                _tabled(url)
             storage = Storage(url, engine_kwargs=options)
     except RuntimeError as error:
         raise ValueError(str(error)) from None
@@ -72,17 +72,21 @@ def open_storage(url: str, *, anew: bool = False) -> Storage:
 
 
 def check(url: str) -> None:
-    """That the database that holds the queues can be used, where a server has it; nothing is made there.
+    """That the database of a server that holds the queues, or is to hold them, can be used; nothing is made there.
 
     Raises:
         ValueError: as `open_storage`.
     """
-    if checked(url, looks=True) is None and _has_tables(url):
+    if _tabled(url):
         open_storage(url).engine.dispose()
 
 
-def _has_tables(url: str) -> bool:
-    """Whether the tables are there, which Optuna would make beside those of another program too."""
+def _tabled(url: str) -> bool:
+    """Whether Optuna's tables are in the database of a server.
+
+    Raises:
+        ValueError: another program's are, beside which Optuna would make its own.
+    """
     with create_engine(url, poolclass=NullPool, **_heard(url)).connect() as connection:
         tables = set(inspect(connection).get_table_names())
     if "version_info" not in tables and "alembic_version" in tables:

@@ -57,12 +57,14 @@ def checked(url: str, *, looks: bool = False) -> Path | None:
 def idle(url: str, name: str, *, looks: bool = False) -> bool:
     """Whether it is known that a dead driver left nothing open in the queue ``name``, nor in those of its search.
 
+    Who only ``looks`` has nothing to close, and need not know it of a file.
+
     Raises:
         ValueError: it is no address of a database.
         OSError: the file can lie nowhere.
     """
     file = checked(url, looks=looks)
-    if file is None or not file.exists():
+    if file is None or looks or not file.exists():
         return file is not None
     try:
         with closing(sqlite3.connect(file, timeout=databases.SECONDS)) as database:
