@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import tomllib
+from collections import defaultdict
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -19,7 +22,7 @@ from bench.models.wgan import WGAN
 from bench.networks.blocks import keras_count
 from bench.optimizers import TrainingOptions
 from bench.study.catalogue import Catalogue
-from bench.study.definition import Trial
+from bench.study.definition import FULL, Trial
 from bench.study.file import load
 from bench.training import train
 
@@ -242,6 +245,20 @@ class TestStudies:
         assert (trial.settings["params"]["backbone"], trial.settings["params"]["condition"]) == ("mlp", told)
         training = trial.settings["training"]
         assert (training["batch_size"], training["learning_rate"]) == (100, 1e-3)
+
+    def test_no_two_studies_judge_the_same_of_the_same_trials(self, known: Catalogue) -> None:
+        """Two would give two verdicts, each corrected for other claims beside it."""
+        judged = defaultdict[object, set[str]](set)
+        for path in sorted(STUDIES.glob("*.toml")):
+            file = tomllib.loads(path.read_text())
+            for size, dataset in product((FULL, *file.get("sizes", {})), file["datasets"]):
+                study = load(path, known, datasets=[dataset], size=size, seeds=1)
+                keys = {} if study.is_search else {trial.variant: trial.key for trial in study.grid(known, {})}
+                for claim in study.claims:
+                    if not claim.why and dataset in (claim.datasets or (dataset,)):
+                        pairs = frozenset(tuple(keys.get(str(side), side) for side in pair) for pair in claim.pairs)
+                        judged[dataset, claim.metric, claim.relation, claim.margin, pairs].add(path.stem)
+        assert [studies for studies in judged.values() if len(studies) > 1] == []
 
     def test_anchors_are_the_papers_systems_and_acai_is_trained_once(self, known: Catalogue) -> None:
         """ACAI's trial is that of the study of interpolations, so a store that holds one of them has both."""
