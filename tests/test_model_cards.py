@@ -72,9 +72,9 @@ def test_our_numbers_on_a_card_are_those_of_the_published_reports(name: str) -> 
         assert not any((pd.read_csv(file)["model"] == name).any() for file in REPORTS.glob("*/summary.csv"))
         return
     for entry in told.split("; "):
-        found = re.fullmatch(r"(\w+) ([\d.e-]+) on (\w+) \(`(\w+)`(, small)?, (.+), (\d+) seeds?\)", entry)
+        found = re.fullmatch(r"(\w+) ([\d.e-]+)( %)? on (\w+) \(`(\w+)`(, small)?, (.+), (\d+) seeds?\)", entry)
         assert found, entry
-        metric, number, dataset, study, small, variant, seeds = found.groups()
+        metric, number, percent, dataset, study, small, variant, seeds = found.groups()
         assert bool(small) == (
             f"{dataset} (small)" in json.loads((REPORTS / study / "report.json").read_text())["data"]
         )
@@ -82,8 +82,9 @@ def test_our_numbers_on_a_card_are_those_of_the_published_reports(name: str) -> 
         runs = pd.read_csv(REPORTS / study / "runs.csv")
         runs = runs[(runs["variant"] == variant) & (runs["dataset"] == dataset) & (runs["split"] == "test")]
         assert set(runs["model"]) == {name}
-        values = runs[f"metric.{metric}"].dropna()
+        values = (100 if percent else 1) * runs[f"metric.{metric}"].dropna()
         assert (f"{values.mean():.4g}", len(values)) == (number, int(seeds))
+        assert bool(percent) == (metric == "test_error")  # as its sources have it
 
 
 def facts_of(name: str) -> dict[str, str]:

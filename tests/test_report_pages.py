@@ -34,6 +34,7 @@ from bench.report.html import html
 from bench.report.illustrations import curve_plot, effect_plot
 from bench.report.index import write_index
 from bench.report.latex import latex
+from bench.report.plots import _label
 from bench.report.protocol import TRAINING, settings
 from bench.report.ranking import found, leading, ranking
 from bench.report.search_plots import history, shares, slices
@@ -149,31 +150,28 @@ def test_photographs_are_smaller_within_a_page_and_nothing_else_is(tmp_path: Pat
 
 
 def test_settings_in_which_variants_differ_are_told_where_the_study_does_not_vary_them(known: Catalogue) -> None:
-    """Of those that all have: another model's own option is no difference, nor is what another data set's trials take."""
-    runs = three({2: (1.0, 2.0), 5: (3.0, 4.0)})
-    runs["variant"] = ["vae", "vae", "gan", "gan"]
-    runs["param.latent_dim"] = 2
-    runs["param.learning_rate"] = [1e-3, 1e-3, 1e-4, 1e-4]
-    runs["param.optimizer"] = ['"adam"', '"adam"', '"sgd"', '"sgd"']
-    runs["param.hidden_dims"] = pd.Series(["[512]", "[512]", math.nan, math.nan])
-    elsewhere = runs.iloc[:2].assign(dataset="mnist", **{"param.batch_size": 64})
+    """Those that all models have; a model's own between its variants. What another data set's trials take is no difference."""
+    runs = pd.DataFrame([row(2, 0, 5.0, variant=name, configuration=name) for name in ("vae", "gan", "wide")])
+    runs["model"] = ["vae", "gan", "vae"]
+    runs["param.latent_dim"] = [2, 64, 2]  # by which two models need not mean the same
+    runs["param.learning_rate"] = [1e-3, 1e-4, 1e-3]
+    runs["param.optimizer"] = ['"adam"', '"sgd"', '"adam"']
+    runs["param.hidden_dims"] = pd.Series(["[256]", math.nan, "[512]"])
+    elsewhere = runs.iloc[:1].assign(dataset="mnist", **{"param.batch_size": 64})
     both = pd.concat([runs.assign(**{"param.batch_size": 32}), elsewhere])
-    study = make(
-        known, vary=None, variants=[{"name": "vae"}, {"name": "gan", "model": "gan"}], datasets=["digits", "mnist"]
-    )
+    variants = [{"name": "vae"}, {"name": "gan", "model": "gan"}, {"name": "wide"}]
+    study = make(known, vary=None, variants=variants, datasets=["digits", "mnist"])
     table = settings(study, both)
-    assert table.columns == ("variant", "data set", "learning rate", "optimizer")
+    assert table.columns == ("variant", "data set", "learning rate", "optimizer", "hidden dims")
     assert [[cell.text for cell in line] for line in table.rows] == [
-        ["vae", "digits", "0.001", "adam"],
-        ["gan", "digits", "0.0001", "sgd"],
-        ["vae", "mnist", "0.001", "adam"],
+        ["vae", "digits", "0.001", "adam", "[256]"],
+        ["gan", "digits", "0.0001", "sgd", ""],
+        ["wide", "digits", "0.001", "adam", "[512]"],
+        ["vae", "mnist", "0.001", "adam", "[256]"],
     ]
     assert settings(study, elsewhere).rows == ()
-    assert settings(make(known, vary={"learning_rate": [1e-3, 1e-4]}), runs).columns == (
-        "variant",
-        "data set",
-        "optimizer",
-    )
+    varied = settings(make(known, vary={"learning_rate": [1e-3, 1e-4]}), runs)
+    assert varied.columns == ("variant", "data set", "optimizer", "hidden dims")
 
 
 def test_a_page_goes_from_the_question_to_how_to_have_it_again(folder: Path) -> None:
@@ -343,6 +341,46 @@ def test_variants_that_are_names_lie_beside_their_values(known: Catalogue, drawn
     assert [label.get_text() for label in axes.get_yticklabels()] == ["wide", "deep"]
     assert axes.get_ylim() == (1.5, -0.5)  # the first on top
     assert effect_plot(study, summary(study, runs[:2]), runs[:2], study.metrics) is None  # nothing to compare
+
+
+def test_the_effect_plot_has_a_dash_at_what_the_source_says(
+    known: Catalogue, drawn: list[Figure], tmp_path: Path
+) -> None:
+    """In percent, as the table beside it, and where one variant alone has the metric too; no threshold is a number of it."""
+    said = {"where": "table 1", "metric": "test_error", "margin": "20 %"}
+    claims = [
+        {"text": "5.1 % are wrong", "equal": ["wide", 0.051], **said},
+        {"text": "another has 3.6 %", "equal": ["wide", 0.036], **said},
+        {"text": "fewer than all", "where": "table 1", "metric": "test_error", "less": ["wide", 0.9]},
+        {"text": "elsewhere", "equal": ["wide", 0.07], **said, "datasets": ["mnist"]},
+    ]
+    variants = [{"name": "wide", "model": "ssl_vae"}, {"name": "deep"}]
+    metrics = ["test_loss", "test_error"]
+    study = make(known, metrics=metrics, vary=None, variants=variants, claims=claims, datasets=["digits", "mnist"])
+    runs = pd.DataFrame([row(2, 0, 5.0, variant=v, configuration=v) for v in ("wide", "deep")])
+    runs["metric.test_error"] = [0.1, math.nan]
+    assert effect_plot(study, summary(study, runs), runs, study.metrics)
+    loss, error = drawn[0].axes
+    assert error.get_title() == "test_error ↓"
+    dashes = [[line for line in axes.lines if line.get_color() == "black"] for axes in (loss, error)]
+    assert [[np.asarray(line.get_ydata()).tolist() for line in lines] for lines in dashes] == [[], [[0, 0]]]
+    assert np.asarray(dashes[1][0].get_xdata()).tolist() == [pytest.approx(5.1), pytest.approx(3.6)]
+    low, high = error.get_xlim()
+    assert low < 3.6 < 10 < high
+    text = (page.write(study, runs, NO_CURVES, {}, tmp_path / "x").parent / "README.md").read_text()
+    assert "A black dash is the number that the source has." in text
+    assert (
+        "A black dash"
+        not in (
+            page.write(replace(study, claims=()), runs, NO_CURVES, {}, tmp_path / "x").parent / "README.md"
+        ).read_text()
+    )
+
+
+def test_a_name_that_is_too_long_lacks_its_middle() -> None:
+    """Seeds and labels stand at the end, models at the beginning."""
+    assert _label("fully connected from labels alone, 600 labels", 25) == "fully conne... 600 labels"
+    assert _label("wide", 4) == "wide"
 
 
 def test_a_row_of_panels_lists_the_variants_that_it_has_something_of(known: Catalogue, drawn: list[Figure]) -> None:
@@ -550,11 +588,34 @@ def test_the_index_has_a_line_for_every_report(folder: Path) -> None:
         "3",
         "2026-01-02",
     ]
+    assert "Whose distances compare" not in text  # no features were taken
     (folder / "report.json").write_text("{}")
     with pytest.raises(
         StudyError, match=r"reports/x/report.json: is no report's \(KeyError: 'question'\); publish it again"
     ):
         write_index(folder.parent)
+
+
+def test_the_index_tells_which_reports_have_distances_in_the_same_features(known: Catalogue, tmp_path: Path) -> None:
+    """Of one classifier on the same images, however many were generated; a value that is blank was taken of none."""
+    study = make(known, metrics=["test_loss", "fd_classifier", "recall", "fid"])
+    taken = {"images": "9", "split": "test", "extractor": "its classifier"}
+    for name, weights in {"a": "old", "b": "new", "c": "new"}.items():
+        told = json.dumps({**taken, "weights": weights, "generated": str(ord(name))})
+        facts = {"metric.fd_classifier": 5.0, "metric.recall": 0.5, "reason.fid": "no weights"}
+        runs = three(FALLING, **facts, **{f"protocol.{n}": told for n in ("fd_classifier", "recall", "fid")})
+        page.write(study, runs, NO_CURVES, {}, tmp_path / name)
+    text = write_index(tmp_path).read_text()
+    lines = [line.strip("| ").split(" | ") for line in text[text.index("| data set |") :].splitlines() if line]
+    assert lines[2:] == [
+        ["digits", "9 of test", "its classifier", "new", "[b](b/README.md), [c](c/README.md)"],
+        ["digits", "9 of test", "its classifier", "old", "[a](a/README.md)"],
+    ]
+    (tmp_path / "b" / "runs.csv").write_text("protocol.fd,metric.fd\nno JSON,1\n")
+    with pytest.raises(
+        StudyError, match=r"reports/b/runs.csv: is no report's \(JSONDecodeError: .+\); publish it again"
+    ):
+        write_index(tmp_path)
 
 
 def test_one_process_at_a_time_reads_the_reports_and_writes_their_index(

@@ -402,6 +402,7 @@ def test_data_sets_that_are_open_share_a_line(known: Catalogue) -> None:
 def test_a_relative_effect_is_told_in_percent(known: Catalogue) -> None:
     found = judged(known, runs_of(FALLING), order=None, less=["latent_dim=10", "latent_dim=2"], margin="20 %")
     assert "latent_dim=10 against latent_dim=2: -26.34 ± 0.71 %, asked below -20 % (n = 3)" in markdown([found])
+    assert answer([found]).endswith(" latent_dim=10 against latent_dim=2 -26.34 ± 0.71 %, asked below -20 %).")
 
 
 @pytest.mark.parametrize(
@@ -418,6 +419,7 @@ def test_what_a_margin_asks_is_told_beside_the_effect(known: Catalogue, relation
     claim: dict[str, Any] = {relation: ["latent_dim=10", "latent_dim=2"], "margin": 0.5}
     found = judged(known, runs_of(FALLING), order=None, **claim)
     assert f" nats, asked {region} (n = 3)" in markdown([found])
+    assert f" nats, asked {region})." in answer([found]) or found.verdict == "cannot tell"
     assert frame([found])[["relation", "margin"]].to_numpy().tolist() == [[relation, 0.5]]
 
 

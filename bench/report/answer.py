@@ -174,7 +174,7 @@ def _measured(each: Judgement) -> str:
     if each.claim.relative:
         these, those = map(_name, each.pair)
         what = "" if "/" in each.claim.metric else f"{each.claim.metric} of "
-        return f"{what}{these} against {those} {_signed(100 * each.effect, 100 * each.half)} %"
+        return f"{what}{these} against {those} {_signed(100 * each.effect, 100 * each.half)} %{_asked(each)}"
     means = {name: each.factor * mean for name, mean in each.means}
     if each.claim.ordered:
         told = " → ".join(map(_number, means.values()))
@@ -183,6 +183,7 @@ def _measured(each: Judgement) -> str:
         told = _number(first) + (f" against {_number(second)}" if second != 0 else "")
     told = told if each.unit == "share" else _in_unit(told, each)
     told = f"{CHANGES.get(each.claim.metric.partition('/')[0], '')} {told}".lstrip()
+    told += _asked(each)
     return told if each.unit in NAMING or "/" in each.claim.metric else f"{each.claim.metric} {told}"
 
 

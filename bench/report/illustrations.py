@@ -11,7 +11,7 @@ from bench.images import COLOURS, FONT, picture, png, side_by_side
 from bench.report.blocks import Picture
 from bench.report.cells import HELD_OUT, titled, told_in
 from bench.report.plots import Curve, Effect, Panels, curves, effects
-from bench.report.tables import ROW, values_of
+from bench.report.tables import ROW, unnumbered, values_of
 from bench.score import LARGEST, Metric
 from bench.study.definition import Study, label
 from bench.study.naming import applied_file, nicknames
@@ -112,12 +112,23 @@ def effect_plot(study: Study, table: pd.DataFrame, runs: pd.DataFrame, metrics: 
     for metric in shown:
         factor, unit = told_in(study, metric)
         values: dict[str, dict[str | float, list[float]]] = {}
+        said: dict[str, dict[str | float, list[float]]] = {}
         for _, row in table[table[f"{metric.name}_mean"].notna()].iterrows():
+            name, place = names[row["dataset"]], places[row["variant"]]
             found = [factor * float(value) for value in values_of(finished[tuple(row[where])], metric.name)]
-            values.setdefault(names[row["dataset"]], {})[places[row["variant"]]] = found
-        if any(len(own) > 1 for own in values.values()):
-            drawn.append(Effect(titled(metric), unit, values, _of_real(table, metric, factor)))
+            values.setdefault(name, {})[place] = found
+            if numbers := source_has(study, metric, row["dataset"], row["variant"]):
+                said.setdefault(name, {})[place] = [factor * number for number in numbers]
+        if said or any(len(own) > 1 for own in values.values()):
+            drawn.append(Effect(titled(metric), unit, values, _of_real(table, metric, factor), said))
     return png(effects(drawn, setting), plot=True) if drawn else None
+
+
+def source_has(study: Study, metric: Metric, dataset: str, variant: str) -> list[float]:
+    """The numbers that a study's sources have for a metric of a variant, as its claims tell them."""
+    claims = [claim for claim in study.claims if claim.relation == "equal" and claim.metric == unnumbered(metric)]
+    pairs = [pair for claim in claims if dataset in (claim.datasets or study.meant_for) for pair in claim.pairs]
+    return [side for pair in pairs if variant in pair for side in pair if not isinstance(side, str)]
 
 
 def _of_real(table: pd.DataFrame, metric: Metric, factor: float) -> dict[str, float]:

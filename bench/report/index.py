@@ -10,10 +10,11 @@ import html
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from bench.files import write_whole
+from bench.report.folder import RUNS
 from bench.study.definition import Study, StudyError
 from bench.text import escaped, is_name
 
@@ -35,6 +36,11 @@ COUNTED = """## What the sources said
 A claim counts once for each study that makes it and each data set that it is about; one that cannot be judged, once for each
 study, and its report says why. It is open where it was not run, or for fewer epochs than it speaks of.
 """
+COMPARED = """## Whose distances compare
+
+What is measured in the features of a network compares between reports on one line: those that had the same network on the same
+images. A classifier that was trained again is another one.
+"""
 APART = f"""No document uses `{OWN}`, the images that come with the suite: what was repeated on them stands in a row of its own.
 """
 
@@ -52,6 +58,7 @@ def write_index(reports: Path, studies: Iterable[Study] = ()) -> Path:
     names = {folder.name for folder in published}
     without = [study for study in studies if study.name not in names]
     rows = [_row(folder) for folder in published] + [_open(study) for study in without]
+    compared = _compared(published)
     claims = [each for folder in published for each in _verdicts(folder)]
     claims += [each for study in without for each in _unjudged(study)]
     lines = [HEAD, *_table(COLUMNS, rows), ""]
@@ -59,6 +66,8 @@ def write_index(reports: Path, studies: Iterable[Study] = ()) -> Path:
         counts = _counts(claims)
         apart = [APART] if any(source == REPEATED for source, *_ in counts) else []
         lines += [COUNTED, *apart, *_table(("source", "claims", *VERDICTS), counts), ""]
+    if compared:
+        lines += [COMPARED, *_table(("data set", "images", "features of", "weights", "reports"), compared), ""]
     write_whole(reports / INDEX, "\n".join(lines).encode(errors="backslashreplace"))
     return reports / INDEX
 
@@ -77,6 +86,31 @@ def _row(folder: Path) -> list[str]:
         raise _unreadable(folder, "report.json", error) from None
     image = f'<img src="{html.escape(f"{folder.name}/{thumbnail}")}" width="{WIDTH}" alt="">' if thumbnail else ""
     return [f"[{escaped(folder.name)}]({folder.name}/README.md)", *told[:2], image, *told[2:]]
+
+
+def _compared(published: Iterable[Path]) -> list[list[str]]:
+    """On which images of which data set features were taken of what, and the reports that have that."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for folder in published:
+        try:
+            with (folder / RUNS).open(newline="") as file:
+                places = {place for row in csv.DictReader(file) for place in _features(row)}
+        except (OSError, ValueError, AttributeError, KeyError, TypeError, csv.Error) as error:
+            raise _unreadable(folder, RUNS, error) from None
+        for place in places:
+            found.setdefault(place, []).append(f"[{escaped(folder.name)}]({folder.name}/README.md)")
+    return [[*map(escaped, place), ", ".join(reports)] for place, reports in sorted(found.items())]
+
+
+def _features(run: Mapping[str, str]) -> Iterator[tuple[str, ...]]:
+    """The data set and the images, what they were seen by and its weights, of each measure of a run that is one of features."""
+    for column in run:
+        kind, _, metric = column.partition(".")
+        if kind == "protocol" and run[column] and run.get(f"metric.{metric}"):
+            facts = {name: str(fact) for name, fact in json.loads(run[column]).items()}
+            if "extractor" in facts:
+                images = f"{facts.get('images', '')} of {facts.get('split', '')}"
+                yield run["dataset"], images, facts["extractor"], facts.get("weights", "")
 
 
 def _open(study: Study) -> list[str]:

@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
@@ -96,7 +97,7 @@ def describe(
         Text(f"Study {study.name}: {facts['data']}, n = {facts['n']}, {facts['date']}."),
         Quote(study.source),
         Text(f"At size {study.size} on {', '.join(smaller)}: {study.sizes[study.size].reason}") if smaller else None,
-        _effects(study, chosen) if effects else None,
+        _effects(study, chosen, table, judgements) if effects else None,
         Tabs(tuple(sections)),
         Section("Blanks and failures", (Bullets(tuple(remarks)),)) if remarks else None,
         Section("In what else the variants differ", (differing,)) if differing.rows else None,
@@ -189,11 +190,16 @@ def _compared(
     return blocks, {each.file: content for each, content in drawn}
 
 
-def _effects(study: Study, chosen: Sequence[Metric]) -> Picture:
+def _effects(study: Study, chosen: Sequence[Metric], table: pd.DataFrame, judgements: Sequence[Judgement]) -> Picture:
     what = " and ".join(study.vary)
     note = "Dots are seeds, marks their means, bars the 95 % intervals of the means by Student's t."
+    if any("paired" in each.test for each in judgements):
+        note += " Verdicts are of differences seed by seed, which may be surer than bars that overlap."
     if any(metric.name.endswith(HELD_OUT) for metric in chosen):
         note += " A dotted line is what held-out images have."
+    rows = table[["dataset", "variant"]].itertuples(index=False)
+    if any(illustrations.source_has(study, metric, *row) for row, metric in product(rows, chosen)):
+        note += " A black dash is the number that the source has."
     return Picture(illustrations.EFFECTS, f"What {what} does" if what else "How they compare", note)
 
 

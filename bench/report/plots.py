@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib
 import numpy as np
@@ -24,12 +24,13 @@ DPI = 100
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 STYLES: tuple[Style, ...] = ("-", "--", "-.", ":")
 LEGEND = 90  # letters of a name that a legend has room for ...
-BESIDE = 40  # ... and those beside a panel
+BESIDE = 48  # ... and those beside a panel
 DECADES = 100  # an axis is logarithmic where its largest value is so many times its smallest ...
 APART = 5  # ... and where data sets are compared, whose levels lie apart, already here
 LOGARITHMIC = "logarithmic"
 ACROSS = 3  # panels in a row
 MARKED = 8  # marks along a curve
+SAID: dict[str, Any] = {"color": "black", "markersize": 16, "markeredgewidth": 2, "linestyle": "", "zorder": 3}
 
 Style = Literal[":", "--", "-", "-."]
 Curve = Mapping[int, Sequence[float]]  # epoch -> the value of each seed
@@ -45,12 +46,14 @@ class Effect:
         unit: of its values; may be empty.
         values: of the seeds, by data set and by place: all numbers of a varied setting, or all names.
         real: what it is of real images, by data set, where that is known.
+        said: the numbers that a source has for it, by data set and by place.
     """
 
     title: str
     unit: str
     values: Mapping[str, Mapping[str | float, Sequence[float]]]
     real: Mapping[str, float] = field(default_factory=dict)
+    said: Mapping[str, Mapping[str | float, Sequence[float]]] = field(default_factory=dict)
 
 
 def curves(panels: Panels, xlabel: str = "epoch") -> Picture:
@@ -83,8 +86,8 @@ def curves(panels: Panels, xlabel: str = "epoch") -> Picture:
 def effects(measures: Sequence[Effect], setting: str) -> Picture:
     """Every measure against the varied ``setting``, or by variant where that is empty; all data sets in one frame.
 
-    Seeds are dots, a mark is their mean, and its bar the 95 % interval by Student's t; a dotted line is what real images have.
-    A row of panels lists the variants that it has something of.
+    Seeds are dots, a mark is their mean, and its bar the 95 % interval by Student's t; a dotted line is what real images have,
+    a black dash the number that a source has. A row of panels lists the variants that it has something of.
     """
     datasets = list(dict.fromkeys(dataset for each in measures for dataset in each.values))
     places = list(dict.fromkeys(p for each in measures for own in each.values.values() for p in own))
@@ -111,8 +114,11 @@ def effects(measures: Sequence[Effect], setting: str) -> Picture:
                     (axes.axhline if setting else axes.axvline)(
                         each.real[dataset], color=look[dataset][0], linestyle=":"
                     )
+                for place, numbers in each.said.get(dataset, {}).items():
+                    at = [place if isinstance(place, float) else here.index(place) + shift] * len(numbers)
+                    axes.plot(*((at, numbers) if setting else (numbers, at)), "_" if setting else "|", **SAID)
             values = [v for own in each.values.values() for seeds in own.values() for v in seeds]
-            values += each.real.values()
+            values += [*each.real.values(), *(v for own in each.said.values() for found in own.values() for v in found)]
             axes.set_title(each.title, parse_math=False)
             if setting:
                 axes.set_xlabel(setting if index + ACROSS >= len(measures) else "", parse_math=False)
@@ -235,9 +241,13 @@ def font_points() -> float:
 
 
 def _label(name: str, most: int = LEGEND) -> str:
-    """A name as a legend shows it: one that began with an underscore would be left out of it."""
+    """A name as a legend shows it: one that began with an underscore would be left out of it.
+
+    A longer one lacks its middle: names are alike at one end or at the other.
+    """
     name = f" {name}" if name.startswith("_") else name
-    return name if len(name) <= most else f"{name[: most - 3]}..."
+    kept = most - len("...")
+    return name if len(name) <= most else f"{name[: kept - kept // 2]}...{name[-(kept // 2) :]}"
 
 
 def _style(split: str) -> Style:

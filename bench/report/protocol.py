@@ -10,6 +10,7 @@ import pandas as pd
 
 from bench.report.blocks import Cell, Table
 from bench.report.tables import protocols
+from bench.study.catalogue import catalogue
 from bench.study.definition import Study
 
 # What a fact of a protocol says; one that is not here says its own name.
@@ -69,19 +70,22 @@ def measured(study: Study, runs: pd.DataFrame) -> Table:
 
 
 def settings(study: Study, runs: pd.DataFrame) -> Table:
-    """The settings that all variants have and that differ between those of a data set, but for what the study varies; no rows
-    where none do, or in a search."""
+    """The settings in which variants of a data set differ, but for what the study varies; no rows where none do, or in a search.
+
+    What a model has to itself is compared between variants of that model: two models may mean two things by one name.
+    """
     columns = [
         name for name in map(str, runs) if name.startswith(OPTION) and name.removeprefix(OPTION) not in study.vary
     ]
+    common = {OPTION + name for options in catalogue().options.values() for name in options}
     rows, differing = [], set[str]()
-    for (dataset, variant), own in () if study.is_search else runs.groupby(["dataset", "variant"], sort=False):
-        rows.append((str(dataset), str(variant), {name: _setting(own[name].iloc[0]) for name in columns}))
-    for dataset in dict.fromkeys(dataset for dataset, *_ in rows):
-        alike = [told for place, _, told in rows if place == dataset]
-        differing |= {
-            name for name in columns if len({told[name] for told in alike}) > 1 and all(t[name] for t in alike)
-        }
+    for dataset, trials in () if study.is_search else runs.groupby("dataset", sort=False):
+        first = trials.drop_duplicates("variant").set_index("variant")
+        for variant, trial in first.iterrows():
+            rows.append((str(dataset), str(variant), {name: _setting(trial[name]) for name in columns}))
+        told = first[columns].map(_setting)
+        differing |= {name for name in common & {*columns} if told[name].nunique() > 1}
+        differing |= {name for _, own in told.groupby(first["model"]) for name in columns if own[name].nunique() > 1}
     shown = [name for name in columns if name in differing]
     words = tuple(name.removeprefix(OPTION).replace("_", " ") for name in shown)
     cells = [(Cell(variant), Cell(dataset), *(Cell(told[n]) for n in shown)) for dataset, variant, told in rows]
