@@ -84,7 +84,10 @@ def test_nothing_is_answered_from_one_seed(known: Catalogue) -> None:
     assert math.isnan(found.p)
     assert "latent_dim=2: 150, latent_dim=5: 120, latent_dim=10: 110 nats (n = 1)" in markdown([found])
     assert "cannot tell at 1 seed" in markdown([found])
-    assert answer([found]) == "There is no verdict on what the source says: 1 claim cannot be told from 1 seed."
+    told = "1 claim cannot be told from 1 seed: that the loss falls (150 → 120 → 110 nats)."
+    assert answer([found]) == f"There is no verdict on what the source says: {told}"
+    several = dataclasses.replace(found, claim=dataclasses.replace(found.claim, ordered=False))  # of which none decides
+    assert answer([several]).endswith(" 1 claim cannot be told from 1 seed.")
 
 
 def test_how_far_one_seed_is_from_a_number_is_told_and_no_verdict(known: Catalogue) -> None:
@@ -93,6 +96,7 @@ def test_how_far_one_seed_is_from_a_number_is_told_and_no_verdict(known: Catalog
     assert (found.verdict, found.test, found.effect) == ("cannot tell", "", 0.25)
     assert "latent_dim=2: 150 nats; latent_dim=2 against 120: +25 %, asked within ±10 % (n = 1)" in markdown([found])
     assert plain("", [found], 200).count("+25 %, asked within ±10 % (n = 1)") == 1
+    assert answer([found]).endswith(" from 1 seed: that two is 120 (150 against 120 nats, asked within ±10 %).")
 
 
 def test_pairs_are_the_seeds_that_both_have(known: Catalogue) -> None:
@@ -354,7 +358,9 @@ def test_the_answer_names_what_a_share_is_of_and_the_fewest_and_most_seeds(known
     assert found.verdict == "holds"
     assert "test_loss of latent_dim=10 against latent_dim=5 -8.10 ± 0.52 %" in answer([found])
     few = [dataclasses.replace(found, verdict="cannot tell", n=n) for n in (3, 10, 1)]
-    assert answer(few) == "There is no verdict on what the source says: 3 claims cannot be told from 1 to 10 seeds."
+    among = "among them that the loss falls (test_loss of latent_dim=10 against latent_dim=5 -8.10 ± 0.52 %, asked below -5 %)"
+    told = f"3 claims cannot be told from 1 to 10 seeds, {among}"
+    assert answer(few) == f"There is no verdict on what the source says: {told}."
 
 
 def test_the_answer_names_data_sets_where_there_are_several_and_counts_what_is_more_than_two(

@@ -44,7 +44,7 @@ def answer(judgements: Sequence[Judgement]) -> str:
     where = f" on {run[0]}" if len(run) == 1 else ""
     told = {"holds": f"it holds{where}", "does not hold": f"it does not hold{where}"}
     parts = [f"{words} {that}" for verdict, words in told.items() if (that := _that(judgements, verdict, len(run) > 1))]
-    rest = _untold(judgements)
+    rest = _untold(judgements, len(run) > 1)
     if all(each.verdict == "not judged" for each in judgements):
         return "No number judges what the source says."
     if not parts:
@@ -153,25 +153,30 @@ def _that(judgements: Sequence[Judgement], verdict: str, several: bool) -> str:
     return listed([*(f"that {each}" for each in told[:MOST]), *more])
 
 
-def _untold(judgements: Sequence[Judgement]) -> str:
-    """How many claims have no verdict, and why."""
+def _untold(judgements: Sequence[Judgement], several: bool) -> str:
+    """How many claims have no verdict, and why; of what one seed came to, the first few."""
     parts = []
-    if own := [each for each in judgements if each.verdict == "cannot tell"]:
+    own = [each for each in judgements if each.verdict == "cannot tell"]
+    alone = [each for each in own if each.n == 1 and each.means and (each.claim.ordered or any(each.pair))]
+    if own:
         seeds = "" if any(each.reason for each in own) else f" from {_seeds(sorted({each.n for each in own}))}"
-        parts.append(f"{len(own)} claim{'s' if len(own) > 1 else ''} cannot be told{seeds}")
+        among = (
+            f"{', among them' if len(own) > 1 else ':'} {_that(alone[:MOST], 'cannot tell', several)}" if alone else ""
+        )
+        parts.append(f"{len(own)} claim{'s' if len(own) > 1 else ''} cannot be told{seeds}{among}")
     counts = Counter(each.verdict for each in judgements if each.verdict in ("open", "not judged"))
     kinds = sorted(counts, reverse=True)
     if count := counts.total():
         parts.append(f"{count} {'is' if count == 1 else 'are'} {' or '.join(kinds)}")
-    return listed(parts)
+    return "; ".join(parts) if alone else listed(parts)
 
 
 def _measured(each: Judgement) -> str:
-    """What decides, in short: the means along an order, else the two that are compared, or by how much they differ.
+    """What decides, in short: the means along an order, else the two that are compared, or by how much two variants differ.
 
     A metric is named where its unit does not tell what it is; of a curve the claim says it.
     """
-    if each.claim.relative:
+    if each.claim.relative and isinstance(each.pair[1], str):
         these, those = map(_name, each.pair)
         what = "" if "/" in each.claim.metric else f"{each.claim.metric} of "
         return f"{what}{these} against {those} {_signed(100 * each.effect, 100 * each.half)} %{_asked(each)}"
