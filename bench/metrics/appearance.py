@@ -16,10 +16,11 @@ from bench.data import Data
 from bench.measure.appearance import (
     block_excess,
     block_of,
+    check_detail,
     grid_excess,
-    high_share,
     period_of,
     power,
+    relative_sharpness,
     root_mean_square_contrast,
 )
 from bench.measure.context import Context
@@ -37,15 +38,19 @@ EXTRACTOR = None
 
 
 def measure(model: Model, data: Data, context: Context) -> dict[str, Score]:
-    """Each of the two sets as a whole; a grid that does not fit the images leaves its own number blank."""
+    """Each of the two sets as a whole; what does not fit the images leaves its own number blank."""
     sets = context.generated.images, data.held_out.images
     spectra = power(sets[0]), power(sets[1])
     generated, height, width = len(sets[0]), *sets[0].shape[2:]
-    made, real = (high_share(spectrum) for spectrum in spectra)
-    scores = {"sharpness": Score(made / real, protocol={"generated": generated, "high": "from 1/4 cycle per pixel"})}
     made, real = (root_mean_square_contrast(images) for images in sets)
-    scores["contrast"] = Score(made / real, protocol={"generated": generated})
+    scores = {"contrast": Score(made / real, protocol={"generated": generated})}
     try:
+        sharpness = relative_sharpness(*spectra)
+        scores["sharpness"] = Score(sharpness, protocol={"generated": generated, "high": "from 1/4 cycle per pixel"})
+    except Unmeasurable as error:
+        scores["sharpness"] = Score(None, str(error))
+    try:
+        check_detail(spectra[1])
         facts = {"generated": generated, "grid": period_of(height, width)}
         scores["checkerboard"] = Score(grid_excess(spectra[0]) / grid_excess(spectra[1]), protocol=facts)
     except Unmeasurable as error:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bench.contract import Autoencodes, Model
+from bench.contract import Autoencodes, Model, Unmeasurable
 from bench.data import Data
-from bench.measure.appearance import high_share, power
+from bench.measure.appearance import power, relative_sharpness
 from bench.measure.context import Context
 from bench.score import Score
 
@@ -31,12 +31,16 @@ def measure(model: Model, data: Data, context: Context) -> dict[str, Score]:
         error += float((decoded - images).square().double().sum())
         signal.append(decibels(decoded, images))
         spectra += torch.stack((power(decoded), power(images)))
-    made, real = (high_share(spectrum) for spectrum in spectra)
-    return {
+    scores = {
         "reconstruction_mse": Score(error / data.held_out.images.numel()),
         "psnr": Score(float(torch.cat(signal).mean())),
-        "reconstruction_sharpness": Score(made / real, protocol={"high": "from 1/4 cycle per pixel"}),
     }
+    try:
+        sharpness = relative_sharpness(*spectra)
+        scores["reconstruction_sharpness"] = Score(sharpness, protocol={"high": "from 1/4 cycle per pixel"})
+    except Unmeasurable as error:
+        scores["reconstruction_sharpness"] = Score(None, str(error))
+    return scores
 
 
 def decibels(images: Tensor, originals: Tensor) -> Tensor:
