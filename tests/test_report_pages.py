@@ -354,14 +354,16 @@ def test_the_effect_plot_has_a_dash_at_what_the_source_says(
         {"text": "fewer than all", "where": "table 1", "metric": "test_error", "less": ["wide", 0.9]},
         {"text": "elsewhere", "equal": ["wide", 0.07], **said, "datasets": ["mnist"]},
     ]
-    variants = [{"name": "wide", "model": "ssl_vae"}, {"name": "deep"}]
+    variants = [{"name": "wide", "model": "ssl_vae"}, {"name": "deep"}, {"name": "flat"}]
     metrics = ["test_loss", "test_error"]
     study = make(known, metrics=metrics, vary=None, variants=variants, claims=claims, datasets=["digits", "mnist"])
-    runs = pd.DataFrame([row(2, 0, 5.0, variant=v, configuration=v) for v in ("wide", "deep")])
-    runs["metric.test_error"] = [0.1, math.nan]
+    runs = pd.DataFrame([row(2, 0, 5.0, variant=v, configuration=v) for v in ("wide", "deep", "flat")])
+    runs["metric.test_error"] = [0.1, math.nan, math.nan]
+    runs.loc[0, "metric.test_loss"] = math.nan
     assert effect_plot(study, summary(study, runs), runs, study.metrics)
     loss, error = drawn[0].axes
     assert error.get_title() == "test_error ↓"
+    assert [label.get_text() for label in loss.get_yticklabels()] == ["wide", "deep", "flat"]  # as the study has them
     dashes = [[line for line in axes.lines if line.get_color() == "black"] for axes in (loss, error)]
     assert [[np.asarray(line.get_ydata()).tolist() for line in lines] for lines in dashes] == [[], [[0, 0]]]
     assert np.asarray(dashes[1][0].get_xdata()).tolist() == [pytest.approx(5.1), pytest.approx(3.6)]

@@ -121,7 +121,8 @@ def effect_plot(study: Study, table: pd.DataFrame, runs: pd.DataFrame, metrics: 
                 said.setdefault(name, {})[place] = [factor * number for number in numbers]
         if said or any(len(own) > 1 for own in values.values()):
             drawn.append(Effect(titled(metric), unit, values, _of_real(table, metric, factor), said))
-    return png(effects(drawn, setting), plot=True) if drawn else None
+    order = list(dict.fromkeys(places[variant] for variant in table["variant"]))
+    return png(effects(drawn, setting, order), plot=True) if drawn else None
 
 
 def source_has(study: Study, metric: Metric, dataset: str, variant: str) -> list[float]:

@@ -83,14 +83,14 @@ def curves(panels: Panels, xlabel: str = "epoch") -> Picture:
     return finished(figure)
 
 
-def effects(measures: Sequence[Effect], setting: str) -> Picture:
+def effects(measures: Sequence[Effect], setting: str, places: Sequence[str | float]) -> Picture:
     """Every measure against the varied ``setting``, or by variant where that is empty; all data sets in one frame.
 
     Seeds are dots, a mark is their mean, and its bar the 95 % interval by Student's t; a dotted line is what real images have,
-    a black dash the number that a source has. A row of panels lists the variants that it has something of.
+    a black dash the number that a source has. A row of panels lists the variants that it has something of, in the order of
+    ``places``.
     """
     datasets = list(dict.fromkeys(dataset for each in measures for dataset in each.values))
-    places = list(dict.fromkeys(p for each in measures for own in each.values.values() for p in own))
     look = dict(zip(datasets, zip(_colours(len(datasets)), _marks(len(datasets)), strict=True), strict=True))
     names = [
         Line2D(
