@@ -86,8 +86,9 @@ def test_nothing_is_answered_from_one_seed(known: Catalogue) -> None:
     assert "cannot tell at 1 seed" in markdown([found])
     told = "1 claim cannot be told from 1 seed: that the loss falls (150 → 120 → 110 nats)."
     assert answer([found]) == f"There is no verdict on what the source says: {told}"
-    several = dataclasses.replace(found, claim=dataclasses.replace(found.claim, ordered=False))  # of which none decides
-    assert answer([several]).endswith(" 1 claim cannot be told from 1 seed.")
+    for change in ({"ordered": False}, {"relative": True}):  # several are compared, of which none decides
+        several = dataclasses.replace(found, claim=dataclasses.replace(found.claim, **change))  # type: ignore[arg-type]
+        assert answer([several]).endswith(" 1 claim cannot be told from 1 seed.")
 
 
 def test_how_far_one_seed_is_from_a_number_is_told_and_no_verdict(known: Catalogue) -> None:

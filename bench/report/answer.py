@@ -157,7 +157,8 @@ def _untold(judgements: Sequence[Judgement], several: bool) -> str:
     """How many claims have no verdict, and why; of what one seed came to, the first few."""
     parts = []
     own = [each for each in judgements if each.verdict == "cannot tell"]
-    alone = [each for each in own if each.n == 1 and each.means and (each.claim.ordered or any(each.pair))]
+    decided = [each for each in own if any(each.pair) or (each.claim.ordered and not each.claim.relative)]
+    alone = [each for each in decided if each.n == 1 and each.means]
     if own:
         seeds = "" if any(each.reason for each in own) else f" from {_seeds(sorted({each.n for each in own}))}"
         among = (
